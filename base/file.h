@@ -1,0 +1,31 @@
+/* file.h: whole files and directories; blocking. For data that must survive a crash see the journal instead. */
+#ifndef ASSAY_FILE_H
+#define ASSAY_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+/* Appends the whole file to `content`. */
+int file_read(const char *path, struct bytes *content, struct error *error);
+
+/* Replaces the file in one step: temporary name, write, fsync, rename, fsync of the directory. */
+int file_replace(const char *path, const void *data, size_t size, struct error *error);
+
+/* mkdir -p, mode 0755. */
+int directory_make(const char *path, struct error *error);
+
+/* rm -r; a path that does not exist is no error. Does not follow symbolic links. */
+int directory_remove(const char *path, struct error *error);
+
+bool file_exists(const char *path);
+
+/* "a/b/c", in memory of the caller's to free(). */
+char *path_join(const char *first, const char *second);
+
+/* The directory of the running program, without a slash at the end; to free(). NULL if the system does not tell. */
+char *program_directory(void);
+
+#endif

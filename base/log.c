@@ -1,0 +1,40 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *log_name = "assay";
+static enum log_level log_threshold = LOG_LEVEL_INFO;
+
+void log_open(const char *name, enum log_level level) {
+  log_name = name;
+  log_threshold = level;
+}
+
+void log_write(enum log_level level, const char *format, ...) {
+  static const char *const names[] = {"debug", "info", "warn", "error"};
+  if (level < log_threshold)
+    return;
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  struct tm utc;
+  gmtime_r(&now.tv_sec, &utc);
+  char line[2048];
+  size_t length = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
+  length += (size_t)snprintf(line + length, sizeof line - length, ".%06ldZ %s %s: ", now.tv_nsec / 1000,
+                             names[level], log_name);
+  va_list arguments;
+  va_start(arguments, format);
+  const int text = vsnprintf(line + length, sizeof line - length - 1, format, arguments);
+  va_end(arguments);
+  if (text > 0)
+    length += (size_t)text;
+  if (length > sizeof line - 2)
+    length = sizeof line - 2;
+  line[length++] = '\n';
+  /* One write, so that lines of several threads and processes do not mix. */
+  if (write(STDERR_FILENO, line, length) < 0)
+    return;
+}
