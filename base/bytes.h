@@ -8,7 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Big-endian for keys (their byte order is their order), little-endian for everything else on disk and wire. */
+/* Big-endian for keys (their byte order is their order), little-endian for everything else on disk and wire.
+ */
 static inline void be64_store(void *at, uint64_t value) {
   value = htobe64(value);
   memcpy(at, &value, sizeof value);
@@ -37,8 +38,8 @@ static inline uint32_t le32_load(const void *at) {
   return le32toh(value);
 }
 
-/* A growable run of bytes. All zero is a valid empty one. Memory that cannot be had ends the process: everything
- * that grows without bound is bounded where it is filled. */
+/* A growable run of bytes. All zero is a valid empty one. Memory that cannot be had ends the process:
+ * everything that grows without bound is bounded where it is filled. */
 struct bytes {
   unsigned char *data;
   size_t size;
@@ -62,8 +63,8 @@ void bytes_consume(struct bytes *bytes, size_t size);
 void bytes_clear(struct bytes *bytes);
 void bytes_free(struct bytes *bytes);
 
-/* Reads what bytes_append_… wrote. A read past the end or of a malformed varint sets `failed`, returns 0 or NULL
- * and stays there, so a decoder checks once, at its end. */
+/* Reads what bytes_append_… wrote. A read past the end or of a malformed varint sets `failed`, returns 0 or
+ * NULL and stays there, so a decoder checks once, at its end. */
 struct reader {
   const unsigned char *at;
   const unsigned char *end;

@@ -1,8 +1,8 @@
 /* error.h: errors are values.
  *
- * A function that can fail returns 0 or a negative code of this enum; at the edges (files, sockets, input from
- * people) it also takes a `struct error *`, may be NULL, and leaves a message there that names the place and the
- * cure. Nothing in Assay exits on an error except a program's main(). */
+ * A function that can fail returns 0 or a negative code of this enum; at the edges (files, sockets, input
+ * from people) it also takes a `struct error *`, may be NULL, and leaves a message there that names the place
+ * and the cure. Nothing in Assay exits on an error except a program's main(). */
 #ifndef ASSAY_ERROR_H
 #define ASSAY_ERROR_H
 
@@ -11,9 +11,9 @@
 enum error_code {
   ERR_OK = 0,
   ERR_NO_MEMORY = -1,
-  ERR_IO = -2,          /* the operating system refused; errno was in the message */
-  ERR_CORRUPT = -3,     /* bytes that should be ours are not what we wrote */
-  ERR_BAD_INPUT = -4,   /* what a person or another program handed us cannot be understood */
+  ERR_IO = -2,        /* the operating system refused; errno was in the message */
+  ERR_CORRUPT = -3,   /* bytes that should be ours are not what we wrote */
+  ERR_BAD_INPUT = -4, /* what a person or another program handed us cannot be understood */
   ERR_NOT_FOUND = -5,
   ERR_NOT_PRIMARY = -6, /* this server cannot append or confirm: another one may */
   ERR_OVERLOADED = -7,

@@ -84,7 +84,8 @@ int directory_make(const char *path, struct error *error) {
     *slash = '\0';
     struct stat info;
     if (mkdir(copy, 0755) != 0 && !(errno == EEXIST && stat(copy, &info) == 0 && S_ISDIR(info.st_mode)))
-      status = error_set_errno(error, errno == ENOSPC ? ERR_NO_SPACE : ERR_IO, "cannot make directory %s", copy);
+      status =
+          error_set_errno(error, errno == ENOSPC ? ERR_NO_SPACE : ERR_IO, "cannot make directory %s", copy);
     *slash = kept;
     if (kept == '\0')
       break;

@@ -1,4 +1,5 @@
-/* file.h: whole files and directories; blocking. For data that must survive a crash see the journal instead. */
+/* file.h: whole files and directories; blocking. For data that must survive a crash see the journal instead.
+ */
 #ifndef ASSAY_FILE_H
 #define ASSAY_FILE_H
 
@@ -25,7 +26,8 @@ bool file_exists(const char *path);
 /* "a/b/c", in memory of the caller's to free(). */
 char *path_join(const char *first, const char *second);
 
-/* The directory of the running program, without a slash at the end; to free(). NULL if the system does not tell. */
+/* The directory of the running program, without a slash at the end; to free(). NULL if the system does not
+ * tell. */
 char *program_directory(void);
 
 #endif

@@ -49,8 +49,8 @@ static int unknown_flag(const struct flag_set *set, const char *name, struct err
     }
   }
   if (nearest)
-    return error_set(error, ERR_BAD_INPUT, "unknown flag --%s; did you mean --%s? (%s --help lists all)", name,
-                     nearest, set->program);
+    return error_set(error, ERR_BAD_INPUT, "unknown flag --%s; did you mean --%s? (%s --help lists all)",
+                     name, nearest, set->program);
   return error_set(error, ERR_BAD_INPUT, "unknown flag --%s; %s --help lists all", name, set->program);
 }
 
@@ -59,10 +59,10 @@ static int parse_scaled(const struct flag *flag, const char *text, double *value
     const char *name;
     double factor;
   };
-  static const struct unit durations[] = {{"", 1e9},    {"s", 1e9},  {"ms", 1e6},   {"us", 1e3},
-                                          {"ns", 1},    {"m", 60e9}, {"h", 3600e9}, {NULL, 0}};
-  static const struct unit sizes[] = {{"", 1},          {"K", 1024.0},     {"M", 1048576.0},
-                                      {"G", 0x1p30},    {"T", 0x1p40},     {NULL, 0}};
+  static const struct unit durations[] = {{"", 1e9}, {"s", 1e9},  {"ms", 1e6},   {"us", 1e3},
+                                          {"ns", 1}, {"m", 60e9}, {"h", 3600e9}, {NULL, 0}};
+  static const struct unit sizes[] = {{"", 1},       {"K", 1024.0}, {"M", 1048576.0},
+                                      {"G", 0x1p30}, {"T", 0x1p40}, {NULL, 0}};
   static const struct unit plain[] = {{"", 1}, {NULL, 0}};
   char *end;
   errno = 0;
@@ -171,8 +171,9 @@ int flags_parse(const struct flag_set *set, int argc, char **argv, int *position
     char *argument = argv[i];
     if (only_positional || strncmp(argument, "--", 2) != 0) {
       if (!only_positional && argument[0] == '-' && argument[1] != '\0')
-        return error_set(error, ERR_BAD_INPUT, "unknown flag %s: flags begin with two dashes (%s --help lists all)",
-                         argument, set->program);
+        return error_set(error, ERR_BAD_INPUT,
+                         "unknown flag %s: flags begin with two dashes (%s --help lists all)", argument,
+                         set->program);
       argv[1 + kept++] = argument;
       continue;
     }
@@ -205,8 +206,8 @@ int flags_parse(const struct flag_set *set, int argc, char **argv, int *position
   }
   *positional_count = kept;
   if (kept > 0 && !set->positional)
-    return error_set(error, ERR_BAD_INPUT, "%s takes no argument '%s'; %s --help shows its flags", set->program,
-                     argv[1], set->program);
+    return error_set(error, ERR_BAD_INPUT, "%s takes no argument '%s'; %s --help shows its flags",
+                     set->program, argv[1], set->program);
   return 0;
 }
 

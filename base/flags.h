@@ -1,7 +1,7 @@
 /* flags.h: command lines. A program lists its flags once; parsing, checking and --help come from that list.
  *
- * `--name value` and `--name=value` both work; a boolean takes no value (`--json`) or `--json=false`; `--` ends the
- * flags. Flags may stand between positional arguments. */
+ * `--name value` and `--name=value` both work; a boolean takes no value (`--json`) or `--json=false`; `--`
+ * ends the flags. Flags may stand between positional arguments. */
 #ifndef ASSAY_FLAGS_H
 #define ASSAY_FLAGS_H
 
@@ -16,7 +16,8 @@ enum flag_kind {
   FLAG_INT,      /* int64_t *, within [low, high] */
   FLAG_DOUBLE,   /* double *, within [low, high] */
   FLAG_STRING,   /* const char **: points into argv */
-  FLAG_DURATION, /* int64_t *, nanoseconds, within [low, high] ns; "30", "30s", "250ms", "2m", "1h" (bare: seconds) */
+  FLAG_DURATION, /* int64_t *, nanoseconds, within [low, high] ns; "30", "30s", "250ms", "2m", "1h" (bare:
+                    seconds) */
   FLAG_SIZE,     /* int64_t *, bytes; "64K", "16M", "2G" (powers of 1024) */
   FLAG_LIST,     /* struct flag_list *: the flag may be repeated */
 };
@@ -36,20 +37,21 @@ struct flag {
 };
 
 struct flag_set {
-  const char *program; /* "assay run" */
-  const char *summary; /* one line: what it does */
+  const char *program;    /* "assay run" */
+  const char *summary;    /* one line: what it does */
   const char *positional; /* "FILE…", or NULL when there are none */
   const struct flag *flags;
   size_t count;
 };
 
-/* Parses argv[1…]. On success the positional arguments stand in argv[1…] in their order, `*positional_count` tells how
- * many, and 0 is returned. `--help` prints the help and sets *help. Any error is ERR_BAD_INPUT with a message that
- * names the flag, what it takes, and the nearest known flag for an unknown one. */
+/* Parses argv[1…]. On success the positional arguments stand in argv[1…] in their order, `*positional_count`
+ * tells how many, and 0 is returned. `--help` prints the help and sets *help. Any error is ERR_BAD_INPUT with
+ * a message that names the flag, what it takes, and the nearest known flag for an unknown one. */
 int flags_parse(const struct flag_set *set, int argc, char **argv, int *positional_count, bool *help,
                 struct error *error);
 
-/* As flags_parse, for a main(): prints the error or the help itself. Returns -1 to go on, or the exit code. */
+/* As flags_parse, for a main(): prints the error or the help itself. Returns -1 to go on, or the exit code.
+ */
 int flags_parse_or_exit_code(const struct flag_set *set, int argc, char **argv, int *positional_count);
 
 #endif

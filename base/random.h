@@ -1,7 +1,7 @@
 /* random.h: reproducible random numbers (xoshiro256**, Blackman and Vigna 2018; seeded by splitmix64).
  *
- * One generator belongs to one owner. Whoever needs an independent stream takes one with random_split(), so that
- * drawing more in one place does not shift what another place draws. */
+ * One generator belongs to one owner. Whoever needs an independent stream takes one with random_split(), so
+ * that drawing more in one place does not shift what another place draws. */
 #ifndef ASSAY_RANDOM_H
 #define ASSAY_RANDOM_H
 

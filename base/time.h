@@ -1,4 +1,5 @@
-/* time.h: the clocks. Code that must run in the simulator is handed the time instead and does not include this. */
+/* time.h: the clocks. Code that must run in the simulator is handed the time instead and does not include
+ * this. */
 #ifndef ASSAY_TIME_H
 #define ASSAY_TIME_H
 

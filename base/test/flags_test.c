@@ -24,14 +24,16 @@ static int parse(char **argv, int argc, int *kept, struct error *error) {
   bool help;
   return flags_parse(&set, argc, argv, kept, &help, error);
 }
-#define PARSE(kept, error, ...)                                                                                \
-  parse((char *[]){"test", __VA_ARGS__, NULL}, (int)ARRAY_SIZE(((char *[]){"test", __VA_ARGS__})), kept, error)
+#define PARSE(kept, error, ...)                                                                              \
+  parse((char *[]){"test", __VA_ARGS__, NULL}, (int)ARRAY_SIZE(((char *[]){"test", __VA_ARGS__})), kept,     \
+        error)
 
 Test(flags, every_kind_is_parsed) {
   int kept;
   struct error error = {0};
-  char *argv[] = {"test", "a", "--nodes", "5", "--time=250ms", "--memory", "64K", "--json", "--rate=2.5", "b",
-                  "--peer", "x", "--peer", "y", "--", "--nodes", NULL};
+  char *argv[] = {"test",       "a", "--nodes", "5", "--time=250ms", "--memory", "64K", "--json",
+                  "--rate=2.5", "b", "--peer",  "x", "--peer",       "y",        "--",  "--nodes",
+                  NULL};
   cr_assert_eq(parse(argv, 16, &kept, &error), 0, "%s", error.message);
   cr_assert(nodes == 5 && duration == 250 * NS_PER_MS && size == 65536 && json && rate == 2.5);
   cr_assert(peers.count == 2 && strcmp(peers.items[1], "y") == 0);

@@ -1,0 +1,144 @@
+/* client.h: the client door of the master: how a program asks a master cluster, on a libuv loop.
+ *
+ * A client finds the primary, pipelines, retries with the same op id while that is safe, and reports exactly
+ * one of four outcomes per request (docs/specification.md, "What a client may conclude"). It holds one
+ * connection at a time; whoever wants more independence opens more clients. */
+#ifndef ASSAY_MASTER_CLIENT_H
+#define ASSAY_MASTER_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/base.h"
+
+enum master_operation {
+  MASTER_MKDIR,
+  MASTER_CREATE,
+  MASTER_COMPLETE,
+  MASTER_DELETE,
+  MASTER_RENAME,
+  MASTER_SET,
+  MASTER_STAT,
+  MASTER_LIST,
+  MASTER_EXISTS,
+};
+
+/* Strings are NUL-terminated and belong to the caller until the call returns. */
+struct master_request {
+  enum master_operation operation;
+  uint64_t op_id; /* of a mutation: client number << 32 | sequence, sequences of a client ascending from 1 */
+  const char *path;
+  const char *destination; /* rename */
+  const char *value;       /* set */
+  bool parents, exist_ok, overwrite, recursive;
+  bool has_if_version;
+  uint64_t if_version;
+  uint64_t length; /* complete: bytes */
+};
+
+enum master_outcome {
+  MASTER_OK,
+  MASTER_FAIL,      /* took no effect; the error is an observation of the state */
+  MASTER_UNCHECKED, /* took no effect and says nothing of the state */
+  MASTER_INFO,      /* unknown: may take effect at any later time, or never */
+};
+
+enum master_error {
+  MASTER_ERROR_NONE,
+  MASTER_ERROR_INVALID,
+  MASTER_ERROR_NOT_FOUND,
+  MASTER_ERROR_NOT_DIRECTORY,
+  MASTER_ERROR_IS_DIRECTORY,
+  MASTER_ERROR_EXISTS,
+  MASTER_ERROR_NOT_EMPTY,
+  MASTER_ERROR_ALREADY_COMPLETED,
+  MASTER_ERROR_BLOCK_UNCOMMITTED,
+  MASTER_ERROR_VERSION_MISMATCH,
+  MASTER_ERROR_NOT_PRIMARY,
+  MASTER_ERROR_OVERLOADED,
+  MASTER_ERROR_REFUSED,
+  MASTER_ERROR_TIMEOUT,
+  MASTER_ERROR_CONNECTION_LOST,
+  MASTER_ERROR_UNAVAILABLE,
+  MASTER_ERROR_OTHER,
+};
+
+const char *master_error_name(enum master_error error); /* "not-found": as in a history */
+
+struct master_entry {
+  const char *name; /* NUL-terminated (names contain no NUL) */
+  bool is_file;
+  uint64_t creator;
+};
+
+/* The answer; valid during the callback only. Members beyond outcome, error and node are those of the
+ * operation's answer in the specification. */
+struct master_answer {
+  enum master_outcome outcome;
+  enum master_error error;
+  uint64_t node; /* id of the node that answered, 0 when none did */
+  uint64_t term, commit;
+  uint64_t creator, version;
+  bool is_file, completed, exists;
+  uint64_t length, block_count, child_count;
+  const char *value;
+  const struct master_entry *entries;
+  size_t entry_count;
+};
+
+struct master_client;
+
+struct master_client_options {
+  const char *const *addresses; /* "host:port" of every node's client port, in node order; numeric hosts */
+  size_t address_count;
+  size_t preferred;           /* index of the address to try first */
+  int64_t request_timeout_ns; /* a request's whole time, retries included; 0: the default (2 s) */
+  int64_t connect_timeout_ns; /* 0: the default (500 ms) */
+  int64_t attempt_timeout_ns; /* silence after which a connection is given up and the request retried
+                                 elsewhere; 0: the default (1 s) */
+  bool retry;                 /* false: a request is sent once, to whoever is connected */
+};
+
+int master_client_open(uv_loop_t *loop, const struct master_client_options *options,
+                       struct master_client **client, struct error *error);
+
+typedef void master_answer_callback(void *context, const struct master_answer *answer);
+
+/* Sends a request; any number may be outstanding. The callback comes exactly once, from the loop, within the
+ * request's time-out. Requests of one client that were submitted in one turn of the loop leave in one write.
+ */
+void master_client_submit(struct master_client *client, const struct master_request *request,
+                          master_answer_callback *callback, void *context);
+
+/* Asks the cluster for `count` client numbers nobody ever had (journalled); the callback gets the first, or 0
+ * and an outcome other than MASTER_OK. */
+void master_client_reserve(struct master_client *client, uint32_t count,
+                           void (*callback)(void *context, uint32_t first,
+                                            const struct master_answer *answer),
+                           void *context);
+
+enum node_role { NODE_UNREACHABLE, NODE_STANDBY, NODE_CATCHING_UP, NODE_PRIMARY, NODE_STEPPING_DOWN };
+const char *node_role_name(enum node_role role);
+
+struct node_status {
+  uint64_t id;
+  enum node_role role;
+  uint64_t term, leader, commit_index, applied_index, first_index, last_index, snapshot_index;
+  uint64_t
+      state_hash; /* of the tables at applied_index, when asked for; equal on all replicas at equal indexes */
+  uint64_t inodes;
+  int64_t uptime_ns;
+};
+
+/* Asks the one node at addresses[which] (no search for the primary, no retry). The callback gets role
+ * NODE_UNREACHABLE when it did not answer in time. `with_hash` makes the node compute its state hash. */
+void master_client_status(struct master_client *client, size_t which, bool with_hash,
+                          void (*callback)(void *context, const struct node_status *status), void *context);
+
+/* Outstanding requests end as they would by time-out, at once; then the client is gone and `closed` (may be
+ * NULL) is called. */
+void master_client_close(struct master_client *client, void (*closed)(void *context), void *context);
+
+#endif

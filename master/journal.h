@@ -1,0 +1,123 @@
+/* journal.h: the door that both journals pass: Raft (master/raft) and ZooKeeper + UFS (later).
+ *
+ * A journal is a replicated, ordered log of opaque batches with one writer at a time. The primary (primary.h)
+ * appends batches of effects and applies what comes back committed; the journal decides who may append.
+ * Everything here runs on one thread; callbacks come from the event loop, never from inside the call that
+ * asked for them.
+ *
+ *   primary ── append(batch) ──▶ journal ── replicate, fsync ──▶ quorum
+ *      ▲                            │
+ *      └──── committed(batch) ◀─────┘          role(…) when leadership comes or goes
+ */
+#ifndef ASSAY_MASTER_JOURNAL_H
+#define ASSAY_MASTER_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/base.h"
+
+enum journal_role {
+  JOURNAL_FOLLOWER,
+  JOURNAL_LEADER, /* may append; entries of former terms may still be uncommitted */
+};
+
+struct journal_status {
+  enum journal_role role;
+  uint64_t term;
+  uint64_t leader;     /* node id, 0 when unknown */
+  uint64_t last_index; /* last entry in this node's log */
+  uint64_t commit_index;
+  uint64_t first_index;    /* oldest entry still in the log */
+  uint64_t snapshot_index; /* of the last snapshot taken or installed, 0: none */
+};
+
+/* A snapshot is a set of named, immutable byte streams, so that it is never whole in memory. */
+struct snapshot_file {
+  char name[64];     /* no slash */
+  uint64_t size;     /* bytes */
+  uint64_t checksum; /* checksum_fold over SNAPSHOT_CHUNK pieces, from 0 */
+};
+#define SNAPSHOT_CHUNK (256u << 10)
+
+struct snapshot; /* opaque, of the state machine */
+
+/* What a journal asks of the state above it; implemented by the tables, called on the loop's thread. */
+struct state_machine {
+  void *context;
+
+  /* Highest index whose effects are in stable storage: the log may be cut up to there, and after a restart
+   * committed() starts at applied_index + 1. `term` is that entry's. */
+  void (*durable)(void *context, uint64_t *index, uint64_t *term);
+
+  /* One committed batch, in index order without gaps (indexes of the journal's own entries come with size 0,
+   * so that the applied index follows). `token` is what append was given when this process appended it in
+   * this term, else NULL. `data` is valid during the call only. */
+  void (*committed)(void *context, uint64_t index, uint64_t term, const void *data, size_t size, void *token);
+
+  /* Leadership came or went. Every append that has not been reported committed when FOLLOWER is announced has
+   * an unknown outcome; its token is not reported again. */
+  void (*role)(void *context, enum journal_role role, uint64_t term, uint64_t leader);
+
+  /* Takes a snapshot of the applied state for sending; calls `done` (later, from the loop) with a handle or
+   * NULL and an error. The snapshot's index is what was applied when it was taken. Any number may be open. */
+  void (*snapshot_open)(void *context,
+                        void (*done)(void *done_context, struct snapshot *snapshot,
+                                     const struct error *error),
+                        void *done_context);
+  /* The manifest of an open snapshot: index, term and files; owned by the snapshot. */
+  void (*snapshot_describe)(struct snapshot *snapshot, uint64_t *index, uint64_t *term,
+                            const struct snapshot_file **files, size_t *file_count);
+  /* Reads [offset, offset + size) of a file into `buffer`; blocking, size <= SNAPSHOT_CHUNK. */
+  int (*snapshot_read)(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
+                       struct error *error);
+  void (*snapshot_close)(struct snapshot *snapshot);
+
+  /* The receiving side. begin: an empty place beside the live state (a half-received older one is dropped);
+   * write: pieces in order of file and offset; install: verify every checksum against the manifest, fsync,
+   * publish in one step and make it the live state; then, and only then, returns 0. */
+  int (*receive_begin)(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
+                       size_t file_count, struct error *error);
+  int (*receive_write)(void *context, size_t file, uint64_t offset, const void *data, size_t size,
+                       struct error *error);
+  int (*receive_install)(void *context, struct error *error);
+
+  /* The journal cannot go on (failed fsync, corrupt log): the process must stop acknowledging and end with
+   * `error`. */
+  void (*fatal)(void *context, const struct error *error);
+};
+
+/* The journal as the primary sees it: a table of functions over an opaque object. */
+struct journal {
+  const struct journal_functions *functions;
+};
+
+struct journal_functions {
+  /* Starts: recovers the log and begins to replay and vote. Reports an unusable log as an error. */
+  int (*start)(struct journal *journal, struct error *error);
+
+  /* Appends one batch (copied). ERR_NOT_PRIMARY when this node does not lead, ERR_OVERLOADED when too much is
+   * in flight, ERR_NO_SPACE when the disk has no room; nothing was appended then. `token` must not be NULL.
+   */
+  int (*append)(struct journal *journal, const void *data, size_t size, void *token);
+
+  /* Confirms, with a majority and after this call, that no other leader can have committed anything this node
+   * does not know of (Raft dissertation, §6.4): `done` gets status 0 and the commit index noted at the call,
+   * or ERR_NOT_PRIMARY. Calls that wait at the same time share one round. */
+  void (*confirm)(struct journal *journal, void (*done)(void *context, int status, uint64_t read_index),
+                  void *context);
+
+  /* Bytes appended and not yet committed: the primary paces itself by it. */
+  size_t (*in_flight)(const struct journal *journal);
+
+  struct journal_status (*status)(const struct journal *journal);
+
+  /* The state machine's durable index moved: the log may be compacted. */
+  void (*durable_moved)(struct journal *journal);
+
+  /* Stops and frees; `done` is called when nothing of the journal is left. */
+  void (*close)(struct journal *journal, void (*done)(void *context), void *context);
+};
+
+#endif

@@ -1,0 +1,82 @@
+/* operation.h: a request to the namespace and its answer, as the master's core sees them. No I/O, no
+ * protobuf. */
+#ifndef ASSAY_MASTER_OPERATION_H
+#define ASSAY_MASTER_OPERATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum operation_code {
+  OP_MKDIR = 1,
+  OP_CREATE,
+  OP_COMPLETE,
+  OP_DELETE,
+  OP_RENAME,
+  OP_SET,
+  OP_STAT,
+  OP_LIST,
+  OP_EXISTS,
+  OP_RESERVE_CLIENTS, /* allocates client numbers; a mutation without an op id */
+};
+
+static inline bool op_is_read(enum operation_code code) {
+  return code == OP_STAT || code == OP_LIST || code == OP_EXISTS;
+}
+
+/* Bytes owned by somebody else, not NUL-terminated. */
+struct slice {
+  const char *data;
+  size_t size;
+};
+
+struct request {
+  enum operation_code code;
+  uint64_t op_id;       /* mutations: client number << 32 | sequence */
+  uint64_t retry_floor; /* lowest op id this client may still retry: what is below may be forgotten */
+  struct slice path;    /* rename: src */
+  struct slice destination;
+  struct slice value;
+  bool parents, exist_ok, overwrite, recursive, has_if_version;
+  uint64_t if_version;
+  uint64_t length; /* complete */
+  uint32_t count;  /* reserve clients */
+};
+
+enum answer_status {
+  STATUS_OK,
+  STATUS_INVALID, /* up to version mismatch: observations of the state, docs/specification.md */
+  STATUS_NOT_FOUND,
+  STATUS_NOT_DIRECTORY,
+  STATUS_IS_DIRECTORY,
+  STATUS_EXISTS,
+  STATUS_NOT_EMPTY,
+  STATUS_ALREADY_COMPLETED,
+  STATUS_BLOCK_UNCOMMITTED,
+  STATUS_VERSION_MISMATCH, /* with `version` */
+  STATUS_NOT_PRIMARY,      /* took no effect, says nothing; `leader` is a hint */
+  STATUS_OVERLOADED,       /* the same */
+  STATUS_UNAVAILABLE,      /* unknown outcome */
+};
+
+struct answer_entry {
+  struct slice name;
+  bool is_file;
+  uint64_t creator;
+};
+
+/* What it points to is valid until the function that got it returns. */
+struct answer {
+  enum answer_status status;
+  uint64_t term, commit; /* the index whose state this answer reflects: a hint for the checker */
+  uint64_t leader;       /* node id, 0 when unknown */
+  uint64_t creator, version;
+  bool is_file, completed, exists;
+  uint64_t length, block_count, child_count;
+  struct slice value;
+  const struct answer_entry *entries;
+  size_t entry_count;
+  uint32_t first_client; /* reserve clients */
+};
+
+#endif

@@ -1,0 +1,27 @@
+/* raft_journal.h: the door of master/raft: the Raft journal (Ongaro 2014; canonical raft's raft_step()
+ * inside). */
+#ifndef ASSAY_MASTER_RAFT_JOURNAL_H
+#define ASSAY_MASTER_RAFT_JOURNAL_H
+
+#include "master/journal.h"
+#include "master/world.h"
+
+struct raft_journal_options {
+  uint64_t id;             /* this node's, 1 or more */
+  const uint64_t *members; /* ids of the first configuration's voters, this node's among them */
+  size_t member_count;
+  uint64_t cluster;             /* identity of the cluster: frames and logs of another are refused */
+  unsigned election_timeout_ms; /* 0: the default; randomised between 1x and 2x */
+  unsigned heartbeat_ms;        /* 0: the default */
+  uint64_t
+      snapshot_threshold; /* log entries kept before a snapshot is taken and the log cut; 0: the default */
+  uint64_t
+      snapshot_trailing; /* entries kept behind a snapshot for followers that lag a little; 0: the default */
+  uint64_t segment_size; /* bytes of one log file; 0: the default */
+};
+
+/* Makes the journal; nothing happens before its start(). `world` and `state` must outlive it. */
+struct journal *raft_journal_new(const struct raft_journal_options *options, const struct world *world,
+                                 const struct state_machine *state);
+
+#endif

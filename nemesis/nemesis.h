@@ -1,0 +1,121 @@
+/* nemesis.h: the door of nemesis/: where nodes live, and what hurts them.
+ *
+ * Three layers: a *sandbox* (namespaces in which nothing can leak to the host), a *cluster* (the node
+ * processes and their network, made by a provider) and the *nemesis* (a seeded planner and the executors of
+ * its faults). Faults act on what the cluster made and on nothing else. */
+#ifndef ASSAY_NEMESIS_H
+#define ASSAY_NEMESIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "base/base.h"
+
+#define CLUSTER_NODES_MAX 9
+
+/* ---- Sandbox ---- */
+
+/* Runs `body` as pid 1 of new user (unless already root where that is not needed), mount, pid and network
+ * namespaces, with /proc of its own, a tmpfs on /run, loopback up. Everything in there dies with it: when
+ * `body` returns, when the caller is killed (-9 included), the kernel ends every process inside and takes
+ * back every namespace, mount, link and rule. Waits; SIGINT and SIGTERM that the caller gets meanwhile are
+ * passed in. *status gets the exit code of `body`. ERR_UNSUPPORTED with the reason and the cure when this
+ * machine does not allow it. `on_started`, may be NULL, is told the pid (as the caller sees it) in whose
+ * namespaces others may join. */
+int sandbox_run(int (*body)(void *context), void *context, void (*on_started)(void *context, pid_t pid),
+                int *status, struct error *error);
+
+/* Joins the user, network and mount namespaces of a sandbox's pid 1, for a command that talks to its cluster.
+ * The calling process must be single-threaded. */
+int sandbox_join(pid_t pid, struct error *error);
+
+/* 0 when sandboxes work here; else ERR_UNSUPPORTED with why and what to do. */
+int sandbox_supported(struct error *error);
+
+/* ---- Cluster ---- */
+
+enum provider { PROVIDER_NETNS, PROVIDER_HOST };
+
+struct cluster_options {
+  enum provider provider;
+  size_t nodes;             /* 1 … CLUSTER_NODES_MAX */
+  const char *master;       /* path of the assay-master program */
+  const char *directory;    /* nodes/<name>/ is made under it: data/, log */
+  const char *const *extra; /* further arguments for every master, NULL-terminated; may be NULL */
+};
+
+enum node_state { NODE_STOPPED, NODE_RUNNING, NODE_PAUSED, NODE_DIED /* ended though nobody asked it to */ };
+
+struct cluster;
+
+/* Makes the network and starts nothing. PROVIDER_NETNS must be called inside a sandbox. */
+int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct cluster **cluster,
+                struct error *error);
+/* Ends every node and takes everything back. */
+void cluster_free(struct cluster *cluster);
+
+size_t cluster_size(const struct cluster *cluster);
+const char *cluster_node_name(const struct cluster *cluster, size_t node);      /* "n1" … */
+const char *cluster_client_address(const struct cluster *cluster, size_t node); /* "10.23.0.1:7400" */
+enum node_state cluster_node_state(const struct cluster *cluster, size_t node);
+int cluster_node_exit_status(const struct cluster *cluster,
+                             size_t node); /* of a node that died, as wait() tells */
+pid_t cluster_node_pid(const struct cluster *cluster, size_t node);
+/* Called from the loop whenever a node ends by itself; may be NULL. */
+void cluster_watch(struct cluster *cluster, void (*died)(void *context, size_t node), void *context);
+
+int cluster_start(struct cluster *cluster, size_t node, struct error *error);
+int cluster_kill(struct cluster *cluster, size_t node, struct error *error);  /* SIGKILL, waited for */
+int cluster_stop(struct cluster *cluster, size_t node, struct error *error);  /* SIGTERM */
+int cluster_pause(struct cluster *cluster, size_t node, struct error *error); /* SIGSTOP */
+int cluster_resume(struct cluster *cluster, size_t node, struct error *error);
+/* hears[a * nodes + b]: packets from b reach a. Replaces what was set before; the clients' side is never cut.
+ * All true takes our table away. ERR_UNSUPPORTED with PROVIDER_HOST. */
+int cluster_set_links(struct cluster *cluster, const bool *hears, struct error *error);
+/* True when no rule of ours is left, checked by asking the kernel. */
+bool cluster_links_clear(struct cluster *cluster, struct error *error);
+
+/* ---- Planner: pure and seeded ---- */
+
+struct fault_description {
+  const char *name;   /* "partition-halves", "pause-primary", … */
+  const char *family; /* "partition", "pause", "kill" */
+  const char *summary;
+};
+const struct fault_description *fault_list(void); /* ends with NULL names */
+
+/* ---- Nemesis: runs in a process of its own (`assay nemesis`) on one loop with the cluster ---- */
+
+struct nemesis_options {
+  const char *families; /* comma-separated families, faults or "none"; checked by nemesis_check_families */
+  uint64_t seed;
+  int64_t interval_ns; /* mean time between the heal of a fault and the next; 0: default */
+  int64_t duration_ns; /* mean time a fault stays; 0: default */
+  const char *history; /* path of the history that this nemesis writes: its events only */
+};
+
+/* ERR_BAD_INPUT naming the unknown one and the known ones. */
+int nemesis_check_families(const char *families, struct error *error);
+
+struct nemesis;
+
+/* `event` is told of everything that happens, as one JSON object (NUL-terminated text, valid during the
+ * call):
+ * {"event": "fault", "phase": "installed" | "healed" | "skipped", "fault": …, "family": …, "targets": ["n1"],
+ * "reason": …, "time_ns": …} and {"event": "node", "node": "n2", "state": "died", …}. */
+int nemesis_new(uv_loop_t *loop, struct cluster *cluster, const struct nemesis_options *options,
+                void (*event)(void *context, const char *json), void *context, struct nemesis **nemesis,
+                struct error *error);
+/* Who is primary, as the caller's polling found: the planner aims by it. -1: nobody known. */
+void nemesis_note_primary(struct nemesis *nemesis, int node);
+void nemesis_start(struct nemesis *nemesis);
+/* No new fault; heals and restarts all; verifies; then calls `healed` with status 0, or an error that says
+ * what could not be undone. */
+void nemesis_stop(struct nemesis *nemesis,
+                  void (*healed)(void *context, int status, const struct error *error), void *context);
+void nemesis_free(struct nemesis *nemesis);
+
+#endif

@@ -1,0 +1,69 @@
+/* workloads.h: the door of workloads/: what clients do, and the client process that does it and records it.
+ */
+#ifndef ASSAY_WORKLOADS_H
+#define ASSAY_WORKLOADS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/base.h"
+#include "histories/histories.h"
+
+/* ---- Generators: pure, seeded, no I/O; the simulator uses them too ---- */
+
+struct generator;
+
+struct generator_options {
+  const char *workload; /* "mixed", "register", "names", "moves" */
+  uint64_t seed;
+  uint64_t shard;       /* which of several generators of one run this is: its working sets are its own … */
+  uint64_t shard_count; /* … unless `shared` */
+  bool shared;          /* all shards work on the same paths */
+  uint64_t operations_per_set; /* after so many operations the working set rotates to new directories; 0:
+                                  default */
+};
+
+/* The names of all workloads with a line of what each does; ends with NULL names. */
+struct workload_description {
+  const char *name, *summary;
+};
+const struct workload_description *workload_list(void);
+
+/* ERR_BAD_INPUT for an unknown workload, with the known ones in the message. */
+int generator_new(const struct generator_options *options, struct generator **generator, struct error *error);
+void generator_free(struct generator *generator);
+
+/* Draws the next operation for logical client `client`. The text of `arguments` is valid until the next call.
+ */
+void generator_next(struct generator *generator, size_t client, struct arguments *arguments);
+
+/* Tells the generator how an operation it drew ended (for if_version and for names that now exist). */
+void generator_learn(struct generator *generator, size_t client, const struct arguments *arguments,
+                     enum outcome outcome, const struct answer *answer);
+
+/* ---- The client process: `assay client` ---- */
+
+struct client_options {
+  const char *const *addresses; /* as master_client_options.addresses */
+  size_t address_count;
+  const char *workload;
+  const char *history; /* path of the history this process writes */
+  uint64_t seed;
+  int64_t clients; /* logical clients of this process, one connection and one outstanding operation each */
+  int64_t shard, shard_count; /* which client process this is, of how many */
+  double rate;                /* operations a second of the whole process; 0: as fast as it goes */
+  int64_t time_ns;            /* 0: until stopped */
+  int64_t operations;         /* 0: no bound */
+  int64_t operations_per_set;
+  int64_t request_timeout_ns;
+};
+
+/* Runs until its time is over, its operations are done, SIGTERM comes or standard input closes; then waits
+ * for what is outstanding, bounded by the request time-out. Prints one JSON object a line on standard output:
+ * {"event": "ready"} once a first operation succeeded, {"event": "stats", "ok": …, "fail": …, "info": …,
+ * "operations": …, "last_ok_ns": …} four times a second, {"event": "done", …} at the end; an error as
+ * {"event": "error", "message": …}. Returns an exit code. The history is complete on disk when it returns. */
+int client_run(const struct client_options *options);
+
+#endif
