@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Levenshtein distance, for "did you mean": names are short, so one row of 64 is enough. */
-static size_t edit_distance(const char *a, const char *b) {
+size_t flags_name_distance(const char *a, const char *b) {
   size_t row[65];
   const size_t columns = strlen(b);
   if (columns > 64)
@@ -42,7 +41,7 @@ static int unknown_flag(const struct flag_set *set, const char *name, struct err
   const char *nearest = NULL;
   size_t best = 4;
   for (size_t i = 0; i < set->count; i++) {
-    const size_t distance = edit_distance(name, set->flags[i].name);
+    const size_t distance = flags_name_distance(name, set->flags[i].name);
     if (distance < best) {
       best = distance;
       nearest = set->flags[i].name;

@@ -50,6 +50,10 @@ struct flag_set {
 int flags_parse(const struct flag_set *set, int argc, char **argv, int *positional_count, bool *help,
                 struct error *error);
 
+/* Levenshtein distance, for "did you mean": names are short, so `b` has at most 64 characters (else
+ * SIZE_MAX). */
+size_t flags_name_distance(const char *a, const char *b);
+
 /* As flags_parse, for a main(): prints the error or the help itself. Returns -1 to go on, or the exit code.
  */
 int flags_parse_or_exit_code(const struct flag_set *set, int argc, char **argv, int *positional_count);
