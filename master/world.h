@@ -31,27 +31,39 @@ struct world {
   void (*timer_set)(struct timer *timer, int64_t at_ns); /* replaces an earlier setting */
   void (*timer_clear)(struct timer *timer);
   void (*timer_free)(struct timer *timer);
-  /* Calls `run` once from the loop, after the events that are ready now: group commit waits for it. */
+  /* Calls `run` once from the loop, after the events that are ready now: group commit waits for it. What is
+   * deferred while deferred calls run waits for the next turn. */
   void (*defer)(void *context, void (*run)(void *owner), void *owner);
 
   /* -- disk: files of one flat directory, named by the caller -- */
-  /* Blocking; for start-up and compaction only. */
+  /* Blocking; for start-up only. */
   int (*disk_list)(void *context, char ***names, size_t *count,
                    struct error *error); /* names and array to free() */
   int (*disk_read)(void *context, const char *name, struct bytes *content, struct error *error);
-  int (*disk_create)(
-      void *context, const char *name, uint64_t reserve, struct disk_file **file,
-      struct error *error); /* empty; fails if it exists; room for `reserve` bytes is set aside */
   int (*disk_open)(void *context, const char *name, struct disk_file **file, struct error *error);
-  int (*disk_truncate)(struct disk_file *file, uint64_t size, struct error *error);
-  int (*disk_remove)(void *context, const char *name, struct error *error);
-  void (*disk_close)(struct disk_file *file);
-  /* Writes the vectors at `offset`, then makes them durable (the file's name too), then calls `done` from the
-   * loop. Requests of one world end in the order they were made. `vectors` is copied, what it points to must
-   * stay until `done`. `status` is 0, ERR_NO_SPACE (nothing is durable, the file may be truncated back and
-   * used again) or ERR_IO (nothing is known). */
+  /* Cuts the file to `size` bytes and sets room aside again up to `reserve` bytes, which read as zeros;
+   * durable when it returns. A disk without that room is no error: the file is then just shorter. */
+  int (*disk_truncate)(struct disk_file *file, uint64_t size, uint64_t reserve, struct error *error);
+
+  /* Not blocking. The requests of one world are carried out one after the other in the order they were made,
+   * and their callbacks come in that order, from the loop. */
+  /* A new empty file with room for `reserve` bytes set aside, which read as zeros. `status` is 0,
+   * ERR_NO_SPACE or ERR_IO (the name exists, …); `file` is NULL unless 0. What a failed creation left behind
+   * is removed. */
+  void (*disk_create)(void *context, const char *name, uint64_t reserve,
+                      void (*done)(void *owner, int status, struct disk_file *file), void *owner);
+  /* Writes the vectors at `offset`, then makes them durable (the file's name too), then calls `done`.
+   * `vectors` is copied, what it points to must stay until `done`. `status` is 0, ERR_NO_SPACE (nothing is
+   * durable, the same place may be written again) or ERR_IO (nothing is known). */
   void (*disk_write)(struct disk_file *file, uint64_t offset, const struct iovec *vectors,
                      size_t vector_count, void (*done)(void *owner, int status), void *owner);
+  /* Reads `size` bytes at `offset` into `buffer`, which must stay until `done`; fewer are ERR_IO. */
+  void (*disk_fetch)(struct disk_file *file, uint64_t offset, void *buffer, size_t size,
+                     void (*done)(void *owner, int status), void *owner);
+  /* Removes a file by name. A failure is logged by the world and has no other consequence. */
+  void (*disk_remove)(void *context, const char *name);
+  /* Closes after what was asked of the file before; the handle is gone at once. */
+  void (*disk_close)(struct disk_file *file);
 
   /* -- peers: frames between nodes; may be lost, delayed, duplicated or reordered, never altered -- */
   /* Sends one frame; `vectors` and what it points to are copied or sent before the call returns. Frames to a
@@ -59,7 +71,7 @@ struct world {
   void (*send)(void *context, uint64_t peer, const struct iovec *vectors, size_t vector_count);
   /* True when the last frames to this peer were not dropped: a hint for pacing. */
   bool (*peer_ready)(void *context, uint64_t peer);
-  /* Frames from peers go to the one receiver; `frame` is valid during the call only. */
+  /* Frames from peers go to the one receiver (NULL: are dropped); `frame` is valid during the call only. */
   void (*receive)(void *context,
                   void (*frame_received)(void *owner, uint64_t peer, const void *frame, size_t size),
                   void *owner);
