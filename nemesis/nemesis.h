@@ -18,18 +18,22 @@
 
 /* ---- Sandbox ---- */
 
-/* Runs `body` as pid 1 of new user (unless already root where that is not needed), mount, pid and network
- * namespaces, with /proc of its own, a tmpfs on /run, loopback up. Everything in there dies with it: when
- * `body` returns, when the caller is killed (-9 included), the kernel ends every process inside and takes
- * back every namespace, mount, link and rule. Waits; SIGINT and SIGTERM that the caller gets meanwhile are
- * passed in. *status gets the exit code of `body`. ERR_UNSUPPORTED with the reason and the cure when this
- * machine does not allow it. `on_started`, may be NULL, is told the pid (as the caller sees it) in whose
- * namespaces others may join. */
+/* Runs `body` in new user (not for root, who needs none), mount, pid and network namespaces, with /proc of
+ * its own, a tmpfs on /run, loopback up, as the child of a small pid 1 that reaps orphans. Everything in
+ * there dies with it: when `body` returns, when the caller is killed (-9 included), the kernel ends every
+ * process inside and takes back every namespace, mount, link and rule.
+ *
+ * Waits. The inside is a session of its own: a Ctrl-C in the terminal reaches the caller only. The first
+ * SIGINT, SIGTERM or SIGHUP that the caller gets is passed to `body` (SIGHUP as SIGTERM) and to nobody else
+ * in there; one that comes a second or more later ends everything at once. *status gets the exit code of
+ * `body`, or 128 + the signal that ended it or the sandbox. ERR_UNSUPPORTED with the reason and the cure when
+ * this machine does not allow it. `on_started`, may be NULL, is told the pid (as the caller sees it) whose
+ * namespaces others may join. The caller must have one thread. */
 int sandbox_run(int (*body)(void *context), void *context, void (*on_started)(void *context, pid_t pid),
                 int *status, struct error *error);
 
 /* Joins the user, network and mount namespaces of a sandbox's pid 1, for a command that talks to its cluster.
- * The calling process must be single-threaded. */
+ * The working directory stays. The calling process must be single-threaded. ERR_NOT_FOUND when it is gone. */
 int sandbox_join(pid_t pid, struct error *error);
 
 /* 0 when sandboxes work here; else ERR_UNSUPPORTED with why and what to do. */
@@ -45,16 +49,18 @@ struct cluster_options {
   const char *master;       /* path of the assay-master program */
   const char *directory;    /* nodes/<name>/ is made under it: data/, log */
   const char *const *extra; /* further arguments for every master, NULL-terminated; may be NULL */
+  uint64_t cluster_id;      /* --cluster-id of every master; 0: 1 */
 };
 
 enum node_state { NODE_STOPPED, NODE_RUNNING, NODE_PAUSED, NODE_DIED /* ended though nobody asked it to */ };
 
 struct cluster;
 
-/* Makes the network and starts nothing. PROVIDER_NETNS must be called inside a sandbox. */
+/* Makes the network and starts nothing. PROVIDER_NETNS must be called inside a sandbox, else ERR_UNSUPPORTED.
+ */
 int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct cluster **cluster,
                 struct error *error);
-/* Ends every node and takes everything back. */
+/* Ends every node and takes everything back. The loop must run once more for its handles to close. */
 void cluster_free(struct cluster *cluster);
 
 size_t cluster_size(const struct cluster *cluster);
@@ -68,13 +74,17 @@ pid_t cluster_node_pid(const struct cluster *cluster, size_t node);
 void cluster_watch(struct cluster *cluster, void (*died)(void *context, size_t node), void *context);
 
 int cluster_start(struct cluster *cluster, size_t node, struct error *error);
-int cluster_kill(struct cluster *cluster, size_t node, struct error *error);  /* SIGKILL, waited for */
-int cluster_stop(struct cluster *cluster, size_t node, struct error *error);  /* SIGTERM */
+int cluster_kill(struct cluster *cluster, size_t node, struct error *error); /* SIGKILL, waited for */
+/* SIGTERM, waited for; after 5 s SIGKILL and ERR_TIMEOUT. An end that is no clean one (neither status 0 nor
+ * SIGTERM) is told to the watcher of the cluster. */
+int cluster_stop(struct cluster *cluster, size_t node, struct error *error);
 int cluster_pause(struct cluster *cluster, size_t node, struct error *error); /* SIGSTOP */
 int cluster_resume(struct cluster *cluster, size_t node, struct error *error);
 /* hears[a * nodes + b]: packets from b reach a. Replaces what was set before; the clients' side is never cut.
  * All true takes our table away. ERR_UNSUPPORTED with PROVIDER_HOST. */
 int cluster_set_links(struct cluster *cluster, const bool *hears, struct error *error);
+/* How many rules of ours the kernel lists, and how many packets they have dropped since they were set. */
+int cluster_count_rules(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error);
 /* True when no rule of ours is left, checked by asking the kernel. */
 bool cluster_links_clear(struct cluster *cluster, struct error *error);
 

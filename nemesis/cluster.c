@@ -1,0 +1,341 @@
+/* cluster.c: the nodes of a cluster, whatever houses them.
+ *
+ * A node's process is watched by its pidfd on the loop. An end that the loop sees was asked for by nobody:
+ * the functions that end a node on purpose wait for it themselves and take the watch away first. */
+#include "nemesis/cluster.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+/* Long enough for a kernel under load, short enough to be noticed as a failure of the harness. */
+#define STOP_TIMEOUT_MS 2000
+#define KILL_TIMEOUT_MS 10000
+#define TERM_TIMEOUT_MS 5000
+
+struct node_watch {
+  uv_poll_t poll;
+  struct cluster_node *node; /* NULL once the watch is being taken away */
+};
+
+static void watch_closed(uv_handle_t *handle) {
+  free(CONTAINER_OF(handle, struct node_watch, poll));
+}
+
+static void watch_end(struct cluster_node *node) {
+  if (!node->watch)
+    return;
+  node->watch->node = NULL;
+  uv_poll_stop(&node->watch->poll);
+  uv_close((uv_handle_t *)&node->watch->poll, watch_closed);
+  node->watch = NULL;
+}
+
+/* Reaps an ended node. Whatever end is not the one `wanted` is told to the watcher. */
+static void node_ended(struct cluster_node *node, enum node_state wanted, bool (*expected)(int wait_status)) {
+  watch_end(node);
+  const int wait_status = process_reap(&node->process);
+  node->state = wanted;
+  if (expected && expected(wait_status))
+    return;
+  node->exit_status = wait_status;
+  struct cluster *cluster = node->cluster;
+  if (cluster->died)
+    cluster->died(cluster->died_context, node->index);
+}
+
+static void on_pidfd(uv_poll_t *poll, int status, int events) {
+  (void)status;
+  (void)events;
+  struct cluster_node *node = CONTAINER_OF(poll, struct node_watch, poll)->node;
+  if (node)
+    node_ended(node, NODE_DIED, NULL);
+}
+
+static int watch_begin(struct cluster_node *node, struct error *error) {
+  struct node_watch *watch = xcalloc(1, sizeof *watch);
+  const int status = uv_poll_init(node->cluster->loop, &watch->poll, node->process.pidfd);
+  if (status != 0) {
+    free(watch);
+    return error_set(error, ERR_IO, "cannot watch node %s: %s", node->name, uv_strerror(status));
+  }
+  watch->node = node;
+  node->watch = watch;
+  uv_poll_start(&watch->poll, UV_READABLE, on_pidfd);
+  return 0;
+}
+
+/* ---- Making and taking back ---- */
+
+static char **copy_list(const char *const *list) {
+  size_t count = 0;
+  while (list && list[count])
+    count++;
+  char **copy = xcalloc(count + 1, sizeof *copy);
+  for (size_t i = 0; i < count; i++)
+    copy[i] = xstrdup(list[i]);
+  return copy;
+}
+
+static void forget(struct cluster *cluster) {
+  for (size_t i = 0; i < cluster->size; i++)
+    free(cluster->nodes[i].directory);
+  for (char **item = cluster->extra; *item; item++)
+    free(*item);
+  free((void *)cluster->extra);
+  free(cluster->master);
+  free(cluster);
+}
+
+/* Names the node and makes its directories. */
+static int node_prepare(struct cluster_node *node, const char *directory, struct error *error) {
+  struct bytes path = {0};
+  snprintf(node->name, sizeof node->name, "n%zu", node->index + 1);
+  bytes_append_format(&path, "%s/nodes/%s", directory, node->name);
+  node->directory = xstrdup((const char *)path.data);
+  bytes_append_format(&path, "/data");
+  const int status = directory_make((const char *)path.data, error);
+  bytes_free(&path);
+  return status;
+}
+
+int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct cluster **cluster,
+                struct error *error) {
+  if (options->nodes < 1 || options->nodes > CLUSTER_NODES_MAX)
+    return error_set(error, ERR_BAD_INPUT, "a cluster has 1 to %d nodes, not %zu", CLUSTER_NODES_MAX,
+                     options->nodes);
+  struct cluster *made = xcalloc(1, sizeof *made);
+  made->loop = loop;
+  made->functions = options->provider == PROVIDER_NETNS ? &provider_netns : &provider_host;
+  made->size = options->nodes;
+  made->master = xstrdup(options->master);
+  made->extra = copy_list(options->extra);
+  snprintf(made->cluster_id, sizeof made->cluster_id, "%" PRIu64,
+           options->cluster_id ? options->cluster_id : 1);
+  int status = 0;
+  for (size_t i = 0; i < made->size && status == 0; i++) {
+    made->nodes[i] = (struct cluster_node){
+        .cluster = made, .index = i, .state = NODE_STOPPED, .process = {.pid = -1, .pidfd = -1}};
+    status = node_prepare(&made->nodes[i], options->directory, error);
+  }
+  if (status == 0)
+    status = made->functions->open(made, error);
+  if (status != 0) {
+    forget(made);
+    return status;
+  }
+  for (size_t i = 0; i < made->size; i++) {
+    struct cluster_node *node = &made->nodes[i];
+    snprintf(node->client_address, sizeof node->client_address, "%s:%d", node->host, node->client_port);
+  }
+  *cluster = made;
+  return 0;
+}
+
+static bool any_end(int wait_status) {
+  (void)wait_status;
+  return true;
+}
+
+void cluster_free(struct cluster *cluster) {
+  if (!cluster)
+    return;
+  cluster->died = NULL;
+  for (size_t i = 0; i < cluster->size; i++) {
+    struct cluster_node *node = &cluster->nodes[i];
+    if (node->process.pid >= 0)
+      process_signal(&node->process, SIGKILL, NULL);
+  }
+  for (size_t i = 0; i < cluster->size; i++)
+    if (cluster->nodes[i].process.pid >= 0)
+      node_ended(&cluster->nodes[i], NODE_STOPPED, any_end);
+  cluster->functions->close(cluster);
+  forget(cluster);
+}
+
+/* ---- Telling ---- */
+
+static const struct cluster_node *node_of(const struct cluster *cluster, size_t node) {
+  assert(node < cluster->size);
+  return &cluster->nodes[node];
+}
+
+size_t cluster_size(const struct cluster *cluster) {
+  return cluster->size;
+}
+
+const char *cluster_node_name(const struct cluster *cluster, size_t node) {
+  return node_of(cluster, node)->name;
+}
+
+const char *cluster_client_address(const struct cluster *cluster, size_t node) {
+  return node_of(cluster, node)->client_address;
+}
+
+enum node_state cluster_node_state(const struct cluster *cluster, size_t node) {
+  return node_of(cluster, node)->state;
+}
+
+int cluster_node_exit_status(const struct cluster *cluster, size_t node) {
+  return node_of(cluster, node)->exit_status;
+}
+
+pid_t cluster_node_pid(const struct cluster *cluster, size_t node) {
+  return node_of(cluster, node)->process.pid;
+}
+
+void cluster_watch(struct cluster *cluster, void (*died)(void *context, size_t node), void *context) {
+  cluster->died = died;
+  cluster->died_context = context;
+}
+
+/* ---- Starting, ending, pausing ---- */
+
+/* The command line of a node: assay-master's flags. To be freed with argv_free. */
+static char **node_argv(const struct cluster_node *node) {
+  const struct cluster *cluster = node->cluster;
+  size_t extra = 0, count = 0;
+  while (cluster->extra[extra])
+    extra++;
+  char **argv = xcalloc(8 + 2 * cluster->size + extra, sizeof *argv);
+  char text[128];
+  argv[count++] = xstrdup(cluster->master);
+  argv[count++] = xstrdup("--id");
+  snprintf(text, sizeof text, "%zu", node->index + 1);
+  argv[count++] = xstrdup(text);
+  argv[count++] = xstrdup("--data");
+  argv[count++] = path_join(node->directory, "data");
+  argv[count++] = xstrdup("--cluster-id");
+  argv[count++] = xstrdup(cluster->cluster_id);
+  for (size_t i = 0; i < cluster->size; i++) {
+    const struct cluster_node *member = &cluster->nodes[i];
+    snprintf(text, sizeof text, "%zu=%s:%d:%d", i + 1, member->host, member->peer_port, member->client_port);
+    argv[count++] = xstrdup("--member");
+    argv[count++] = xstrdup(text);
+  }
+  for (size_t i = 0; i < extra; i++)
+    argv[count++] = xstrdup(cluster->extra[i]);
+  assert(argv[count] == NULL);
+  return argv;
+}
+
+static void argv_free(char **argv) {
+  for (char **item = argv; *item; item++)
+    free(*item);
+  free((void *)argv);
+}
+
+static int refuse(const struct cluster_node *node, const char *what, struct error *error) {
+  static const char *const states[] = {"stopped", "running", "paused", "dead"};
+  return error_set(error, ERR_NOT_FOUND, "cannot %s node %s: it is %s", what, node->name,
+                   states[node->state]);
+}
+
+int cluster_start(struct cluster *cluster, size_t index, struct error *error) {
+  struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
+  if (node->state != NODE_STOPPED && node->state != NODE_DIED)
+    return refuse(node, "start", error);
+  char **argv = node_argv(node);
+  char *log = path_join(node->directory, "log");
+  int status = process_start(&node->process, argv, log, cluster->functions->network(cluster, index), error);
+  free(log);
+  argv_free(argv);
+  if (status != 0)
+    return status;
+  status = watch_begin(node, error);
+  if (status != 0) {
+    process_signal(&node->process, SIGKILL, NULL);
+    process_reap(&node->process);
+    return status;
+  }
+  node->state = NODE_RUNNING;
+  return 0;
+}
+
+static bool ended_by_kill(int wait_status) {
+  return WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
+}
+
+static bool ended_cleanly(int wait_status) {
+  return (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) ||
+         (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM);
+}
+
+int cluster_kill(struct cluster *cluster, size_t index, struct error *error) {
+  struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
+  if (node->state != NODE_RUNNING && node->state != NODE_PAUSED)
+    return refuse(node, "kill", error);
+  process_signal(&node->process, SIGKILL, NULL); /* one that has just ended by itself is seen below */
+  const int status = process_await_end(&node->process, KILL_TIMEOUT_MS, error);
+  if (status == 0)
+    node_ended(node, NODE_STOPPED, ended_by_kill);
+  return status;
+}
+
+int cluster_stop(struct cluster *cluster, size_t index, struct error *error) {
+  struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
+  if (node->state != NODE_RUNNING && node->state != NODE_PAUSED)
+    return refuse(node, "stop", error);
+  process_signal(&node->process, SIGTERM, NULL);
+  process_signal(&node->process, SIGCONT, NULL);
+  if (process_await_end(&node->process, TERM_TIMEOUT_MS, NULL) == 0) {
+    node_ended(node, NODE_STOPPED, ended_cleanly);
+    return 0;
+  }
+  node->state = NODE_RUNNING;
+  const int status = cluster_kill(cluster, index, error);
+  return status != 0
+             ? status
+             : error_set(error, ERR_TIMEOUT, "node %s did not end within %d ms of SIGTERM; it was killed",
+                         node->name, TERM_TIMEOUT_MS);
+}
+
+int cluster_pause(struct cluster *cluster, size_t index, struct error *error) {
+  struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
+  if (node->state != NODE_RUNNING)
+    return refuse(node, "pause", error);
+  int status = process_signal(&node->process, SIGSTOP, error);
+  if (status != 0)
+    return status;
+  node->state = NODE_PAUSED; /* at the latest when it leaves the kernel, so resuming it is due in any case */
+  return process_await_stopped(&node->process, STOP_TIMEOUT_MS, error);
+}
+
+int cluster_resume(struct cluster *cluster, size_t index, struct error *error) {
+  struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
+  if (node->state != NODE_PAUSED)
+    return refuse(node, "resume", error);
+  const int status = process_signal(&node->process, SIGCONT, error);
+  if (status == 0)
+    node->state = NODE_RUNNING;
+  return status;
+}
+
+/* ---- Links ---- */
+
+int cluster_set_links(struct cluster *cluster, const bool *hears, struct error *error) {
+  if (!cluster->functions->set_links)
+    return error_set(error, ERR_UNSUPPORTED, "provider %s cannot cut links", cluster->functions->name);
+  return cluster->functions->set_links(cluster, hears, error);
+}
+
+int cluster_count_rules(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error) {
+  *rules = 0;
+  *dropped = 0;
+  if (!cluster->functions->count_rules)
+    return 0;
+  return cluster->functions->count_rules(cluster, rules, dropped, error);
+}
+
+bool cluster_links_clear(struct cluster *cluster, struct error *error) {
+  size_t rules;
+  uint64_t dropped;
+  if (cluster_count_rules(cluster, &rules, &dropped, error) != 0)
+    return false;
+  if (rules > 0)
+    error_set(error, ERR_IO, "%zu packet filter rules of ours are still there", rules);
+  return rules == 0;
+}
