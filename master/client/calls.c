@@ -1,0 +1,122 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "master/client/internal.h"
+
+#define SPARE_LIMIT 1024u
+
+static void take_slot(struct master_client *client, struct call *call) {
+  if (client->free_slot_count == 0) {
+    const size_t old = client->slot_count;
+    client->slot_count = old ? 2 * old : 64;
+    assert(client->slot_count <= UINT32_MAX);
+    client->slots = xrealloc(client->slots, client->slot_count * sizeof(struct call *));
+    client->free_slots = xrealloc(client->free_slots, client->slot_count * sizeof(uint32_t));
+    for (size_t slot = client->slot_count; slot > old; slot--) {
+      client->slots[slot - 1] = NULL;
+      client->free_slots[client->free_slot_count++] = (uint32_t)(slot - 1);
+    }
+  }
+  call->slot = client->free_slots[--client->free_slot_count];
+  assert(!client->slots[call->slot]);
+  client->slots[call->slot] = call;
+}
+
+struct call *call_new(struct master_client *client, Rpc__Operation operation) {
+  struct call *call;
+  if (list_is_empty(&client->spare)) {
+    call = xmalloc(sizeof *call);
+  } else {
+    call = CONTAINER_OF(client->spare.next, struct call, by_state);
+    list_remove(&call->by_state);
+    client->spare_count--;
+  }
+  rpc__request__init(&call->message);
+  call->message.operation = operation;
+  call->text = call->inline_text;
+  call->floor.floor = NULL;
+  call->answered = NULL;
+  call->reserved = NULL;
+  call->in_flight = false;
+  call->refusal = MASTER_ERROR_REFUSED;
+  call->doubt = MASTER_ERROR_NONE;
+  call->refused_by = 0;
+  call->deadline_ns = (int64_t)uv_hrtime() + client->request_timeout_ns;
+  take_slot(client, call);
+  list_append(&client->by_deadline, &call->by_deadline);
+  list_append(&client->waiting, &call->by_state);
+  return call;
+}
+
+static ProtobufCBinaryData copy(char **at, const char *text, size_t size) {
+  ProtobufCBinaryData data = {.data = (uint8_t *)*at, .len = size};
+  if (size > 0)
+    memcpy(*at, text, size);
+  *at += size;
+  return data;
+}
+
+void call_set_text(struct call *call, const char *path, const char *destination, const char *value) {
+  const size_t path_size = path ? strlen(path) : 0;
+  const size_t destination_size = destination ? strlen(destination) : 0;
+  const size_t value_size = value ? strlen(value) : 0;
+  const size_t size = path_size + destination_size + value_size;
+  assert(call->text == call->inline_text);
+  if (size > sizeof call->inline_text)
+    call->text = xmalloc(size);
+  char *at = call->text;
+  call->message.path = copy(&at, path, path_size);
+  call->message.destination = copy(&at, destination, destination_size);
+  call->message.value = copy(&at, value, value_size);
+}
+
+size_t call_text_size(const struct call *call) {
+  return call->message.path.len + call->message.destination.len + call->message.value.len;
+}
+
+struct call *call_find(struct master_client *client, uint64_t id) {
+  const uint32_t slot = (uint32_t)id;
+  struct call *call = slot < client->slot_count ? client->slots[slot] : NULL;
+  return call && call->in_flight && call->message.id == id ? call : NULL;
+}
+
+void call_forget(struct master_client *client, struct call *call) {
+  assert(client->slots[call->slot] == call);
+  client->slots[call->slot] = NULL;
+  client->free_slots[client->free_slot_count++] = call->slot;
+  list_remove(&call->by_deadline);
+  list_remove(&call->by_state);
+  if (call->floor.floor)
+    floors_remove(&client->floors, &call->floor);
+}
+
+void call_recycle(struct master_client *client, struct call *call) {
+  if (call->text != call->inline_text)
+    free(call->text);
+  if (client->spare_count >= SPARE_LIMIT) {
+    free(call);
+    return;
+  }
+  list_append(&client->spare, &call->by_state);
+  client->spare_count++;
+}
+
+void call_wait(struct master_client *client, struct call *call) {
+  assert(call->in_flight);
+  call->in_flight = false;
+  list_remove(&call->by_state);
+  list_append(&client->waiting, &call->by_state);
+}
+
+void calls_free(struct master_client *client) {
+  assert(list_is_empty(&client->by_deadline));
+  while (!list_is_empty(&client->spare)) {
+    struct call *call = CONTAINER_OF(client->spare.next, struct call, by_state);
+    list_remove(&call->by_state);
+    free(call);
+  }
+  floors_free(&client->floors);
+  free(client->slots);
+  free(client->free_slots);
+  free(client->entries);
+}

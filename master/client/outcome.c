@@ -1,0 +1,138 @@
+/* outcome.c: what an answer, or the lack of one, lets a client conclude (docs/specification.md). */
+#include <assert.h>
+
+#include "master/client/internal.h"
+
+static void answer(struct master_client *client, struct call *call, const struct master_answer *result,
+                   uint32_t first_client) {
+  call_forget(client, call);
+  if (call->reserved)
+    call->reserved(call->context, result->outcome == MASTER_OK ? first_client : 0, result);
+  else
+    call->answered(call->context, result);
+  call_recycle(client, call);
+}
+
+void call_end_unanswered(struct master_client *client, struct call *call) {
+  const bool doubtful = call->doubt != MASTER_ERROR_NONE;
+  const struct master_answer result = {
+      .outcome = doubtful ? MASTER_INFO : MASTER_UNCHECKED,
+      .error = doubtful ? call->doubt : call->refusal,
+      .node = doubtful ? 0 : call->refused_by,
+      .value = "",
+  };
+  answer(client, call, &result, 0);
+}
+
+void call_end_by_time(struct master_client *client, struct call *call) {
+  if (call->in_flight)
+    call->doubt = MASTER_ERROR_TIMEOUT;
+  call_end_unanswered(client, call);
+}
+
+void call_lose(struct master_client *client, struct call *call, enum master_error how) {
+  call->doubt = how;
+  call_wait(client, call);
+  if (!client->retry)
+    call_end_unanswered(client, call);
+}
+
+static enum master_error observation(Rpc__Status status) {
+  switch (status) {
+  case RPC__STATUS__STATUS_INVALID:
+    return MASTER_ERROR_INVALID;
+  case RPC__STATUS__STATUS_NOT_FOUND:
+    return MASTER_ERROR_NOT_FOUND;
+  case RPC__STATUS__STATUS_NOT_DIRECTORY:
+    return MASTER_ERROR_NOT_DIRECTORY;
+  case RPC__STATUS__STATUS_IS_DIRECTORY:
+    return MASTER_ERROR_IS_DIRECTORY;
+  case RPC__STATUS__STATUS_EXISTS:
+    return MASTER_ERROR_EXISTS;
+  case RPC__STATUS__STATUS_NOT_EMPTY:
+    return MASTER_ERROR_NOT_EMPTY;
+  case RPC__STATUS__STATUS_ALREADY_COMPLETED:
+    return MASTER_ERROR_ALREADY_COMPLETED;
+  case RPC__STATUS__STATUS_BLOCK_UNCOMMITTED:
+    return MASTER_ERROR_BLOCK_UNCOMMITTED;
+  case RPC__STATUS__STATUS_VERSION_MISMATCH:
+    return MASTER_ERROR_VERSION_MISMATCH;
+  default:
+    return MASTER_ERROR_NONE;
+  }
+}
+
+/* Text of the arena, which ends every piece with a zero. */
+static const char *text_of(ProtobufCBinaryData data) {
+  return data.len > 0 ? (const char *)data.data : "";
+}
+
+static void settle(struct master_client *client, struct call *call, const Rpc__Response *response) {
+  const enum master_error error = observation(response->status);
+  if (client->entry_capacity < response->n_entries) {
+    client->entry_capacity = 2 * response->n_entries;
+    client->entries = xrealloc(client->entries, client->entry_capacity * sizeof *client->entries);
+  }
+  for (size_t i = 0; i < response->n_entries; i++)
+    client->entries[i] = (struct master_entry){.name = text_of(response->entries[i]->name),
+                                               .is_file = response->entries[i]->is_file,
+                                               .creator = response->entries[i]->creator};
+  const struct master_answer result = {
+      .outcome = error == MASTER_ERROR_NONE ? MASTER_OK : MASTER_FAIL,
+      .error = error,
+      .node = client->nodes[client->at].id,
+      .term = response->term,
+      .commit = response->commit,
+      .creator = response->creator,
+      .version = response->version,
+      .is_file = response->is_file,
+      .completed = response->completed,
+      .exists = response->exists,
+      .length = response->length,
+      .block_count = response->block_count,
+      .child_count = response->child_count,
+      .value = text_of(response->value),
+      .entries = client->entries,
+      .entry_count = response->n_entries,
+  };
+  client->failures = 0;
+  client->overloads = 0;
+  answer(client, call, &result, response->first_client);
+}
+
+static void refuse(struct master_client *client, struct call *call, enum master_error refusal) {
+  call->refusal = refusal;
+  call->refused_by = client->nodes[client->at].id;
+  call_wait(client, call);
+  if (!client->retry)
+    call_end_unanswered(client, call);
+}
+
+/* Sending goes on after 1, 2, 4 … 64 ms. */
+static void slow_down(struct master_client *client) {
+  const int64_t delay_ns = NS_PER_MS << (client->overloads < 6 ? client->overloads : 6);
+  const int64_t until_ns = (int64_t)uv_hrtime() + delay_ns;
+  if (client->not_before_ns >= until_ns)
+    return;
+  client->overloads++;
+  client->not_before_ns = until_ns;
+}
+
+void call_receive(struct master_client *client, struct call *call, const Rpc__Response *response) {
+  switch (response->status) {
+  case RPC__STATUS__STATUS_NOT_PRIMARY:
+    link_refused(client, response->leader, response->leader_address);
+    refuse(client, call, MASTER_ERROR_NOT_PRIMARY);
+    return;
+  case RPC__STATUS__STATUS_OVERLOADED:
+    slow_down(client);
+    refuse(client, call, MASTER_ERROR_OVERLOADED);
+    return;
+  case RPC__STATUS__STATUS_UNAVAILABLE:
+    slow_down(client);
+    call_lose(client, call, MASTER_ERROR_UNAVAILABLE);
+    return;
+  default:
+    settle(client, call, response);
+  }
+}

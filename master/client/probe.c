@@ -1,0 +1,195 @@
+/* probe.c: status requests, to each node on a connection of its own that is kept between them. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "master/client/internal.h"
+
+struct query {
+  struct list link; /* probe->queries */
+  uint64_t id;
+  bool with_hash, sent;
+  status_callback *callback;
+  void *context;
+  int64_t deadline_ns;
+};
+
+static void reply(struct query *query, const struct node_status *status) {
+  list_remove(&query->link);
+  query->callback(query->context, status);
+  free(query);
+}
+
+static enum node_role role_of(Rpc__Role role) {
+  switch (role) {
+  case RPC__ROLE__ROLE_STANDBY:
+    return NODE_STANDBY;
+  case RPC__ROLE__ROLE_CATCHING_UP:
+    return NODE_CATCHING_UP;
+  case RPC__ROLE__ROLE_PRIMARY:
+    return NODE_PRIMARY;
+  case RPC__ROLE__ROLE_STEPPING_DOWN:
+    return NODE_STEPPING_DOWN;
+  default:
+    return NODE_UNREACHABLE;
+  }
+}
+
+static void disconnect(struct probe *probe) {
+  if (probe->connection)
+    connection_close(probe->connection);
+  probe->connection = NULL;
+  probe->greeted = false;
+}
+
+/* What was asked is answered, what is asked meanwhile is not. */
+static void give_up(struct probe *probe) {
+  struct list queries;
+  list_init(&queries);
+  while (!list_is_empty(&probe->queries)) {
+    struct list *first = probe->queries.next;
+    list_remove(first);
+    list_append(&queries, first);
+  }
+  disconnect(probe);
+  while (!list_is_empty(&queries)) {
+    struct query *query = CONTAINER_OF(queries.next, struct query, link);
+    reply(query, &(struct node_status){.role = NODE_UNREACHABLE});
+  }
+}
+
+static void on_greeted(void *context, const Rpc__Hello *hello) {
+  struct probe *probe = context;
+  probe->greeted = true;
+  probe->client->nodes[probe->node].id = hello->node;
+  client_pump_soon(probe->client);
+}
+
+static bool on_frame(void *context, const struct rpc_frame *frame) {
+  struct probe *probe = context;
+  struct master_client *client = probe->client;
+  rpc_arena_reset(&client->arena);
+  const Rpc__NodeStatus *read = frame->kind == RPC_NODE_STATUS
+                                    ? rpc_unpack(&client->arena, &rpc__node_status__descriptor, frame)
+                                    : NULL;
+  if (!read) {
+    client_complain(client, probe->node, "sent something that is no status");
+    return false;
+  }
+  for (struct list *at = probe->queries.next; at != &probe->queries; at = at->next) {
+    struct query *query = CONTAINER_OF(at, struct query, link);
+    if (query->id != read->id)
+      continue;
+    const struct node_status status = {
+        .id = read->node,
+        .role = role_of(read->role),
+        .term = read->term,
+        .leader = read->leader,
+        .commit_index = read->commit_index,
+        .applied_index = read->applied_index,
+        .first_index = read->first_index,
+        .last_index = read->last_index,
+        .snapshot_index = read->snapshot_index,
+        .state_hash = read->state_hash,
+        .inodes = read->inodes,
+        .uptime_ns = (int64_t)read->uptime_ns,
+    };
+    reply(query, &status);
+    break;
+  }
+  return true;
+}
+
+static void on_ended(void *context, enum connection_end end) {
+  (void)end;
+  struct probe *probe = context;
+  probe->connection = NULL;
+  give_up(probe);
+}
+
+static void on_complain(void *context, const char *text) {
+  struct probe *probe = context;
+  client_complain(probe->client, probe->node, text);
+}
+
+static void on_unblocked(void *context) {
+  struct probe *probe = context;
+  client_pump_soon(probe->client);
+}
+
+static void on_released(void *context) {
+  struct probe *probe = context;
+  client_release(probe->client);
+}
+
+static const struct connection_events events = {on_greeted,  on_frame,     on_ended,
+                                                on_complain, on_unblocked, on_released};
+
+static void dial(struct probe *probe) {
+  struct master_client *client = probe->client;
+  const struct node *node = &client->nodes[probe->node];
+  probe->connection =
+      connection_dial(client->loop, (const struct sockaddr *)&node->address, 0, &events, probe);
+  client->handles++;
+}
+
+static void send_queries(struct probe *probe) {
+  for (struct list *at = probe->queries.next; at != &probe->queries; at = at->next) {
+    struct query *query = CONTAINER_OF(at, struct query, link);
+    if (query->sent)
+      continue;
+    Rpc__NodeStatusRequest request = RPC__NODE_STATUS_REQUEST__INIT;
+    request.id = query->id;
+    request.with_hash = query->with_hash;
+    rpc_append(connection_output(probe->connection), RPC_NODE_STATUS_REQUEST, &request.base);
+    query->sent = true;
+  }
+  connection_flush(probe->connection);
+}
+
+void probes_pump(struct master_client *client, int64_t now_ns) {
+  for (size_t i = 0; i < client->node_count; i++) {
+    struct probe *probe = &client->nodes[i].probe;
+    if (list_is_empty(&probe->queries))
+      continue;
+    if (CONTAINER_OF(probe->queries.next, struct query, link)->deadline_ns <= now_ns)
+      give_up(probe);
+    else if (!probe->connection)
+      dial(probe);
+    else if (probe->greeted && !connection_is_blocked(probe->connection))
+      send_queries(probe);
+  }
+}
+
+int64_t probes_next_ns(const struct master_client *client) {
+  int64_t next_ns = NEVER;
+  for (size_t i = 0; i < client->node_count; i++) {
+    const struct list *queries = &client->nodes[i].probe.queries;
+    if (list_is_empty(queries))
+      continue;
+    const int64_t deadline_ns = CONTAINER_OF(queries->next, struct query, link)->deadline_ns;
+    if (deadline_ns < next_ns)
+      next_ns = deadline_ns;
+  }
+  return next_ns;
+}
+
+void probes_close(struct master_client *client) {
+  for (size_t i = 0; i < client->node_count; i++)
+    give_up(&client->nodes[i].probe);
+}
+
+void master_client_status(struct master_client *client, size_t which, bool with_hash,
+                          status_callback *callback, void *context) {
+  assert(!client->closing && which < client->node_count && callback);
+  struct probe *probe = &client->nodes[which].probe;
+  struct query *query = xmalloc(sizeof *query);
+  *query = (struct query){
+      .id = ++probe->next_id,
+      .with_hash = with_hash,
+      .callback = callback,
+      .context = context,
+      .deadline_ns = (int64_t)uv_hrtime() + client->attempt_timeout_ns,
+  };
+  list_append(&probe->queries, &query->link);
+  client_pump_soon(client);
+}

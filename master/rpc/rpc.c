@@ -1,0 +1,133 @@
+#include "master/rpc/rpc.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+enum rpc_parse rpc_parse(const void *data, size_t size, size_t limit, struct rpc_frame *frame) {
+  const unsigned char *at = data;
+  if (size < RPC_HEADER_SIZE)
+    return size >= 4 && le32_load(at) > limit + 1 ? RPC_MALFORMED : RPC_PARTIAL;
+  const size_t counted = le32_load(at);
+  const unsigned kind = at[4];
+  if (counted < 1 || counted - 1 > limit || kind < RPC_HELLO || kind > RPC_NODE_STATUS)
+    return RPC_MALFORMED;
+  if (size < 4 + counted)
+    return RPC_PARTIAL;
+  frame->kind = (enum rpc_kind)kind;
+  frame->message = at + RPC_HEADER_SIZE;
+  frame->size = counted - 1;
+  frame->whole_size = counted + 4;
+  return RPC_WHOLE;
+}
+
+size_t rpc_message_size(const ProtobufCMessage *message) {
+  return protobuf_c_message_get_packed_size(message);
+}
+
+void rpc_append(struct bytes *output, enum rpc_kind kind, const ProtobufCMessage *message) {
+  const size_t size = protobuf_c_message_get_packed_size(message);
+  assert(size <= RPC_RESPONSE_MAX);
+  unsigned char *at = bytes_reserve(output, RPC_HEADER_SIZE + size);
+  le32_store(at, (uint32_t)size + 1);
+  at[4] = (unsigned char)kind;
+  const size_t packed = protobuf_c_message_pack(message, at + RPC_HEADER_SIZE);
+  assert(packed == size);
+  output->size += RPC_HEADER_SIZE + packed;
+}
+
+/* ---- arena ---- */
+
+#define ARENA_BLOCK_INITIAL (8u << 10)
+#define ARENA_BLOCK_MAX (256u << 10)
+
+struct rpc_spill {
+  struct rpc_spill *next;
+  max_align_t memory[];
+};
+
+static void *arena_alloc(void *context, size_t size) {
+  return rpc_arena_take(context, size);
+}
+
+static void arena_keep(void *context, void *memory) {
+  (void)context;
+  (void)memory;
+}
+
+void rpc_arena_init(struct rpc_arena *arena) {
+  *arena = (struct rpc_arena){
+      .allocator = {.alloc = arena_alloc, .free = arena_keep, .allocator_data = arena},
+      .block = xmalloc(ARENA_BLOCK_INITIAL),
+      .capacity = ARENA_BLOCK_INITIAL,
+  };
+}
+
+void *rpc_arena_take(struct rpc_arena *arena, size_t size) {
+  const size_t alignment = _Alignof(max_align_t);
+  const size_t padded = (size + 1 + alignment - 1) & ~(alignment - 1);
+  unsigned char *memory;
+  if (padded <= arena->capacity - arena->used) {
+    memory = arena->block + arena->used;
+    arena->used += padded;
+  } else {
+    struct rpc_spill *spill = xmalloc(sizeof *spill + padded);
+    spill->next = arena->spills;
+    arena->spills = spill;
+    arena->spilled += padded;
+    memory = (unsigned char *)spill->memory;
+  }
+  memory[size] = 0;
+  return memory;
+}
+
+void rpc_arena_reset(struct rpc_arena *arena) {
+  if (arena->spills) {
+    while (arena->spills) {
+      struct rpc_spill *spill = arena->spills;
+      arena->spills = spill->next;
+      free(spill);
+    }
+    const size_t wanted = arena->capacity + arena->spilled;
+    arena->capacity = wanted < ARENA_BLOCK_MAX ? wanted : ARENA_BLOCK_MAX;
+    arena->spilled = 0;
+    free(arena->block);
+    arena->block = xmalloc(arena->capacity);
+  }
+  arena->used = 0;
+}
+
+void rpc_arena_free(struct rpc_arena *arena) {
+  rpc_arena_reset(arena);
+  free(arena->block);
+  *arena = (struct rpc_arena){0};
+}
+
+void *rpc_unpack(struct rpc_arena *arena, const ProtobufCMessageDescriptor *type,
+                 const struct rpc_frame *frame) {
+  return protobuf_c_message_unpack(type, &arena->allocator, frame->size, frame->message);
+}
+
+/* ---- addresses ---- */
+
+int rpc_parse_address(const char *text, void *address, struct error *error) {
+  char host[64];
+  const char *colon = strrchr(text, ':');
+  if (colon && colon != text) {
+    const bool bracketed = text[0] == '[' && colon[-1] == ']';
+    const char *start = text + bracketed;
+    const size_t length = (size_t)(colon - start) - bracketed;
+    char *end;
+    const unsigned long port = strtoul(colon + 1, &end, 10);
+    if (length < sizeof host && colon[1] >= '0' && colon[1] <= '9' && *end == '\0' && port <= 65535) {
+      memcpy(host, start, length);
+      host[length] = '\0';
+      if (uv_ip4_addr(host, (int)port, address) == 0 || uv_ip6_addr(host, (int)port, address) == 0)
+        return 0;
+    }
+  }
+  return error_set(error, ERR_BAD_INPUT,
+                   "'%s' is not an address: give a numeric host and a port, as in 127.0.0.1:7400", text);
+}
