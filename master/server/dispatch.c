@@ -1,0 +1,221 @@
+/* dispatch.c: messages to the primary's requests, answers to messages. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "master/server/internal.h"
+
+_Static_assert((int)OP_MKDIR == RPC__OPERATION__OPERATION_MKDIR, "wire and core agree");
+_Static_assert((int)OP_EXISTS == RPC__OPERATION__OPERATION_EXISTS, "wire and core agree");
+_Static_assert((int)OP_RESERVE_CLIENTS == RPC__OPERATION__OPERATION_RESERVE_CLIENTS, "wire and core agree");
+_Static_assert((int)STATUS_OK == RPC__STATUS__STATUS_OK, "wire and core agree");
+_Static_assert((int)STATUS_VERSION_MISMATCH == RPC__STATUS__STATUS_VERSION_MISMATCH, "wire and core agree");
+_Static_assert((int)STATUS_UNAVAILABLE == RPC__STATUS__STATUS_UNAVAILABLE, "wire and core agree");
+
+static Rpc__Role wire_role(enum primary_role role) {
+  switch (role) {
+  case ROLE_STANDBY:
+    return RPC__ROLE__ROLE_STANDBY;
+  case ROLE_CATCHING_UP:
+    return RPC__ROLE__ROLE_CATCHING_UP;
+  case ROLE_PRIMARY:
+    return RPC__ROLE__ROLE_PRIMARY;
+  case ROLE_STEPPING_DOWN:
+    return RPC__ROLE__ROLE_STEPPING_DOWN;
+  }
+  return RPC__ROLE__ROLE_UNKNOWN;
+}
+
+static char *address_of(const struct server *server, uint64_t id) {
+  static char unknown[] = "";
+  for (size_t i = 0; i < server->member_count; i++)
+    if (server->members[i].id == id)
+      return server->members[i].client_address;
+  return unknown;
+}
+
+/* ---- answers ---- */
+
+static ProtobufCBinaryData bytes_of(struct slice slice) {
+  return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)slice.data, .len = slice.size};
+}
+
+static void set_entries(struct server *server, Rpc__Response *response, const struct answer *answer) {
+  const size_t count = answer->entry_count;
+  Rpc__Entry *entries = rpc_arena_take(&server->arena, count * sizeof *entries);
+  Rpc__Entry **pointers = rpc_arena_take(&server->arena, count * sizeof(Rpc__Entry *));
+  for (size_t i = 0; i < count; i++) {
+    rpc__entry__init(&entries[i]);
+    entries[i].name = bytes_of(answer->entries[i].name);
+    entries[i].is_file = answer->entries[i].is_file;
+    entries[i].creator = answer->entries[i].creator;
+    pointers[i] = &entries[i];
+  }
+  response->entries = pointers;
+  response->n_entries = count;
+}
+
+static void respond(struct session *session, uint64_t request_id, const struct answer *answer) {
+  struct server *server = session->server;
+  Rpc__Response response = RPC__RESPONSE__INIT;
+  response.id = request_id;
+  response.status = (Rpc__Status)answer->status;
+  response.term = answer->term;
+  response.commit = answer->commit;
+  response.creator = answer->creator;
+  response.version = answer->version;
+  response.is_file = answer->is_file;
+  response.completed = answer->completed;
+  response.exists = answer->exists;
+  response.length = answer->length;
+  response.block_count = answer->block_count;
+  response.child_count = answer->child_count;
+  response.value = bytes_of(answer->value);
+  response.first_client = answer->first_client;
+  if (answer->status == STATUS_NOT_PRIMARY) {
+    response.leader = answer->leader;
+    response.leader_address = address_of(server, answer->leader);
+  }
+  rpc_arena_reset(&server->arena);
+  if (answer->entry_count > 0)
+    set_entries(server, &response, answer);
+  if (answer->entry_count > 0 && rpc_message_size(&response.base) > RPC_RESPONSE_MAX) {
+    log_warn("a listing of %zu entries is more than one answer holds (%u bytes): refused",
+             answer->entry_count, RPC_RESPONSE_MAX);
+    rpc__response__init(&response);
+    response.id = request_id;
+    response.status = RPC__STATUS__STATUS_UNAVAILABLE;
+  }
+  rpc_append(&session->output, RPC_RESPONSE, &response.base);
+}
+
+static void on_answer(void *context, const struct answer *answer) {
+  struct ticket *ticket = context;
+  struct session *session = ticket->session;
+  struct server *server = session->server;
+  if (session_takes_answer(session))
+    respond(session, ticket->request_id, answer);
+  ticket->next = server->spare;
+  server->spare = ticket;
+  server->tickets--;
+  session->in_flight--;
+  if (!session->closing)
+    session_touch(session);
+  else if (session->gone && session->in_flight == 0)
+    free(session);
+}
+
+/* ---- requests ---- */
+
+static struct slice slice_of(ProtobufCBinaryData data) {
+  return (struct slice){.data = (const char *)data.data, .size = data.len};
+}
+
+static bool dispatch_request(struct session *session, const struct rpc_frame *frame) {
+  struct server *server = session->server;
+  const Rpc__Request *message = rpc_unpack(&server->arena, &rpc__request__descriptor, frame);
+  if (!message || message->operation <= RPC__OPERATION__OPERATION_NONE ||
+      message->operation > RPC__OPERATION__OPERATION_RESERVE_CLIENTS)
+    return false;
+  const struct request request = {
+      .code = (enum operation_code)message->operation,
+      .op_id = message->op_id,
+      .retry_floor = message->retry_floor,
+      .path = slice_of(message->path),
+      .destination = slice_of(message->destination),
+      .value = slice_of(message->value),
+      .parents = message->parents,
+      .exist_ok = message->exist_ok,
+      .overwrite = message->overwrite,
+      .recursive = message->recursive,
+      .has_if_version = message->has_if_version,
+      .if_version = message->if_version,
+      .length = message->length,
+      .count = message->count,
+  };
+  struct ticket *ticket = server->spare;
+  if (ticket)
+    server->spare = ticket->next;
+  else
+    ticket = xmalloc(sizeof *ticket);
+  *ticket = (struct ticket){.session = session, .request_id = message->id};
+  server->tickets++;
+  session->in_flight++;
+  primary_submit(server->primary, &request, on_answer, ticket);
+  return true;
+}
+
+static bool dispatch_status(struct session *session, const struct rpc_frame *frame) {
+  struct server *server = session->server;
+  const Rpc__NodeStatusRequest *request =
+      rpc_unpack(&server->arena, &rpc__node_status_request__descriptor, frame);
+  if (!request)
+    return false;
+  const struct primary_status status = primary_status(server->primary);
+  Rpc__NodeStatus answer = RPC__NODE_STATUS__INIT;
+  answer.id = request->id;
+  answer.node = server->id;
+  answer.role = wire_role(status.role);
+  answer.term = status.journal.term;
+  answer.leader = status.journal.leader;
+  answer.commit_index = status.journal.commit_index;
+  answer.applied_index = status.applied_index;
+  answer.first_index = status.journal.first_index;
+  answer.last_index = status.journal.last_index;
+  answer.snapshot_index = status.journal.snapshot_index;
+  answer.inodes = status.inodes;
+  answer.uptime_ns = uv_hrtime() - (uint64_t)server->started_ns;
+  if (request->with_hash)
+    answer.state_hash = primary_state_hash(server->primary);
+  rpc_append(&session->output, RPC_NODE_STATUS, &answer.base);
+  session_touch(session);
+  return true;
+}
+
+/* ---- hello ---- */
+
+static bool dispatch_hello(struct session *session, const struct rpc_frame *frame) {
+  struct server *server = session->server;
+  const Rpc__Hello *hello = rpc_unpack(&server->arena, &rpc__hello__descriptor, frame);
+  if (!hello || hello->magic != RPC_MAGIC)
+    return false;
+  const struct primary_status status = primary_status(server->primary);
+  struct bytes fault = {0};
+  if (hello->version != RPC_VERSION)
+    bytes_append_format(&fault, "this master speaks protocol version %u, the client version %u", RPC_VERSION,
+                        (unsigned)hello->version);
+  else if (hello->cluster != 0 && hello->cluster != server->cluster)
+    bytes_append_format(&fault, "this master belongs to cluster %llu, the client asks for cluster %llu",
+                        (unsigned long long)server->cluster, (unsigned long long)hello->cluster);
+  bytes_append_u8(&fault, 0);
+  Rpc__Hello answer = RPC__HELLO__INIT;
+  answer.magic = RPC_MAGIC;
+  answer.version = RPC_VERSION;
+  answer.cluster = server->cluster;
+  answer.error = (char *)fault.data;
+  answer.node = server->id;
+  answer.role = wire_role(status.role);
+  answer.leader = status.journal.leader;
+  answer.leader_address = address_of(server, status.journal.leader);
+  rpc_append(&session->output, RPC_HELLO, &answer.base);
+  session->greeted = true;
+  session->ending = fault.data[0] != '\0';
+  if (session->ending)
+    log_warn("a client is refused: %s", fault.data);
+  bytes_free(&fault);
+  session_touch(session);
+  return true;
+}
+
+bool dispatch_frame(struct session *session, const struct rpc_frame *frame) {
+  rpc_arena_reset(&session->server->arena);
+  if (!session->greeted)
+    return frame->kind == RPC_HELLO && dispatch_hello(session, frame);
+  switch (frame->kind) {
+  case RPC_REQUEST:
+    return dispatch_request(session, frame);
+  case RPC_NODE_STATUS_REQUEST:
+    return dispatch_status(session, frame);
+  default:
+    return false;
+  }
+}

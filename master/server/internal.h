@@ -1,0 +1,85 @@
+/* internal.h: what the rooms of master/server share. */
+#ifndef ASSAY_MASTER_SERVER_INTERNAL_H
+#define ASSAY_MASTER_SERVER_INTERNAL_H
+
+#include "master/rpc/list.h"
+#include "master/rpc/rpc.h"
+#include "master/server/server.h"
+
+#define READ_BUFFER_SIZE (256u << 10)
+
+struct session {
+  uv_tcp_t tcp;
+  uv_write_t write;
+  struct server *server;
+  struct list link;     /* server->sessions, until closed */
+  struct list dirty;    /* server->dirty while there is something to write or to resume */
+  struct bytes input;   /* a frame's beginning, or whole frames that wait for room */
+  struct bytes output;  /* this turn's answers */
+  struct bytes leaving; /* libuv holds them */
+  bool greeted;
+  bool stopped;    /* not read from: too much is in flight or not read by the client */
+  bool overflowed; /* an answer was dropped, so it must be too */
+  bool ending;     /* to be closed once the output has left */
+  bool closing;
+  bool gone; /* the handle is closed; the memory stays for what is in flight */
+  bool writing;
+  unsigned in_flight;   /* requests the primary has not answered */
+  size_t unread_before; /* bytes libuv held at the last sweep */
+  int64_t progress_ns;  /* when the client last read something, or greeted */
+};
+
+/* One request at the primary. */
+struct ticket {
+  struct session *session;
+  struct ticket *next; /* in server->spare */
+  uint64_t request_id;
+};
+
+struct member {
+  uint64_t id;
+  char *client_address;
+};
+
+struct server {
+  uv_loop_t *loop;
+  struct primary *primary;
+  uint64_t cluster, id;
+  struct member *members;
+  size_t member_count;
+  uv_tcp_t tcp;
+  uv_idle_t flush; /* active while `dirty` is not empty */
+  uv_timer_t sweep;
+  struct list sessions, dirty;
+  size_t session_count, session_limit;
+  size_t tickets; /* at the primary */
+  struct ticket *spare;
+  struct rpc_arena arena; /* of the message at hand */
+  int64_t started_ns;
+  int64_t complained_ns;
+  unsigned handles;
+  void (*closed)(void *context);
+  void *closed_context;
+  char read_buffer[READ_BUFFER_SIZE]; /* of whichever session is being read */
+};
+
+/* session.c */
+void session_accept(struct server *server);
+void session_close(struct session *session);
+/* False: it is closing, or holds more unread answers than it may; then it is dropped at the next flush. */
+bool session_takes_answer(struct session *session);
+/* Writes and resumes what this turn has made ready. */
+void session_flush(struct session *session);
+void session_sweep(struct session *session, int64_t now_ns);
+/* The session has output, or room: flush it before the loop waits again. */
+void session_touch(struct session *session);
+
+/* dispatch.c */
+/* Handles one frame; false: it is malformed. */
+bool dispatch_frame(struct session *session, const struct rpc_frame *frame);
+
+/* server.c */
+void server_flush_soon(struct server *server);
+void server_release(struct server *server);
+
+#endif

@@ -1,0 +1,45 @@
+/* server.h: the master's face to its clients: sessions on libuv that carry requests to the primary pipeline
+ * and its answers back.
+ *
+ * Takes for granted that clients may be slow, many, gone or hostile: frames are bounded, a session that does
+ * not read its answers is read from no more and in the end dropped, and a session that sends what is no frame
+ * is closed with a line in the log. */
+#ifndef ASSAY_MASTER_SERVER_H
+#define ASSAY_MASTER_SERVER_H
+
+#include <uv.h>
+
+#include "base/base.h"
+#include "master/primary.h"
+
+struct server;
+
+struct server_member {
+  uint64_t id;
+  const char *client_address; /* "host:port", told to clients that ask the wrong node; copied */
+};
+
+struct server_options {
+  uv_loop_t *loop;
+  struct primary *primary; /* not owned; outlives the server's sessions, see server_close */
+  uint64_t cluster, id;
+  const char *address;  /* "host:port" to listen on, numeric; port 0: any free one */
+  size_t session_limit; /* sessions at one time; 0: 16384 */
+  const struct server_member *members;
+  size_t member_count;
+};
+
+/* Listens. ERR_IO when it cannot: the message names the address and what to do. */
+int server_open(const struct server_options *options, struct server **server, struct error *error);
+
+/* The port it listens on. */
+unsigned server_port(const struct server *server);
+
+/* Listens no more and closes all sessions; `closed` is called when their handles are gone. Requests that the
+ * primary has not answered yet are still its own: free the server after the primary. */
+void server_close(struct server *server, void (*closed)(void *context), void *context);
+
+/* After server_close has reported and the primary has answered everything (primary_free does). */
+void server_free(struct server *server);
+
+#endif
