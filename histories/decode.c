@@ -3,12 +3,28 @@
 #include <assert.h>
 #include <string.h>
 
-unsigned member_find(const struct member *members, size_t count, const struct json_string *key) {
+/* Names are a few bytes: a call to memcmp would cost more than this. */
+static inline bool same_name(struct text a, struct text b) {
+  if (a.size != b.size)
+    return false;
+  for (size_t i = 0; i < a.size; i++)
+    if (a.data[i] != b.data[i])
+      return false;
+  return true;
+}
+
+unsigned member_find(const struct member *members, size_t count, const struct json_string *key,
+                     size_t *guess) {
   char room[32];
   const struct text name = json_resolve(key, room, sizeof room);
-  for (size_t i = 0; i < count; i++)
-    if (members[i].name.size == name.size && memcmp(members[i].name.data, name.data, name.size) == 0)
-      return members[i].bit;
+  for (size_t tries = 0, at = *guess; tries < count; tries++, at++) {
+    if (at >= count)
+      at = 0;
+    if (same_name(members[at].name, name)) {
+      *guess = at + 1;
+      return members[at].bit;
+    }
+  }
   return 0;
 }
 
@@ -184,10 +200,11 @@ bool decode_arguments(struct decoder *decoder, enum operation_kind kind, struct 
   const unsigned required = signatures[kind].required, known = required | signatures[kind].optional;
   unsigned present = 0;
   struct json_string key;
+  size_t guess = 0;
   arguments->kind = kind;
   json_begin_object(json);
   while (json_next_member(json, &key)) {
-    const unsigned member = member_find(argument_members, ARRAY_SIZE(argument_members), &key) & known;
+    const unsigned member = member_find(argument_members, ARRAY_SIZE(argument_members), &key, &guess) & known;
     if (!member || json_null(json)) {
       if (!member)
         json_skip(json, NULL);
@@ -207,9 +224,9 @@ bool decode_arguments(struct decoder *decoder, enum operation_kind kind, struct 
 /* ---- Answers ---- */
 
 static const struct member answer_members[] = {
+    MEMBER("kind", SEEN_KIND),
     MEMBER("creator", SEEN_CREATOR),
     MEMBER("version", SEEN_VERSION),
-    MEMBER("kind", SEEN_KIND),
     MEMBER("value", SEEN_VALUE),
     MEMBER("completed", SEEN_COMPLETED),
     MEMBER("length", SEEN_LENGTH),
@@ -252,10 +269,11 @@ static bool decode_entry(struct decoder *decoder, struct list_entry *entry) {
   };
   struct json *json = &decoder->json;
   struct json_string key;
+  size_t guess = 0;
   unsigned present = 0;
   json_begin_object(json);
   while (json_next_member(json, &key)) {
-    const unsigned member = member_find(members, ARRAY_SIZE(members), &key);
+    const unsigned member = member_find(members, ARRAY_SIZE(members), &key, &guess);
     if (member == 0)
       json_skip(json, NULL);
     else if (!json_null(json) && member_once(json, &present, member)) {
@@ -292,10 +310,11 @@ static bool decode_block(struct json *json, struct block_entry *block) {
       MEMBER("length", 2),
   };
   struct json_string key;
+  size_t guess = 0;
   unsigned present = 0;
   json_begin_object(json);
   while (json_next_member(json, &key)) {
-    const unsigned member = member_find(members, ARRAY_SIZE(members), &key);
+    const unsigned member = member_find(members, ARRAY_SIZE(members), &key, &guess);
     if (member == 0)
       json_skip(json, NULL);
     else if (!json_null(json) && member_once(json, &present, member))
@@ -375,12 +394,13 @@ static bool decode_member(struct decoder *decoder, unsigned member, const struct
 bool decode_answer(struct decoder *decoder, const struct arguments *asked, struct answer *answer) {
   struct json *json = &decoder->json;
   struct json_string key;
+  size_t guess = 0;
   if (json_null(json))
     return true;
   json_begin_object(json);
   while (json_next_member(json, &key)) {
     const unsigned member =
-        member_find(answer_members, ARRAY_SIZE(answer_members), &key) & answers[asked->kind];
+        member_find(answer_members, ARRAY_SIZE(answer_members), &key, &guess) & answers[asked->kind];
     if (member == 0)
       json_skip(json, NULL);
     else if (!json_null(json) && member_once(json, &answer->seen, member))
@@ -403,10 +423,11 @@ static bool decode_error_object(struct decoder *decoder, struct answer *answer) 
   };
   struct json *json = &decoder->json;
   struct json_string key, word;
+  size_t guess = 0;
   unsigned present = 0;
   json_begin_object(json);
   while (json_next_member(json, &key)) {
-    const unsigned member = member_find(members, ARRAY_SIZE(members), &key);
+    const unsigned member = member_find(members, ARRAY_SIZE(members), &key, &guess);
     if (member == 0)
       json_skip(json, NULL);
     else if (!json_null(json) && member_once(json, &present, member)) {

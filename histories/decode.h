@@ -32,8 +32,11 @@ struct member {
 #define MEMBER(literal, bit)                                                                                 \
   { {literal, sizeof(literal) - 1}, bit }
 
-/* The bit of `key` among `members`, 0 when it is none of them. */
-unsigned member_find(const struct member *members, size_t count, const struct json_string *key);
+/* The bit of `key` among `members`, 0 when it is none of them. Members mostly come in the order in which they
+ * are listed, so the search goes on from `*guess`, round the list, and leaves the place behind the found one
+ * there. */
+unsigned member_find(const struct member *members, size_t count, const struct json_string *key,
+                     size_t *guess);
 /* Notes in `present` that `bit` was met; a defect when it was met before. */
 bool member_once(struct json *json, unsigned *present, unsigned bit);
 

@@ -19,21 +19,10 @@ bool json_fail(struct json *json, const char *problem) {
   return false;
 }
 
-static inline void skip_space(struct json *json) {
-  while (*json->at == ' ' || *json->at == '\t' || *json->at == '\r')
-    json->at++;
-}
-
-char json_peek(struct json *json) {
-  skip_space(json);
-  return *json->at;
-}
-
 static bool expect(struct json *json, char byte, const char *problem) {
   if (json->problem)
     return false;
-  skip_space(json);
-  if (*json->at != byte)
+  if (json_peek(json) != byte)
     return json_fail(json, problem);
   json->at++;
   return true;
@@ -143,8 +132,7 @@ bool json_begin_array(struct json *json) {
 static inline bool next_item(struct json *json, char close, const char *problem) {
   if (json->problem)
     return false;
-  skip_space(json);
-  if (*json->at == close) {
+  if (json_peek(json) == close) {
     json->at++;
     json->first = false;
     return false;
@@ -178,7 +166,7 @@ bool json_unsigned(struct json *json, uint64_t *value) {
   static const char *const problem = "a whole number from 0 to 18446744073709551615 belongs here";
   if (json->problem)
     return false;
-  skip_space(json);
+  json_peek(json);
   const char *at = json->at;
   uint64_t number = 0;
   while (is_digit(*at)) {
@@ -201,8 +189,7 @@ bool json_signed(struct json *json, int64_t *value) {
       "a whole number from -9223372036854775808 to 9223372036854775807 belongs here";
   if (json->problem)
     return false;
-  skip_space(json);
-  const bool negative = *json->at == '-';
+  const bool negative = json_peek(json) == '-';
   json->at += negative;
   uint64_t magnitude = 0;
   const uint64_t most = (uint64_t)INT64_MAX + negative;
@@ -225,16 +212,12 @@ static bool literal(struct json *json, const char *word) {
 bool json_boolean(struct json *json, bool *value) {
   if (json->problem)
     return false;
-  skip_space(json);
-  *value = *json->at == 't';
+  *value = json_peek(json) == 't';
   return literal(json, *value ? "true" : "false") || json_fail(json, "true or false belongs here");
 }
 
-bool json_null(struct json *json) {
-  if (json->problem)
-    return false;
-  skip_space(json);
-  return literal(json, "null");
+bool json_skip_null(struct json *json) {
+  return !json->problem && literal(json, "null");
 }
 
 /* RFC 8259, section 6. */
@@ -296,7 +279,7 @@ static bool skip_value(struct json *json, int depth) {
 bool json_skip(struct json *json, struct text *span) {
   if (json->problem)
     return false;
-  skip_space(json);
+  json_peek(json);
   const char *start = json->at;
   if (!skip_value(json, 0))
     return false;
@@ -308,7 +291,7 @@ bool json_skip(struct json *json, struct text *span) {
 bool json_end(struct json *json) {
   if (json->problem)
     return false;
-  skip_space(json);
+  json_peek(json);
   return json->at == json->end || json_fail(json, "something stands behind the end of the object");
 }
 

@@ -36,7 +36,11 @@ struct json json_make(const char *data, size_t size);
 bool json_fail(struct json *json, const char *problem);
 
 /* The first byte of the value that comes next; '\n' or NUL at the end. */
-char json_peek(struct json *json);
+static inline char json_peek(struct json *json) {
+  while (*json->at == ' ' || *json->at == '\t' || *json->at == '\r')
+    json->at++;
+  return *json->at;
+}
 
 bool json_begin_object(struct json *json);
 /* False at the end of the object, or on a defect: see `problem`. The value of the member comes next. */
@@ -49,8 +53,11 @@ bool json_string(struct json *json, struct json_string *string);
 bool json_unsigned(struct json *json, uint64_t *value);
 bool json_signed(struct json *json, int64_t *value);
 bool json_boolean(struct json *json, bool *value);
-/* True, and steps over it, when a null comes next. */
-bool json_null(struct json *json);
+/* Steps over a null; false without a defect when something else comes next. */
+bool json_skip_null(struct json *json);
+static inline bool json_null(struct json *json) {
+  return json_peek(json) == 'n' && json_skip_null(json);
+}
 /* Steps over any value, checking it; `span` (may be NULL) becomes its text. */
 bool json_skip(struct json *json, struct text *span);
 /* Nothing but white space may be left. */

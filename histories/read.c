@@ -406,10 +406,11 @@ static bool parse_line(struct parser *parser, const struct line_text *text) {
   struct json *json = &parser->decoder.json;
   struct line line = {.node = -1};
   struct json_string key;
+  size_t guess = 0;
   *json = json_make(text->data, text->size);
   json_begin_object(json);
   while (json_next_member(json, &key)) {
-    const unsigned member = member_find(line_members, ARRAY_SIZE(line_members), &key);
+    const unsigned member = member_find(line_members, ARRAY_SIZE(line_members), &key, &guess);
     if (member == 0)
       json_skip(json, NULL);
     else if (!json_null(json) && member_once(json, &line.present, member))
