@@ -1,0 +1,460 @@
+/* fs.c: `assay fs`: one file-system operation on a running cluster, by hand.
+ *
+ * Exit codes: 0 done, 1 the operation failed and took no effect, 3 the cluster could not be reached or the
+ * outcome is unknown, 64 wrong usage. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/base.h"
+#include "harness/cluster_state.h"
+#include "harness/commands.h"
+#include "harness/document.h"
+#include "master/client/client.h"
+
+#define FAILED 1
+
+/* One operation: what the flags said, and what came back. */
+struct session {
+  const char *name; /* "mkdir" */
+  const char *store;
+  struct flag_list addresses;
+  bool json;
+  int64_t if_version, length, timeout_ns;
+  struct master_request request;
+
+  uv_loop_t loop;
+  struct master_client *client;
+  int exit_code;
+};
+
+/* ---- What people read ---- */
+
+static const char *explain(enum master_error error) {
+  switch (error) {
+  case MASTER_ERROR_INVALID:
+    return "invalid: paths are absolute, without empty, '.' or '..' parts; '/' cannot be changed; a directory "
+           "cannot move below itself; a file's length is the sum of its blocks'";
+  case MASTER_ERROR_NOT_FOUND:
+    return "no such file or directory (--parents makes missing directories)";
+  case MASTER_ERROR_NOT_DIRECTORY:
+    return "not a directory";
+  case MASTER_ERROR_IS_DIRECTORY:
+    return "is a directory";
+  case MASTER_ERROR_EXISTS:
+    return "exists already";
+  case MASTER_ERROR_NOT_EMPTY:
+    return "directory not empty (--recursive removes what is in it)";
+  case MASTER_ERROR_ALREADY_COMPLETED:
+    return "completed already";
+  case MASTER_ERROR_BLOCK_UNCOMMITTED:
+    return "a block of it is not committed";
+  case MASTER_ERROR_VERSION_MISMATCH:
+    return "another version than --if-version";
+  default:
+    return master_error_name(error);
+  }
+}
+
+static int exit_code_of(const struct master_answer *answer) {
+  switch (answer->outcome) {
+  case MASTER_OK:
+    return 0;
+  case MASTER_FAIL:
+    return FAILED;
+  case MASTER_UNCHECKED:
+  case MASTER_INFO:
+    break;
+  }
+  return EXIT_HARNESS;
+}
+
+static void complain(const struct session *session, const struct master_answer *answer) {
+  fprintf(stderr, "assay fs %s: ", session->name);
+  switch (answer->outcome) {
+  case MASTER_OK:
+    break;
+  case MASTER_FAIL:
+    fprintf(stderr, "%s%s%s: %s", session->request.path, session->request.destination ? " -> " : "",
+            session->request.destination ? session->request.destination : "", explain(answer->error));
+    if (answer->error == MASTER_ERROR_VERSION_MISMATCH)
+      fprintf(stderr, ": it has version %" PRIu64, answer->version);
+    break;
+  case MASTER_UNCHECKED:
+    fprintf(stderr,
+            "nothing was done: no primary could be reached (%s); assay cluster status shows the nodes",
+            master_error_name(answer->error));
+    break;
+  case MASTER_INFO:
+    fprintf(stderr, "unknown whether it was done, or will be (%s): look with assay fs stat",
+            master_error_name(answer->error));
+    break;
+  }
+  fputc('\n', stderr);
+}
+
+static const char *kind_of(bool is_file) {
+  return is_file ? "file" : "dir";
+}
+
+static json_t *entries_json(const struct master_answer *answer) {
+  json_t *entries = json_array();
+  for (size_t i = 0; i < answer->entry_count; i++)
+    json_array_append_new(entries, json_pack("{s:s, s:s, s:I}", "name", answer->entries[i].name, "kind",
+                                             kind_of(answer->entries[i].is_file), "creator",
+                                             (json_int_t)answer->entries[i].creator));
+  return entries;
+}
+
+static void add_answer(json_t *object, enum master_operation operation, const struct master_answer *answer) {
+  switch (operation) {
+  case MASTER_MKDIR:
+  case MASTER_CREATE:
+    json_object_set_new(object, "creator", json_integer((json_int_t)answer->creator));
+    break;
+  case MASTER_COMPLETE:
+  case MASTER_SET:
+    json_object_set_new(object, "version", json_integer((json_int_t)answer->version));
+    break;
+  case MASTER_STAT: {
+    json_t *members =
+        json_pack("{s:s, s:I, s:I, s:s, s:b, s:I, s:I, s:I}", "kind", kind_of(answer->is_file), "creator",
+                  (json_int_t)answer->creator, "version", (json_int_t)answer->version, "value",
+                  answer->value ? answer->value : "", "completed", answer->completed, "length",
+                  (json_int_t)answer->length, "blocks", (json_int_t)answer->block_count, "children",
+                  (json_int_t)answer->child_count);
+    json_object_update(object, members);
+    json_decref(members);
+    break;
+  }
+  case MASTER_LIST:
+    json_object_set_new(object, "version", json_integer((json_int_t)answer->version));
+    json_object_set_new(object, "entries", entries_json(answer));
+    break;
+  case MASTER_EXISTS:
+    json_object_set_new(object, "exists", json_boolean(answer->exists));
+    break;
+  case MASTER_DELETE:
+  case MASTER_RENAME:
+    break;
+  }
+}
+
+static void print_json(const struct session *session, const struct master_answer *answer) {
+  static const char *const outcomes[] = {"ok", "fail", "fail", "info"};
+  json_t *object =
+      json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "operation", session->name, "path", session->request.path,
+                "outcome", outcomes[answer->outcome], "node", (json_int_t)answer->node, "term",
+                (json_int_t)answer->term, "commit", (json_int_t)answer->commit);
+  if (answer->outcome == MASTER_OK)
+    add_answer(object, session->request.operation, answer);
+  else
+    json_object_set_new(object, "error", json_string(master_error_name(answer->error)));
+  document_print_line(object);
+  json_decref(object);
+}
+
+static void print_stat(const char *path, const struct master_answer *answer) {
+  printf("path       %s\nkind       %s\nversion    %" PRIu64 "\ncreator    %" PRIu64 "\nvalue      %s\n",
+         path, kind_of(answer->is_file), answer->version, answer->creator,
+         answer->value ? answer->value : "");
+  if (answer->is_file)
+    printf("length     %" PRIu64 "\nblocks     %" PRIu64 "\ncompleted  %s\n", answer->length,
+           answer->block_count, answer->completed ? "yes" : "no");
+  else
+    printf("children   %" PRIu64 "\n", answer->child_count);
+}
+
+static void print_text(const struct session *session, const struct master_answer *answer) {
+  switch (session->request.operation) {
+  case MASTER_STAT:
+    print_stat(session->request.path, answer);
+    break;
+  case MASTER_EXISTS:
+    printf("%s\n", answer->exists ? "true" : "false");
+    break;
+  case MASTER_SET:
+  case MASTER_COMPLETE:
+    printf("version %" PRIu64 "\n", answer->version);
+    break;
+  default:
+    break;
+  }
+}
+
+/* ---- ls: the names are of one instant; what each is costs one more question and may be newer ---- */
+
+struct listed {
+  struct session *session;
+  char *name;
+  bool is_file;
+  uint64_t creator;
+  struct master_answer stat; /* value and entries not kept */
+  bool asked;
+};
+
+struct listing {
+  struct listed *items;
+  size_t count, left;
+};
+
+static struct listing listing;
+
+static void print_listing(const char *path) {
+  const char *directory = strcmp(path, "/") == 0 ? "" : path;
+  printf("%zu item%s\n", listing.count, listing.count == 1 ? "" : "s");
+  for (size_t i = 0; i < listing.count; i++) {
+    const struct listed *item = &listing.items[i];
+    const struct master_answer *stat = &item->stat;
+    char size[48] = "-";
+    if (stat->outcome == MASTER_OK && stat->is_file)
+      snprintf(size, sizeof size, "%" PRIu64 "%s", stat->length, stat->completed ? "" : " (open)");
+    else if (stat->outcome == MASTER_OK)
+      snprintf(size, sizeof size, "%" PRIu64 " in it", stat->child_count);
+    printf("%c %8" PRIu64 " %14s %20" PRIu64 "  %s/%s\n", item->is_file ? '-' : 'd', stat->version, size,
+           item->creator, directory, item->name);
+    free(item->name);
+  }
+  free(listing.items);
+}
+
+static void on_child(void *context, const struct master_answer *answer) {
+  struct listed *item = context;
+  item->stat = *answer;
+  item->stat.value = NULL;
+  item->stat.entries = NULL;
+  if (--listing.left > 0)
+    return;
+  print_listing(item->session->request.path);
+  master_client_close(item->session->client, NULL, NULL);
+}
+
+static void ask_children(struct session *session) {
+  const char *directory = strcmp(session->request.path, "/") == 0 ? "" : session->request.path;
+  for (size_t i = 0; i < listing.count; i++) {
+    char path[8200];
+    snprintf(path, sizeof path, "%s/%s", directory, listing.items[i].name);
+    const struct master_request request = {.operation = MASTER_STAT, .path = path};
+    master_client_submit(session->client, &request, on_child, &listing.items[i]);
+  }
+}
+
+/* True when the command goes on to ask about the children. */
+static bool begin_listing(struct session *session, const struct master_answer *answer) {
+  listing.items = xcalloc(answer->entry_count + 1, sizeof *listing.items);
+  listing.count = listing.left = answer->entry_count;
+  for (size_t i = 0; i < answer->entry_count; i++)
+    listing.items[i] = (struct listed){.session = session,
+                                       .name = xstrdup(answer->entries[i].name),
+                                       .is_file = answer->entries[i].is_file,
+                                       .creator = answer->entries[i].creator};
+  if (listing.count == 0) {
+    print_listing(session->request.path);
+    return false;
+  }
+  ask_children(session);
+  return true;
+}
+
+/* ---- Asking ---- */
+
+static void on_answer(void *context, const struct master_answer *answer) {
+  struct session *session = context;
+  session->exit_code = exit_code_of(answer);
+  bool more = false;
+  if (session->json)
+    print_json(session, answer);
+  if (answer->outcome != MASTER_OK)
+    complain(session, answer);
+  else if (!session->json && session->request.operation == MASTER_LIST)
+    more = begin_listing(session, answer);
+  else if (!session->json)
+    print_text(session, answer);
+  if (!more)
+    master_client_close(session->client, NULL, NULL);
+}
+
+static void on_reserved(void *context, uint32_t first, const struct master_answer *answer) {
+  struct session *session = context;
+  if (first == 0) {
+    /* A client number is all that could be lost, so nothing was done whatever the outcome. */
+    struct master_answer nothing = *answer;
+    nothing.outcome = MASTER_UNCHECKED;
+    on_answer(session, &nothing);
+    return;
+  }
+  session->request.op_id = (uint64_t)first << 32 | 1;
+  master_client_submit(session->client, &session->request, on_answer, session);
+}
+
+static int connect_session(struct session *session, struct error *error) {
+  const char *addresses[CLUSTER_NODES_MAX];
+  struct cluster_state state;
+  struct master_client_options options = {.addresses = session->addresses.items,
+                                          .address_count = session->addresses.count,
+                                          .request_timeout_ns = session->timeout_ns,
+                                          .retry = true};
+  if (session->addresses.count == 0) {
+    int status = cluster_state_load(session->store, &state, error);
+    if (status == 0)
+      status = cluster_state_join(&state, error);
+    if (status != 0)
+      return status;
+    for (size_t i = 0; i < state.count; i++)
+      addresses[i] = state.addresses[i];
+    options.addresses = addresses;
+    options.address_count = state.count;
+  }
+  uv_loop_init(&session->loop);
+  return master_client_open(&session->loop, &options, &session->client, error);
+}
+
+static int ask(struct session *session) {
+  struct error error = {0};
+  if (connect_session(session, &error) != 0) {
+    fprintf(stderr, "assay fs %s: %s\n", session->name, error.message);
+    return EXIT_HARNESS;
+  }
+  if (session->request.operation >= MASTER_STAT)
+    master_client_submit(session->client, &session->request, on_answer, session);
+  else
+    master_client_reserve(session->client, 1, on_reserved, session);
+  uv_run(&session->loop, UV_RUN_DEFAULT);
+  uv_loop_close(&session->loop);
+  return session->exit_code;
+}
+
+/* ---- The commands ---- */
+
+#define MAX_OWN_FLAGS 2
+
+/* Parses the flags that all share and those of one command, checks the number of arguments, and asks. */
+static int run(struct session *session, const char *summary, const char *positional, int wanted,
+               const struct flag *own, size_t own_count, int argc, char **argv) {
+  struct flag flags[4 + MAX_OWN_FLAGS];
+  char program[32];
+  const struct flag shared[] = {
+      {"store", FLAG_STRING, &session->store, "DIR", "of the cluster that assay cluster up started", 0, 0},
+      {"address", FLAG_LIST, &session->addresses, "HOST:PORT", "client port of a node; once for each node", 0,
+       0},
+      {"timeout", FLAG_DURATION, &session->timeout_ns, "TIME", "give up after it (default 5s)", 1e6, 3600e9},
+      {"json", FLAG_BOOL, &session->json, NULL, "one JSON object", 0, 0},
+  };
+  size_t count = 0;
+  for (size_t i = 0; i < own_count; i++)
+    flags[count++] = own[i];
+  for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
+    flags[count++] = shared[i];
+  snprintf(program, sizeof program, "assay fs %s", session->name);
+  const struct flag_set set = {
+      .program = program, .summary = summary, .positional = positional, .flags = flags, .count = count};
+  int given;
+  const int code = flags_parse_or_exit_code(&set, argc, argv, &given);
+  if (code >= 0)
+    return code;
+  if (given != wanted) {
+    fprintf(stderr, "assay fs %s takes %s, not %d arguments\n", session->name, positional, given);
+    return EXIT_USAGE;
+  }
+  session->request.path = argv[1];
+  if (session->request.operation == MASTER_RENAME)
+    session->request.destination = argv[2];
+  if (session->request.operation == MASTER_SET)
+    session->request.value = argv[2];
+  session->request.length = (uint64_t)session->length;
+  session->request.has_if_version = session->if_version >= 0;
+  session->request.if_version = session->if_version >= 0 ? (uint64_t)session->if_version : 0;
+  return ask(session);
+}
+
+static struct session session_of(const char *name, enum master_operation operation) {
+  return (struct session){.name = name,
+                          .store = "store",
+                          .if_version = -1,
+                          .timeout_ns = 5 * NS_PER_S,
+                          .request.operation = operation};
+}
+
+static int mkdir_command(int argc, char **argv) {
+  struct session session = session_of("mkdir", MASTER_MKDIR);
+  const struct flag own[] = {
+      {"parents", FLAG_BOOL, &session.request.parents, NULL, "make missing directories above it too", 0, 0},
+      {"exist-ok", FLAG_BOOL, &session.request.exist_ok, NULL, "a directory that exists is fine", 0, 0},
+  };
+  return run(&session, "Makes a directory.", "PATH", 1, own, ARRAY_SIZE(own), argc, argv);
+}
+
+static int create_command(int argc, char **argv) {
+  struct session session = session_of("create", MASTER_CREATE);
+  const struct flag own[] = {
+      {"parents", FLAG_BOOL, &session.request.parents, NULL, "make missing directories above it too", 0, 0},
+      {"overwrite", FLAG_BOOL, &session.request.overwrite, NULL, "replace a file that exists", 0, 0},
+  };
+  return run(&session, "Makes an empty file, open until assay fs complete.", "PATH", 1, own, ARRAY_SIZE(own),
+             argc, argv);
+}
+
+static int complete_command(int argc, char **argv) {
+  struct session session = session_of("complete", MASTER_COMPLETE);
+  const struct flag own[] = {
+      {"length", FLAG_SIZE, &session.length, "SIZE", "the file's length in bytes (default 0)", 0, 9e18}};
+  return run(&session, "Completes a file.", "PATH", 1, own, ARRAY_SIZE(own), argc, argv);
+}
+
+static int rm_command(int argc, char **argv) {
+  struct session session = session_of("rm", MASTER_DELETE);
+  const struct flag own[] = {
+      {"recursive", FLAG_BOOL, &session.request.recursive, NULL, "a directory with all that is in it", 0, 0}};
+  return run(&session, "Removes a file or a directory, in one step.", "PATH", 1, own, ARRAY_SIZE(own), argc,
+             argv);
+}
+
+static int mv_command(int argc, char **argv) {
+  struct session session = session_of("mv", MASTER_RENAME);
+  return run(&session, "Renames a file or a directory to a path that does not exist.", "FROM TO", 2, NULL, 0,
+             argc, argv);
+}
+
+static int set_command(int argc, char **argv) {
+  struct session session = session_of("set", MASTER_SET);
+  const struct flag own[] = {
+      {"if-version", FLAG_INT, &session.if_version, "N", "only if the version is N", 0, 9e18}};
+  return run(&session, "Sets the value of a file or a directory.", "PATH VALUE", 2, own, ARRAY_SIZE(own),
+             argc, argv);
+}
+
+static int stat_command(int argc, char **argv) {
+  struct session session = session_of("stat", MASTER_STAT);
+  return run(&session, "Shows what a path is.", "PATH", 1, NULL, 0, argc, argv);
+}
+
+static int ls_command(int argc, char **argv) {
+  struct session session = session_of("ls", MASTER_LIST);
+  return run(&session,
+             "Lists a directory: d or -, version, children or length, creator, path. The names are of one\n"
+             "instant; version and size of each are asked after that.",
+             "PATH", 1, NULL, 0, argc, argv);
+}
+
+static int exists_command(int argc, char **argv) {
+  struct session session = session_of("exists", MASTER_EXISTS);
+  return run(&session, "Prints true or false.", "PATH", 1, NULL, 0, argc, argv);
+}
+
+int fs_command(int argc, char **argv) {
+  static const struct command commands[] = {
+      {"mkdir", "make a directory", mkdir_command},
+      {"create", "make an empty file", create_command},
+      {"complete", "complete a file", complete_command},
+      {"rm", "remove a file or a directory", rm_command},
+      {"mv", "rename a file or a directory", mv_command},
+      {"set", "set a value, perhaps only of a certain version", set_command},
+      {"stat", "show what a path is", stat_command},
+      {"ls", "list a directory", ls_command},
+      {"exists", "print true or false", exists_command},
+  };
+  return command_dispatch("assay fs", "One file-system operation on a running cluster.", commands,
+                          ARRAY_SIZE(commands), argc, argv);
+}

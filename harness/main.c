@@ -1,0 +1,27 @@
+/* main.c: the program `assay`. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "harness/commands.h"
+
+static const struct command commands[] = {
+    {"run", "run a test: a cluster, its nemesis, its clients; check the history; report", run_command},
+    {"check", "decide whether recorded histories are linearizable", check_command},
+    {"list", "list the runs of a store", list_command},
+    {"report", "write the web page of a run again", report_command},
+    {"cluster", "start, end or look at a cluster to play with", cluster_command},
+    {"fs", "file-system operations on that cluster, or on any other", fs_command},
+    {"nemesis", "own a cluster and hurt it (what `assay run` starts once)", nemesis_command},
+    {"client", "load a cluster and record a history (what `assay run` starts several of)", client_command},
+};
+
+int main(int argc, char **argv) {
+  log_open("assay", LOG_LEVEL_INFO);
+  if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    printf("assay %s\n", ASSAY_VERSION);
+    return 0;
+  }
+  return command_dispatch("assay", "Tests whether a replicated file-system master is linearizable.", commands,
+                          ARRAY_SIZE(commands), argc, argv);
+}

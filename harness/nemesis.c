@@ -1,0 +1,378 @@
+/* nemesis.c: `assay nemesis`: the process that owns a cluster and hurts it.
+ *
+ * It is told what to do by words on its standard input and says what happens as JSON lines on its standard
+ * output, so the conductor of a run and a person at a terminal can both drive it:
+ *
+ *   start    begin to break things (without --wait: by itself, once the cluster is ready)
+ *   stop     heal everything; answers {"event":"healed"}
+ *   compare  compare the state of all replicas; answers {"event":"replicas"}
+ *   end      heal, stop the masters, end; so do SIGTERM and the end of standard input */
+#include <assert.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/base.h"
+#include "harness/commands.h"
+#include "harness/document.h"
+#include "harness/observer.h"
+#include "harness/settings.h"
+#include "nemesis/nemesis.h"
+
+#define COMPARE_PATIENCE_NS (30 * NS_PER_S)
+
+struct nemesis_settings {
+  int64_t nodes, seed, fault_interval_ns, fault_duration_ns;
+  const char *provider_name, *master, *directory, *history, *families;
+  enum provider provider;
+  struct flag_list master_flags;
+  char master_path[4096];
+  bool wait, inside;
+};
+
+struct host {
+  const struct nemesis_settings *settings;
+  uv_loop_t loop;
+  struct cluster *cluster;
+  struct observer *observer;
+  struct nemesis *nemesis;
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_pipe_t pipe;
+    uv_tty_t tty;
+  } input;
+  bool input_used;
+  uv_signal_t terminate, interrupt;
+  char received[4096];
+  struct bytes words;
+  bool ready, settled, hurting, stopping, healed, ending, masters_stopped;
+  int exit_code;
+};
+
+static void say(json_t *event) {
+  json_object_set_new(event, "time_ns", json_integer((json_int_t)time_monotonic_ns()));
+  document_print_line(event);
+  json_decref(event);
+}
+
+static void say_error(struct host *host, const char *message) {
+  host->exit_code = EXIT_HARNESS;
+  say(json_pack("{s:s, s:s}", "event", "error", "message", message));
+  log_error("%s", message);
+}
+
+static void end(struct host *host);
+
+/* ---- What the observer sees ---- */
+
+static void check_settled(struct host *host) {
+  const bool settled = observer_settled(host->observer);
+  if (settled == host->settled)
+    return;
+  host->settled = settled;
+  say(json_pack("{s:s, s:b}", "event", "settled", "settled", settled));
+  if (settled && !host->ready) {
+    host->ready = true;
+    say(json_pack("{s:s}", "event", "ready"));
+    if (!host->settings->wait && !host->stopping) {
+      host->hurting = true;
+      nemesis_start(host->nemesis);
+    }
+  }
+}
+
+static void on_primary(void *context, int node, uint64_t term) {
+  struct host *host = context;
+  nemesis_note_primary(host->nemesis, node);
+  say(json_pack("{s:s, s:s?, s:I}", "event", "primary", "node",
+                node < 0 ? NULL : cluster_node_name(host->cluster, (size_t)node), "term", (json_int_t)term));
+  check_settled(host);
+}
+
+static void on_changed(void *context) {
+  check_settled(context);
+}
+
+static void on_compared(void *context, const struct replica_report *report) {
+  struct host *host = context;
+  json_t *nodes = json_array();
+  for (size_t i = 0; i < cluster_size(host->cluster); i++) {
+    const struct node_status *status = &report->nodes[i];
+    char hash[20];
+    snprintf(hash, sizeof hash, "%016" PRIx64, status->state_hash);
+    json_array_append_new(
+        nodes, json_pack("{s:s, s:s, s:I, s:s, s:I}", "node", cluster_node_name(host->cluster, i), "role",
+                         node_role_name(status->role), "applied", (json_int_t)status->applied_index, "hash",
+                         hash, "inodes", (json_int_t)status->inodes));
+  }
+  say(json_pack("{s:s, s:b, s:b, s:o}", "event", "replicas", "comparable", report->comparable, "equal",
+                report->equal, "nodes", nodes));
+}
+
+/* ---- The nemesis ---- */
+
+static void on_event(void *context, const char *text) {
+  (void)context;
+  printf("%s\n", text);
+  fflush(stdout);
+}
+
+static void on_healed(void *context, int status, const struct error *error) {
+  struct host *host = context;
+  host->healed = true;
+  say(json_pack("{s:s, s:b, s:s?}", "event", "healed", "ok", status == 0, "message",
+                status == 0 ? NULL : error->message));
+  if (status != 0)
+    host->exit_code = EXIT_HARNESS;
+  if (host->ending)
+    end(host);
+}
+
+static void stop(struct host *host) {
+  if (host->stopping)
+    return;
+  host->stopping = true;
+  nemesis_stop(host->nemesis, on_healed, host);
+}
+
+/* ---- The end: heal, stop the masters, close everything, in this order ---- */
+
+static void on_observer_closed(void *context) {
+  struct host *host = context;
+  nemesis_free(host->nemesis);
+  cluster_free(host->cluster);
+  say(json_pack("{s:s}", "event", "ended"));
+  uv_close((uv_handle_t *)&host->terminate, NULL);
+  uv_close((uv_handle_t *)&host->interrupt, NULL);
+  if (host->input_used && !uv_is_closing(&host->input.handle))
+    uv_close(&host->input.handle, NULL);
+}
+
+static void end(struct host *host) {
+  host->ending = true;
+  if (!host->healed) {
+    stop(host);
+    return;
+  }
+  if (host->masters_stopped)
+    return;
+  host->masters_stopped = true;
+  for (size_t i = 0; i < cluster_size(host->cluster); i++) {
+    struct error error = {0};
+    if (cluster_node_state(host->cluster, i) == NODE_RUNNING && cluster_stop(host->cluster, i, &error) != 0)
+      say_error(host, error.message);
+  }
+  observer_close(host->observer, on_observer_closed, host);
+}
+
+/* ---- What it is told ---- */
+
+static void obey(struct host *host, const char *word) {
+  if (strcmp(word, "start") == 0) {
+    if (!host->hurting && !host->stopping) {
+      host->hurting = true;
+      nemesis_start(host->nemesis);
+    }
+  } else if (strcmp(word, "stop") == 0) {
+    stop(host);
+  } else if (strcmp(word, "compare") == 0) {
+    observer_compare(host->observer, COMPARE_PATIENCE_NS, on_compared, host);
+  } else if (strcmp(word, "end") == 0) {
+    end(host);
+  } else if (word[0] != '\0') {
+    log_warn("'%s' is none of start, stop, compare, end", word);
+  }
+}
+
+static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+  struct host *host = handle->data;
+  (void)suggested;
+  *buffer = uv_buf_init(host->received, sizeof host->received);
+}
+
+static void on_input(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
+  struct host *host = stream->data;
+  if (size < 0) {
+    uv_close((uv_handle_t *)stream, NULL);
+    end(host);
+    return;
+  }
+  for (ssize_t i = 0; i < size; i++) {
+    if (buffer->base[i] != '\n') {
+      if (host->words.size < sizeof host->received)
+        bytes_append_u8(&host->words, (uint8_t)buffer->base[i]);
+      continue;
+    }
+    bytes_append_u8(&host->words, 0);
+    obey(host, (const char *)host->words.data);
+    bytes_clear(&host->words);
+  }
+}
+
+static void on_signal(uv_signal_t *handle, int number) {
+  (void)number;
+  end(handle->data);
+}
+
+static void listen_to_input(struct host *host) {
+  const uv_handle_type type = uv_guess_handle(STDIN_FILENO);
+  int status = -1;
+  if (type == UV_TTY)
+    status = uv_tty_init(&host->loop, &host->input.tty, STDIN_FILENO, 0);
+  else if (type == UV_NAMED_PIPE) {
+    uv_pipe_init(&host->loop, &host->input.pipe, 0);
+    status = uv_pipe_open(&host->input.pipe, STDIN_FILENO);
+  }
+  if (type != UV_TTY && type != UV_NAMED_PIPE)
+    return;
+  host->input_used = true;
+  host->input.handle.data = host;
+  if (status == 0)
+    uv_read_start(&host->input.stream, on_allocate, on_input);
+}
+
+/* ---- The beginning ---- */
+
+static int make_cluster(struct host *host, struct error *error) {
+  const struct nemesis_settings *settings = host->settings;
+  const char *extra[ARRAY_SIZE(settings->master_flags.items) + 1] = {NULL};
+  memcpy(extra, settings->master_flags.items, settings->master_flags.count * sizeof *extra);
+  const struct cluster_options options = {.provider = settings->provider,
+                                          .nodes = (size_t)settings->nodes,
+                                          .master = settings->master_path,
+                                          .directory = settings->directory,
+                                          .extra = extra,
+                                          .cluster_id = random_seed_from_system()};
+  int status = cluster_new(&host->loop, &options, &host->cluster, error);
+  for (size_t i = 0; status == 0 && i < cluster_size(host->cluster); i++)
+    status = cluster_start(host->cluster, i, error);
+  return status;
+}
+
+static int make_observers(struct host *host, struct error *error) {
+  const struct nemesis_settings *settings = host->settings;
+  const char *addresses[CLUSTER_NODES_MAX];
+  for (size_t i = 0; i < cluster_size(host->cluster); i++)
+    addresses[i] = cluster_client_address(host->cluster, i);
+  const struct nemesis_options options = {.families = settings->families,
+                                          .seed = (uint64_t)settings->seed,
+                                          .interval_ns = settings->fault_interval_ns,
+                                          .duration_ns = settings->fault_duration_ns,
+                                          .history = settings->history};
+  const struct observer_events events = {.context = host, .primary = on_primary, .changed = on_changed};
+  int status = nemesis_new(&host->loop, host->cluster, &options, on_event, host, &host->nemesis, error);
+  if (status == 0)
+    status =
+        observer_new(&host->loop, addresses, cluster_size(host->cluster), &events, &host->observer, error);
+  return status;
+}
+
+static void say_cluster(struct host *host) {
+  json_t *nodes = json_array();
+  for (size_t i = 0; i < cluster_size(host->cluster); i++)
+    json_array_append_new(nodes, json_pack("{s:s, s:s, s:I}", "node", cluster_node_name(host->cluster, i),
+                                           "address", cluster_client_address(host->cluster, i), "pid",
+                                           (json_int_t)cluster_node_pid(host->cluster, i)));
+  say(json_pack("{s:s, s:s, s:o}", "event", "cluster", "provider", provider_name(host->settings->provider),
+                "nodes", nodes));
+}
+
+static int host_run(void *context) {
+  struct host host = {.settings = context};
+  struct error error = {0};
+  signal(SIGPIPE, SIG_IGN);
+  uv_loop_init(&host.loop);
+  int status = make_cluster(&host, &error);
+  if (status == 0)
+    status = make_observers(&host, &error);
+  if (status != 0) {
+    say_error(&host, error.message);
+    if (host.nemesis)
+      nemesis_free(host.nemesis);
+    if (host.cluster)
+      cluster_free(host.cluster);
+    return EXIT_HARNESS;
+  }
+  uv_signal_init(&host.loop, &host.terminate);
+  uv_signal_init(&host.loop, &host.interrupt);
+  host.terminate.data = host.interrupt.data = &host;
+  uv_signal_start(&host.terminate, on_signal, SIGTERM);
+  uv_signal_start(&host.interrupt, on_signal, SIGINT);
+  say_cluster(&host);
+  listen_to_input(&host);
+  uv_run(&host.loop, UV_RUN_DEFAULT);
+  bytes_free(&host.words);
+  return host.exit_code;
+}
+
+static int parse(struct nemesis_settings *s, int argc, char **argv) {
+  const struct flag flags[] = {
+      {"nodes", FLAG_INT, &s->nodes, "N", "master nodes (default 3)", 1, CLUSTER_NODES_MAX},
+      {"provider", FLAG_STRING, &s->provider_name, "NAME", "netns, host or auto (default auto)", 0, 0},
+      {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
+      {"master-flag", FLAG_LIST, &s->master_flags, "ARGUMENT", "a further argument for every master", 0, 0},
+      {"directory", FLAG_STRING, &s->directory, "DIR", "nodes/<name>/ is made there (default .)", 0, 0},
+      {"history", FLAG_STRING, &s->history, "FILE", "what it records (default nemesis.jsonl)", 0, 0},
+      {"nemesis", FLAG_STRING, &s->families, "FAULTS",
+       "families or faults, comma-separated, or none (default partition,pause,kill)", 0, 0},
+      {"seed", FLAG_INT, &s->seed, "N", "of the fault schedule (default 1)", 0, 9e15},
+      {"fault-interval", FLAG_DURATION, &s->fault_interval_ns, "TIME",
+       "mean time between the heal of a fault and the next fault", 1e6, 3600e9},
+      {"fault-duration", FLAG_DURATION, &s->fault_duration_ns, "TIME", "mean time a fault stays", 1e6,
+       3600e9},
+      {"wait", FLAG_BOOL, &s->wait, NULL, "break nothing before 'start' comes on standard input", 0, 0},
+      {"inside", FLAG_BOOL, &s->inside, NULL, "already in a sandbox: make none", 0, 0},
+  };
+  const struct flag_set set = {
+      .program = "assay nemesis",
+      .summary = "Starts a cluster and hurts it. Prints one JSON object a line; listens on standard input\n"
+                 "for start, stop, compare and end.",
+      .flags = flags,
+      .count = ARRAY_SIZE(flags),
+  };
+  int positional;
+  return flags_parse_or_exit_code(&set, argc, argv, &positional);
+}
+
+int nemesis_command(int argc, char **argv) {
+  struct nemesis_settings settings = {.nodes = 3,
+                                      .seed = 1,
+                                      .provider_name = "auto",
+                                      .directory = ".",
+                                      .history = "nemesis.jsonl",
+                                      .families = "partition,pause,kill"};
+  const int code = parse(&settings, argc, argv);
+  if (code >= 0)
+    return code;
+  log_open("nemesis", LOG_LEVEL_INFO);
+  struct error error = {0};
+  char reason[600] = "";
+  int status = nemesis_check_families(settings.families, &error);
+  if (settings.inside)
+    settings.provider = PROVIDER_NETNS;
+  else if (status == 0)
+    status = settings_choose_provider(settings.provider_name, &settings.provider, reason, &error);
+  if (status == 0)
+    status = settings_find_program(settings.master, "assay-master", "master", settings.master_path,
+                                   sizeof settings.master_path, &error);
+  if (status != 0) {
+    fprintf(stderr, "assay nemesis: %s\n", error.message);
+    return status == ERR_BAD_INPUT ? EXIT_USAGE : EXIT_HARNESS;
+  }
+  if (reason[0] != '\0')
+    log_warn("provider host, without partitions: %s", reason);
+  if (settings.inside || settings.provider == PROVIDER_HOST)
+    return host_run(&settings);
+  int exit_code = EXIT_HARNESS;
+  if (sandbox_run(host_run, &settings, NULL, &exit_code, &error) != 0) {
+    fprintf(stderr, "assay nemesis: %s\n", error.message);
+    return EXIT_HARNESS;
+  }
+  return exit_code;
+}

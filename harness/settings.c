@@ -1,0 +1,263 @@
+#include "harness/settings.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/store.h"
+#include "workloads/workloads.h"
+
+static const struct settings defaults = {
+    .nodes = 3,
+    .time_ns = 30 * NS_PER_S,
+    .final_ns = 2 * NS_PER_S,
+    .workload = "mixed",
+    .nemesis = "partition,pause,kill",
+    .seed = -1,
+    .clients = 64,
+    .client_processes = 2,
+    .request_timeout_ns = 2 * NS_PER_S,
+    .provider_name = "auto",
+    .store = "store",
+    .floor = 100,
+    .time_budget_ns = 60 * NS_PER_S,
+};
+
+/* Where a run's seed is shown, copied and typed again; 2^53 keeps it exact in every JSON reader. */
+#define SEED_LIMIT (INT64_C(1) << 53)
+
+static int parse_flags(struct settings *s, int argc, char **argv) {
+  const struct flag flags[] = {
+      {"nodes", FLAG_INT, &s->nodes, "N", "master nodes (default 3)", 1, CLUSTER_NODES_MAX},
+      {"time", FLAG_DURATION, &s->time_ns, "TIME", "how long to load and hurt the cluster (default 30s)", 1e9,
+       86400e9},
+      {"workload", FLAG_STRING, &s->workload, "NAME",
+       "what clients do: mixed, register, names, moves (default mixed)", 0, 0},
+      {"nemesis", FLAG_STRING, &s->nemesis, "FAULTS",
+       "families or faults, comma-separated, or none (default partition,pause,kill)", 0, 0},
+      {"fault-interval", FLAG_DURATION, &s->fault_interval_ns, "TIME",
+       "mean time between the heal of a fault and the next fault", 1e6, 3600e9},
+      {"fault-duration", FLAG_DURATION, &s->fault_duration_ns, "TIME", "mean time a fault stays", 1e6,
+       3600e9},
+      {"seed", FLAG_INT, &s->seed, "N", "repeats workload and fault schedule (default: drawn)", 0,
+       (double)SEED_LIMIT},
+      {"clients", FLAG_INT, &s->clients, "N", "logical clients, one operation outstanding each (default 64)",
+       1, 4096},
+      {"client-processes", FLAG_INT, &s->client_processes, "N", "processes they are spread over (default 2)",
+       1, CLIENT_PROCESSES_MAX},
+      {"rate", FLAG_DOUBLE, &s->rate, "N", "operations a second over all clients; 0: no limit (default 0)", 0,
+       1e9},
+      {"operations-per-set", FLAG_INT, &s->operations_per_set, "N",
+       "operations after which a working set rotates; 0: the workload's default", 0, 1e9},
+      {"request-timeout", FLAG_DURATION, &s->request_timeout_ns, "TIME",
+       "after which an outcome counts as unknown (default 2s)", 1e7, 600e9},
+      {"final", FLAG_DURATION, &s->final_ns, "TIME", "load after the last fault healed (default 2s)", 0,
+       3600e9},
+      {"provider", FLAG_STRING, &s->provider_name, "NAME",
+       "where nodes live: netns (namespaces), host (loopback), auto (default)", 0, 0},
+      {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
+      {"bug", FLAG_STRING, &s->bug, "NAME", "switch a named defect of a master built with defects on", 0, 0},
+      {"floor", FLAG_INT, &s->floor, "N", "fewer ok operations than this are no test (default 100)", 0, 1e15},
+      {"time-budget", FLAG_DURATION, &s->time_budget_ns, "TIME", "of the checker (default 60s)", 1e6,
+       86400e9},
+      {"memory-budget", FLAG_SIZE, &s->memory_budget, "SIZE",
+       "of the checker (default: half of the machine's memory)", 1 << 20, 1e15},
+      {"store", FLAG_STRING, &s->store, "DIR", "where runs are kept (default store)", 0, 0},
+      {"name", FLAG_STRING, &s->name, "TEST", "name of the test (default: the workload)", 0, 0},
+      {"json", FLAG_BOOL, &s->json, NULL, "one JSON object last, people's text on standard error", 0, 0},
+  };
+  const struct flag_set set = {
+      .program = "assay run",
+      .summary =
+          "Starts a cluster, loads it with clients that record every answer, hurts it with the nemesis,\n"
+          "then decides whether the history is linearizable. Exit codes: 0 valid, 1 invalid,\n"
+          "2 unknown or vacuous, 3 the harness itself failed, 64 wrong usage.",
+      .flags = flags,
+      .count = ARRAY_SIZE(flags),
+  };
+  int positional;
+  return flags_parse_or_exit_code(&set, argc, argv, &positional);
+}
+
+int settings_find_program(const char *given, const char *name, const char *flag, char *path, size_t size,
+                          struct error *error) {
+  if (given) {
+    char *absolute = realpath(given, NULL);
+    if (!absolute || access(absolute, X_OK) != 0 || strlen(absolute) >= size) {
+      free(absolute);
+      return error_set_errno(error, ERR_NOT_FOUND, "--%s %s cannot be executed", flag, given);
+    }
+    snprintf(path, size, "%s", absolute);
+    free(absolute);
+    return 0;
+  }
+  char *directory = program_directory();
+  snprintf(path, size, "%s/%s", directory ? directory : ".", name);
+  free(directory);
+  if (access(path, X_OK) != 0)
+    return error_set_errno(error, ERR_NOT_FOUND, "%s cannot be executed: build it, or name another with --%s",
+                           path, flag);
+  return 0;
+}
+
+const char *provider_name(enum provider provider) {
+  return provider == PROVIDER_NETNS ? "netns" : "host";
+}
+
+int settings_choose_provider(const char *name, enum provider *provider, char *reason, struct error *error) {
+  reason[0] = '\0';
+  if (strcmp(name, "host") == 0) {
+    *provider = PROVIDER_HOST;
+    return 0;
+  }
+  if (strcmp(name, "netns") != 0 && strcmp(name, "auto") != 0)
+    return error_set(error, ERR_BAD_INPUT, "--provider takes auto, netns or host, not '%s'", name);
+  struct error why = {0};
+  const int status = sandbox_supported(&why);
+  *provider = PROVIDER_NETNS;
+  if (status == 0)
+    return 0;
+  if (strcmp(name, "netns") == 0)
+    return error_set(error, ERR_UNSUPPORTED, "--provider netns does not work here: %s", why.message);
+  *provider = PROVIDER_HOST;
+  snprintf(reason, sizeof why.message, "%s", why.message);
+  return 0;
+}
+
+static int check_workload(const char *workload, struct error *error) {
+  struct generator *generator;
+  const struct generator_options options = {.workload = workload, .seed = 1, .shard_count = 1};
+  const int status = generator_new(&options, &generator, error);
+  if (status == 0)
+    generator_free(generator);
+  return status;
+}
+
+static int check(struct settings *s, struct error *error) {
+  int status = check_workload(s->workload, error);
+  if (status == 0)
+    status = nemesis_check_families(s->nemesis, error);
+  if (status != 0)
+    return status;
+  if (s->clients < s->client_processes)
+    return error_set(error, ERR_BAD_INPUT,
+                     "--clients %" PRId64 " cannot be spread over --client-processes %" PRId64, s->clients,
+                     s->client_processes);
+  if (!s->name)
+    s->name = s->workload;
+  if (!store_name_valid(s->name))
+    return error_set(error, ERR_BAD_INPUT,
+                     "--name %s: a test's name is letters, digits, '.', '_' and '-', not dot first, and not "
+                     "'latest' or 'cluster'",
+                     s->name);
+  if (s->seed < 0)
+    s->seed = (int64_t)(random_seed_from_system() & ((1 << 30) - 1));
+  return 0;
+}
+
+int settings_parse(struct settings *settings, int argc, char **argv) {
+  *settings = defaults;
+  const int code = parse_flags(settings, argc, argv);
+  if (code >= 0)
+    return code;
+  struct error error = {0};
+  if (check(settings, &error) != 0) {
+    fprintf(stderr, "assay run: %s\n", error.message);
+    return EXIT_USAGE;
+  }
+  int status = settings_choose_provider(settings->provider_name, &settings->provider,
+                                        settings->provider_reason, &error);
+  if (status == 0)
+    status = settings_find_program(settings->master, "assay-master", "master", settings->master_path,
+                                   sizeof settings->master_path, &error);
+  if (status != 0) {
+    fprintf(stderr, "assay run: %s\n", error.message);
+    return status == ERR_BAD_INPUT || (status == ERR_NOT_FOUND && settings->master) ? EXIT_USAGE
+                                                                                    : EXIT_HARNESS;
+  }
+  return -1;
+}
+
+json_t *settings_to_json(const struct settings *s) {
+  json_t *object = json_pack(
+      "{s:s, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "name", s->name, "nodes",
+      (json_int_t)s->nodes, "time_ns", (json_int_t)s->time_ns, "final_ns", (json_int_t)s->final_ns,
+      "workload", s->workload, "nemesis", s->nemesis, "fault_interval_ns", (json_int_t)s->fault_interval_ns,
+      "fault_duration_ns", (json_int_t)s->fault_duration_ns, "seed", (json_int_t)s->seed, "clients",
+      (json_int_t)s->clients, "client_processes", (json_int_t)s->client_processes, "rate", s->rate);
+  json_t *rest =
+      json_pack("{s:I, s:I, s:s, s:s, s:s, s:s*, s:I, s:I, s:I}", "operations_per_set",
+                (json_int_t)s->operations_per_set, "request_timeout_ns", (json_int_t)s->request_timeout_ns,
+                "provider", provider_name(s->provider), "provider_reason", s->provider_reason, "master",
+                s->master_path, "bug", s->bug, "floor", (json_int_t)s->floor, "time_budget_ns",
+                (json_int_t)s->time_budget_ns, "memory_budget", (json_int_t)s->memory_budget);
+  json_object_update(object, rest);
+  json_decref(rest);
+  return object;
+}
+
+/* Durations as a person would type them. */
+static void append_duration(struct bytes *out, const char *flag, int64_t duration_ns) {
+  if (duration_ns % NS_PER_S == 0)
+    bytes_append_format(out, " --%s %" PRId64 "s", flag, duration_ns / NS_PER_S);
+  else if (duration_ns % NS_PER_MS == 0)
+    bytes_append_format(out, " --%s %" PRId64 "ms", flag, duration_ns / NS_PER_MS);
+  else
+    bytes_append_format(out, " --%s %" PRId64 "ns", flag, duration_ns);
+}
+
+/* For a shell: as it stands when nothing in it needs quotes. */
+static void append_string(struct bytes *out, const char *flag, const char *value) {
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./,:=@%+-";
+  bytes_append_format(out, " --%s ", flag);
+  if (value[0] != '\0' && strspn(value, plain) == strlen(value)) {
+    bytes_append(out, value, strlen(value));
+    return;
+  }
+  bytes_append_u8(out, '\'');
+  for (const char *at = value; *at; at++)
+    if (*at == '\'')
+      bytes_append(out, "'\\''", 4);
+    else
+      bytes_append_u8(out, (uint8_t)*at);
+  bytes_append_u8(out, '\'');
+}
+
+char *settings_command(const struct settings *s) {
+  struct bytes out = {0};
+  bytes_append_format(&out, "assay run --nodes %" PRId64, s->nodes);
+  append_duration(&out, "time", s->time_ns);
+  append_string(&out, "workload", s->workload);
+  append_string(&out, "nemesis", s->nemesis);
+  bytes_append_format(&out, " --seed %" PRId64, s->seed);
+  if (s->fault_interval_ns != 0)
+    append_duration(&out, "fault-interval", s->fault_interval_ns);
+  if (s->fault_duration_ns != 0)
+    append_duration(&out, "fault-duration", s->fault_duration_ns);
+  if (s->clients != defaults.clients)
+    bytes_append_format(&out, " --clients %" PRId64, s->clients);
+  if (s->client_processes != defaults.client_processes)
+    bytes_append_format(&out, " --client-processes %" PRId64, s->client_processes);
+  if (s->rate > 0)
+    bytes_append_format(&out, " --rate %.17g", s->rate);
+  if (s->operations_per_set != 0)
+    bytes_append_format(&out, " --operations-per-set %" PRId64, s->operations_per_set);
+  if (s->request_timeout_ns != defaults.request_timeout_ns)
+    append_duration(&out, "request-timeout", s->request_timeout_ns);
+  if (s->final_ns != defaults.final_ns)
+    append_duration(&out, "final", s->final_ns);
+  if (strcmp(s->provider_name, defaults.provider_name) != 0)
+    append_string(&out, "provider", s->provider_name);
+  if (s->master)
+    append_string(&out, "master", s->master);
+  if (s->bug)
+    append_string(&out, "bug", s->bug);
+  if (strcmp(s->name, s->workload) != 0)
+    append_string(&out, "name", s->name);
+  if (strcmp(s->store, defaults.store) != 0)
+    append_string(&out, "store", s->store);
+  bytes_append_u8(&out, 0);
+  return (char *)out.data;
+}

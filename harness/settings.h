@@ -1,0 +1,59 @@
+/* settings.h: everything a person can choose about a run, checked before anything is made. */
+#ifndef ASSAY_HARNESS_SETTINGS_H
+#define ASSAY_HARNESS_SETTINGS_H
+
+#include <jansson.h>
+
+#include "base/base.h"
+#include "nemesis/nemesis.h"
+
+#define CLIENT_PROCESSES_MAX 16
+
+struct settings {
+  const char *name; /* of the test: a directory of the store */
+  int64_t nodes;
+  int64_t time_ns;  /* of load under faults */
+  int64_t final_ns; /* of load after the last fault healed */
+  const char *workload;
+  const char *nemesis;                          /* families or faults, comma-separated; "none" */
+  int64_t fault_interval_ns, fault_duration_ns; /* 0: the nemesis's defaults */
+  int64_t seed;                                 /* -1: not given */
+  int64_t clients;                              /* logical ones, over all client processes */
+  int64_t client_processes;
+  double rate; /* operations a second over all clients; 0: as fast as they go */
+  int64_t operations_per_set;
+  int64_t request_timeout_ns;
+  const char *provider_name; /* auto, netns, host */
+  enum provider provider;    /* what it came to */
+  char provider_reason[600]; /* why auto fell back to host; "" when it did not */
+  const char *store;
+  const char *master; /* program */
+  const char *bug;
+  int64_t floor; /* fewer ok operations than this: vacuous */
+  int64_t time_budget_ns;
+  int64_t memory_budget;
+  bool json;
+  char master_path[4096];
+};
+
+/* Parses and checks a command line of `assay run`. Returns -1 to go on, or an exit code (message printed). */
+int settings_parse(struct settings *settings, int argc, char **argv);
+
+/* Every parameter, for test.json. */
+json_t *settings_to_json(const struct settings *settings);
+
+/* The command that repeats the run: what differs from the defaults, and the seed. Text to free(). */
+char *settings_command(const struct settings *settings);
+
+/* The program in the directory of the running one, or `given` when it is not NULL; into `path`.
+ * ERR_NOT_FOUND with the cure when nothing executable is there. */
+int settings_find_program(const char *given, const char *name, const char *flag, char *path, size_t size,
+                          struct error *error);
+
+/* "auto", "netns" or "host"; for auto, `reason` (600 bytes) tells why it came to host. netns on a machine
+ * that does not allow it is ERR_UNSUPPORTED. */
+int settings_choose_provider(const char *name, enum provider *provider, char *reason, struct error *error);
+
+const char *provider_name(enum provider provider);
+
+#endif
