@@ -8,9 +8,9 @@
 
 #include "master/client/client.h"
 
-#define LIST_ENTRIES 100u   /* in the directory that is listed */
-#define STAT_FILES 1000u    /* per connection */
-#define DELETE_RATE 60000u  /* files prepared for each second of deleting, over all connections */
+#define LIST_ENTRIES 100u      /* in the directory that is listed */
+#define STAT_FILES 1000u       /* per connection */
+#define DELETE_RATE 60000u     /* files prepared for each second of deleting, over all connections */
 #define DIRECTORY_FILES 10000u /* files that one directory gets before the next is begun */
 #define PREPARE_OUTSTANDING 64u
 #define REQUEST_TIMEOUT_NS (20 * NS_PER_S)
@@ -37,10 +37,10 @@ struct lane {
   size_t index;
   uint32_t number;
   uint32_t sequence;
-  uint64_t files;     /* created or being created: their names are 0 … files - 1 */
-  uint64_t wanted;    /* files to prepare */
-  uint64_t deleted;   /* the first ones */
-  unsigned busy;      /* requests of the preparation */
+  uint64_t files;   /* created or being created: their names are 0 … files - 1 */
+  uint64_t wanted;  /* files to prepare */
+  uint64_t deleted; /* the first ones */
+  unsigned busy;    /* requests of the preparation */
 };
 
 /* One place of the closed loop. */
@@ -60,7 +60,8 @@ struct load {
   struct random random;
   size_t lanes_ready, active;
   int64_t measure_ns, end_ns; /* from when, until when answers count */
-  int64_t last_ns;
+  int64_t last_ns;            /* when the last answer that counts came */
+  bool ran_out;               /* of files to delete */
   bool failed;
   struct error *error;
 };
@@ -82,8 +83,8 @@ static void directory_path(const struct lane *lane, uint64_t file, char *path, s
 }
 
 static void file_path(const struct lane *lane, uint64_t file, char *path, size_t size) {
-  snprintf(path, size, "/%" PRIu64 "-%zu/%" PRIu64 "/file-%08" PRIu64, lane->load->options->round, lane->index,
-           file / DIRECTORY_FILES, file);
+  snprintf(path, size, "/%" PRIu64 "-%zu/%" PRIu64 "/file-%08" PRIu64, lane->load->options->round,
+           lane->index, file / DIRECTORY_FILES, file);
 }
 
 /* ---- the closed loop ---- */
@@ -150,9 +151,10 @@ static void ask(struct slot *slot) {
   char path[128], other[160];
   struct master_request request = {.path = path};
   enum load_kind kind = load->options->kind;
-  const bool out_of_files = kind == LOAD_DELETE && lane->deleted == lane->wanted;
+  const bool ran_out = kind == LOAD_DELETE && lane->deleted == lane->wanted;
   slot->asked_ns = time_monotonic_ns();
-  if (slot->asked_ns >= load->end_ns || out_of_files) {
+  if (slot->asked_ns >= load->end_ns || ran_out) {
+    load->ran_out = load->ran_out || ran_out;
     load->active--;
     return;
   }
@@ -188,6 +190,9 @@ static void begin_loop(struct load *load) {
   load->measure_ns = time_monotonic_ns() + load->options->warm_up_ns;
   load->end_ns = load->measure_ns + load->options->time_ns;
   load->active = slots;
+  /* What the mixed load creates must not swell the directory that it lists. */
+  for (size_t i = 0; load->options->kind == LOAD_MIXED && i < load->options->connections; i++)
+    load->lanes[i].files = DIRECTORY_FILES;
   for (size_t i = 0; i < slots; i++)
     ask(&load->slots[i]);
 }
@@ -297,7 +302,7 @@ int load_run(uv_loop_t *loop, const struct load_options *options, struct load_re
       begin_loop(&load);
     while (!load.failed && load.active > 0)
       uv_run(loop, UV_RUN_ONCE);
-    result->seconds = (double)((load.active == 0 ? load.last_ns : load.end_ns) - load.measure_ns) / NS_PER_S;
+    result->seconds = (double)((load.ran_out ? load.last_ns : load.end_ns) - load.measure_ns) / NS_PER_S;
     status = load.failed ? ERR_UNAVAILABLE : 0;
   }
   load.end_ns = 0;

@@ -8,7 +8,16 @@
 #include "base/base.h"
 #include "harness/bench_histogram.h"
 
-enum load_kind { LOAD_CREATE, LOAD_STAT, LOAD_LIST, LOAD_RENAME, LOAD_DELETE, LOAD_SET, LOAD_MIXED, LOAD_KINDS };
+enum load_kind {
+  LOAD_CREATE,
+  LOAD_STAT,
+  LOAD_LIST,
+  LOAD_RENAME,
+  LOAD_DELETE,
+  LOAD_SET,
+  LOAD_MIXED,
+  LOAD_KINDS
+};
 
 const char *load_name(enum load_kind kind);
 int load_kind_of(const char *name, size_t size); /* -1: unknown */
