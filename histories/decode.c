@@ -37,7 +37,7 @@ bool member_once(struct json *json, unsigned *present, unsigned bit) {
 
 bool decode_text(struct decoder *decoder, struct text *text) {
   struct json_string string;
-  if (!json_string(&decoder->json, &string))
+  if (!json_take_string(&decoder->json, &string))
     return false;
   *text = history_text(decoder->history, string.raw.data, string.raw.size);
   if (string.escaped) {
@@ -119,7 +119,7 @@ static bool decode_batch_item(struct decoder *decoder, struct arguments *item) {
   json_begin_object(json);
   while (json_next_member(json, &key)) {
     if (json_string_is(&key, "f"))
-      json_string(json, &f);
+      json_take_string(json, &f);
     else
       json_skip(json, json_string_is(&key, "value") ? &value : NULL);
   }
@@ -254,7 +254,7 @@ static const unsigned answers[OPERATION_KINDS] = {
 
 static bool decode_kind(struct json *json, enum inode_kind *kind) {
   struct json_string word;
-  if (!json_string(json, &word))
+  if (!json_take_string(json, &word))
     return false;
   *kind = json_string_is(&word, "file") ? INODE_FILE : INODE_DIRECTORY;
   return *kind == INODE_FILE || json_string_is(&word, "dir") ||
@@ -433,7 +433,7 @@ static bool decode_error_object(struct decoder *decoder, struct answer *answer) 
     else if (!json_null(json) && member_once(json, &present, member)) {
       if (member != 1)
         json_unsigned(json, member == SEEN_VERSION ? &answer->version : &answer->at);
-      else if (json_string(json, &word))
+      else if (json_take_string(json, &word))
         note_code(&word, answer);
     }
   }
@@ -449,7 +449,7 @@ bool decode_error(struct decoder *decoder, struct answer *answer) {
     return decode_error_object(decoder, answer);
   if (json_peek(json) != '"')
     return json_skip(json, NULL);
-  if (json_string(json, &word))
+  if (json_take_string(json, &word))
     note_code(&word, answer);
   return !json->problem;
 }

@@ -44,7 +44,7 @@ static int scan_line(struct input *input, struct error *error) {
     else if (json_string_is(&key, "time"))
       timed = json_signed(&json, &input->time_ns);
     else if (json_string_is(&key, "type"))
-      json_string(&json, &type);
+      json_take_string(&json, &type);
     else
       json_skip(&json, NULL);
   }
@@ -68,7 +68,7 @@ static bool is_header(const struct line_text *line, struct bytes *model) {
   while (json_next_member(&json, &key)) {
     header |= json_string_is(&key, "history");
     if (json_string_is(&key, "model") && json_peek(&json) == '"')
-      json_string(&json, &name);
+      json_take_string(&json, &name);
     else
       json_skip(&json, NULL);
   }

@@ -99,7 +99,7 @@ static bool read_type(struct parser *parser, struct line *line) {
       [TYPE_INFO] = {"info", 4},
   };
   struct json_string word;
-  if (!json_string(&parser->decoder.json, &word))
+  if (!json_take_string(&parser->decoder.json, &word))
     return false;
   char room[32];
   const struct text name = json_resolve(&word, room, sizeof room);
@@ -117,7 +117,7 @@ static bool read_process(struct parser *parser, struct line *line) {
   if (json_peek(json) != '"')
     return json_signed(json, &line->process);
   struct json_string word;
-  if (!json_string(json, &word))
+  if (!json_take_string(json, &word))
     return false;
   line->nemesis = json_string_is(&word, "nemesis");
   return line->nemesis || defect(parser, "the process is a word; give a whole number, or \"nemesis\"");
@@ -177,7 +177,7 @@ static void read_member(struct parser *parser, struct line *line, unsigned membe
     read_type(parser, line);
     break;
   case LINE_F:
-    json_string(json, &line->f);
+    json_take_string(json, &line->f);
     break;
   case LINE_OP:
     json_unsigned(json, &line->op_id);
