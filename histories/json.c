@@ -83,7 +83,7 @@ static size_t escape_length(const char *at) {
   return low >= 0xDC00 && low <= 0xDFFF ? 12 : 0;
 }
 
-bool json_string(struct json *json, struct json_string *string) {
+bool json_take_string(struct json *json, struct json_string *string) {
   if (!expect(json, '"', "a string belongs here"))
     return false;
   const char *start = json->at, *at = start;
@@ -147,7 +147,7 @@ static inline bool next_item(struct json *json, char close, const char *problem)
 }
 
 bool json_next_member(struct json *json, struct json_string *key) {
-  if (!next_item(json, '}', "a comma or the end of the object belongs here") || !json_string(json, key))
+  if (!next_item(json, '}', "a comma or the end of the object belongs here") || !json_take_string(json, key))
     return false;
   json->member = key->raw;
   return expect(json, ':', "a colon belongs here");
@@ -254,7 +254,7 @@ static bool skip_value(struct json *json, int depth) {
   struct json_string string;
   switch (json_peek(json)) {
   case '"':
-    return json_string(json, &string);
+    return json_take_string(json, &string);
   case '{':
     json_begin_object(json);
     while (json_next_member(json, &string))

@@ -4,7 +4,7 @@
  *
  *   json_begin_object(&json);
  *   while (json_next_member(&json, &key))
- *     … json_integer / json_string / json_skip …
+ *     … json_integer / json_take_string / json_skip …
  *
  * The first defect stays in `problem` and makes every later call return false, so a caller checks once.
  *
@@ -48,7 +48,7 @@ bool json_next_member(struct json *json, struct json_string *key);
 bool json_begin_array(struct json *json);
 bool json_next_element(struct json *json);
 
-bool json_string(struct json *json, struct json_string *string);
+bool json_take_string(struct json *json, struct json_string *string);
 /* Whole numbers only; others are defects. */
 bool json_unsigned(struct json *json, uint64_t *value);
 bool json_signed(struct json *json, int64_t *value);
