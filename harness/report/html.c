@@ -6,14 +6,19 @@ void html_raw(struct bytes *page, const char *markup) {
   bytes_append(page, markup, strlen(markup));
 }
 
-/* Length of the UTF-8 sequence at `at`, 0 when there is none. */
+/* Length of the UTF-8 sequence at `at`, 0 when there is none (Unicode 15, table 3-7: no overlong forms, no
+ * surrogates, nothing above U+10FFFF). */
 static size_t sequence(const unsigned char *at) {
   if (at[0] < 0x80)
     return 1;
-  const size_t length = at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : at[0] >= 0xe0 ? 3 : at[0] >= 0xc2 ? 2 : 0;
-  if (at[0] >= 0xf5)
+  if (at[0] < 0xc2 || at[0] > 0xf4)
     return 0;
-  for (size_t i = 1; i < length; i++)
+  const unsigned char low = at[0] == 0xe0 ? 0xa0 : at[0] == 0xf0 ? 0x90 : 0x80;
+  const unsigned char high = at[0] == 0xed ? 0x9f : at[0] == 0xf4 ? 0x8f : 0xbf;
+  const size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+  if (at[1] < low || at[1] > high)
+    return 0;
+  for (size_t i = 2; i < length; i++)
     if ((at[i] & 0xc0) != 0x80)
       return 0;
   return length;
