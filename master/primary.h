@@ -29,6 +29,8 @@ struct primary_options {
   const struct world *world;
   struct row_store *store; /* not owned */
   size_t queue_limit; /* requests waiting or in flight beyond which submit answers overloaded; 0: default */
+  size_t cache_size;  /* bytes of rows kept in memory that are in the store too; 0: default, 1: none */
+  size_t write_size;  /* bytes of changed rows at which the store is written; 0: default */
 };
 
 int primary_new(const struct primary_options *options, struct primary **primary, struct error *error);

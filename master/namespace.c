@@ -1,0 +1,381 @@
+#include "master/namespace.h"
+
+#include <assert.h>
+
+#include "master/namespace_internal.h"
+#include "master/path.h"
+
+void namespace_init(struct namespace *space, struct tables *tables, struct overlay *overlay) {
+  *space = (struct namespace){.tables = tables, .overlay = overlay};
+  namespace_reset(space);
+}
+
+void namespace_reset(struct namespace *space) {
+  overlay_clear(space->overlay);
+  space->counters = tables_applied(space->tables)->counters;
+  space->reclaim_inode = 0;
+  space->expire_next = 1;
+}
+
+void namespace_free(struct namespace *space) {
+  bytes_free(&space->scratch);
+}
+
+/* -- rows -- */
+
+void namespace_corrupt(struct tables *tables, const char *what) {
+  struct error error;
+  error_set(
+      &error, ERR_CORRUPT,
+      "%s cannot be read from the tables: stop this node, remove its data directory and let it catch up "
+      "from the others",
+      what);
+  tables_fail(tables, &error);
+}
+
+bool namespace_get(struct namespace *space, enum table table, const struct row_key *key,
+                   struct slice *value) {
+  switch (overlay_get(space->overlay, table, key, value)) {
+  case OVERLAY_PRESENT:
+    return true;
+  case OVERLAY_ABSENT:
+    return false;
+  default:
+    return tables_get(space->tables, table, key, value);
+  }
+}
+
+void namespace_put_scratch(struct namespace *space, enum table table, const struct row_key *key,
+                           enum row_change change) {
+  overlay_put(space->overlay, table, key, change,
+              (struct slice){(const char *)space->scratch.data, space->scratch.size});
+}
+
+void namespace_delete(struct namespace *space, enum table table, const struct row_key *key) {
+  overlay_put(space->overlay, table, key, ROW_DELETE, (struct slice){0});
+}
+
+static bool find_edge(struct namespace *space, uint64_t parent, struct slice name, struct edge_record *edge) {
+  const struct row_key key = edge_key(parent, name);
+  struct slice row;
+  if (!namespace_get(space, TABLE_EDGES, &key, &row))
+    return false;
+  if (!edge_decode(row, edge))
+    namespace_corrupt(space->tables, "an edge");
+  return true;
+}
+
+/* An inode that an edge names. `value` points into the row. */
+static void load_inode(struct namespace *space, uint64_t inode, struct inode_record *record) {
+  const struct row_key key = inode_key(inode);
+  struct slice row;
+  if (!namespace_get(space, TABLE_INODES, &key, &row) || !inode_decode(row, record)) {
+    namespace_corrupt(space->tables, "an inode");
+    *record = (struct inode_record){.version = 1};
+  }
+}
+
+static void put_inode(struct namespace *space, uint64_t inode, const struct inode_record *record,
+                      enum row_change change) {
+  bytes_clear(&space->scratch);
+  inode_encode(&space->scratch, record);
+  const struct row_key key = inode_key(inode);
+  namespace_put_scratch(space, TABLE_INODES, &key, change);
+}
+
+/* One more change of a loaded inode. */
+static void bump(const struct namespace *space, struct inode_record *record) {
+  record->version++;
+  if (record->mtime_ns < space->wall_ns)
+    record->mtime_ns = space->wall_ns;
+}
+
+static void change_directory(struct namespace *space, uint64_t directory, int children) {
+  struct inode_record record;
+  load_inode(space, directory, &record);
+  if (tables_failed(space->tables))
+    return;
+  assert(!record.is_file && (children >= 0 || record.child_count > 0));
+  bump(space, &record);
+  record.child_count += (uint64_t)children;
+  put_inode(space, directory, &record, ROW_PUT);
+}
+
+static void put_edge(struct namespace *space, uint64_t parent, struct slice name,
+                     const struct edge_record *edge) {
+  bytes_clear(&space->scratch);
+  edge_encode(&space->scratch, edge);
+  const struct row_key key = edge_key(parent, name);
+  namespace_put_scratch(space, TABLE_EDGES, &key, ROW_PUT);
+}
+
+static void delete_edge(struct namespace *space, uint64_t parent, struct slice name) {
+  const struct row_key key = edge_key(parent, name);
+  namespace_delete(space, TABLE_EDGES, &key);
+}
+
+static void delete_inode(struct namespace *space, uint64_t inode) {
+  const struct row_key key = inode_key(inode);
+  namespace_delete(space, TABLE_INODES, &key);
+  space->counters.inodes--;
+}
+
+/* -- resolving -- */
+
+/* Where a path leads: the directory that holds its last component, and what is there. */
+struct place {
+  uint64_t parent;          /* the deepest directory that exists */
+  struct slice name;        /* the last component; empty: the path is "/" */
+  struct slice missing;     /* the path from the first missing directory on; empty: none is missing */
+  bool found;               /* something is at the path */
+  struct edge_record child; /* … this */
+};
+
+static const struct edge_record root_edge = {.child = ROOT_INODE};
+
+/* Resolves all but the last component, then looks at that one. Missing directories are an error unless
+ * `parents` will make them. */
+static enum answer_status resolve_parent(struct namespace *space, struct slice path, bool parents,
+                                         struct place *place) {
+  *place = (struct place){.parent = ROOT_INODE, .found = true, .child = root_edge};
+  struct slice rest = path, whole = path;
+  while (path_next(&rest, &place->name)) {
+    if (place->child.is_file)
+      return STATUS_NOT_DIRECTORY;
+    place->parent = place->child.child;
+    place->found = find_edge(space, place->parent, place->name, &place->child);
+    if (!place->found && rest.size > 0) {
+      if (!parents)
+        return STATUS_NOT_FOUND;
+      place->missing = whole;
+      while (path_next(&rest, &place->name))
+        continue;
+      return STATUS_OK;
+    }
+    whole = rest;
+  }
+  return STATUS_OK;
+}
+
+static enum answer_status resolve(struct namespace *space, struct slice path, struct place *place) {
+  const enum answer_status status = resolve_parent(space, path, false, place);
+  return status == STATUS_OK && !place->found ? STATUS_NOT_FOUND : status;
+}
+
+/* Makes an inode under the place, and the missing directories on the way to it. */
+static void make(struct namespace *space, const struct place *place, bool is_file, uint64_t op_id,
+                 bool replaces) {
+  change_directory(space, place->parent, replaces ? 0 : 1);
+  uint64_t parent = place->parent;
+  struct slice rest = place->missing, name = place->name;
+  bool last = rest.size == 0;
+  do {
+    if (rest.size > 0) {
+      path_next(&rest, &name);
+      last = rest.size == 0;
+    }
+    const uint64_t inode = space->counters.next_inode++;
+    space->counters.inodes++;
+    const bool file = last && is_file;
+    put_inode(space, inode,
+              &(struct inode_record){.is_file = file,
+                                     .creator = op_id,
+                                     .version = last ? 1 : 2,
+                                     .child_count = last ? 0 : 1,
+                                     .mtime_ns = space->wall_ns},
+              file ? ROW_PUT_FRESH : ROW_PUT_OPENING);
+    put_edge(space, parent, name, &(struct edge_record){.child = inode, .is_file = file, .creator = op_id});
+    parent = inode;
+  } while (!last);
+}
+
+/* -- the mutations; paths are valid -- */
+
+static enum answer_status do_mkdir(struct namespace *space, const struct request *request,
+                                   struct outcome *outcome) {
+  struct place place;
+  const enum answer_status status = resolve_parent(space, request->path, request->parents, &place);
+  if (status != STATUS_OK)
+    return status;
+  if (place.found) {
+    if (!request->exist_ok || place.child.is_file)
+      return STATUS_EXISTS;
+    outcome->creator = place.child.creator;
+    return STATUS_OK;
+  }
+  make(space, &place, false, request->op_id, false);
+  outcome->creator = request->op_id;
+  return STATUS_OK;
+}
+
+static enum answer_status do_create(struct namespace *space, const struct request *request,
+                                    struct outcome *outcome) {
+  struct place place;
+  const enum answer_status status = resolve_parent(space, request->path, request->parents, &place);
+  if (status != STATUS_OK)
+    return status;
+  if (place.found && !place.child.is_file)
+    return STATUS_IS_DIRECTORY;
+  if (place.found && !request->overwrite)
+    return STATUS_EXISTS;
+  if (place.found)
+    delete_inode(space, place.child.child);
+  make(space, &place, true, request->op_id, place.found);
+  outcome->creator = request->op_id;
+  return STATUS_OK;
+}
+
+static enum answer_status do_complete(struct namespace *space, const struct request *request,
+                                      struct outcome *outcome) {
+  struct place place;
+  const enum answer_status status = resolve(space, request->path, &place);
+  if (status != STATUS_OK)
+    return status;
+  if (!place.child.is_file)
+    return STATUS_IS_DIRECTORY;
+  struct inode_record record;
+  load_inode(space, place.child.child, &record);
+  if (record.completed)
+    return STATUS_ALREADY_COMPLETED;
+  if (tables_failed(space->tables))
+    return STATUS_UNAVAILABLE;
+  bump(space, &record);
+  record.completed = true;
+  record.length = request->length;
+  put_inode(space, place.child.child, &record, ROW_PUT);
+  outcome->version = record.version;
+  return STATUS_OK;
+}
+
+static enum answer_status do_delete(struct namespace *space, const struct request *request,
+                                    struct outcome *outcome) {
+  struct place place;
+  const enum answer_status status = resolve(space, request->path, &place);
+  if (status != STATUS_OK)
+    return status;
+  struct inode_record record;
+  load_inode(space, place.child.child, &record);
+  if (record.child_count > 0 && !request->recursive)
+    return STATUS_NOT_EMPTY;
+  delete_edge(space, place.parent, place.name);
+  change_directory(space, place.parent, -1);
+  if (record.child_count > 0) {
+    const struct row_key key = detached_key(place.child.child);
+    overlay_put(space->overlay, TABLE_META, &key, ROW_PUT_FRESH, (struct slice){0});
+    outcome->detached = true;
+  } else {
+    delete_inode(space, place.child.child);
+  }
+  return STATUS_OK;
+}
+
+static bool slice_equal(struct slice a, struct slice b) {
+  return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
+
+static enum answer_status do_rename(struct namespace *space, const struct request *request) {
+  struct place from, to;
+  enum answer_status status = resolve(space, request->path, &from);
+  if (status != STATUS_OK)
+    return status;
+  if (slice_equal(request->path, request->destination))
+    return STATUS_OK;
+  if (path_is_root(request->path))
+    return STATUS_INVALID;
+  if (path_is_root(request->destination))
+    return STATUS_EXISTS;
+  /* A path names one inode and an inode has one path, so the names alone tell what lies under what. */
+  if (path_lies_under(request->destination, request->path))
+    return STATUS_INVALID;
+  status = resolve_parent(space, request->destination, false, &to);
+  if (status != STATUS_OK)
+    return status;
+  if (to.found)
+    return STATUS_EXISTS;
+  delete_edge(space, from.parent, from.name);
+  put_edge(space, to.parent, to.name, &from.child);
+  if (from.parent == to.parent) {
+    change_directory(space, from.parent, 0);
+  } else {
+    change_directory(space, from.parent, -1);
+    change_directory(space, to.parent, 1);
+  }
+  return STATUS_OK;
+}
+
+static enum answer_status do_set(struct namespace *space, const struct request *request,
+                                 struct outcome *outcome) {
+  struct place place;
+  const enum answer_status status = resolve(space, request->path, &place);
+  if (status != STATUS_OK)
+    return status;
+  struct inode_record record;
+  load_inode(space, place.child.child, &record);
+  if (request->has_if_version && request->if_version != record.version) {
+    outcome->version = record.version;
+    return STATUS_VERSION_MISMATCH;
+  }
+  bump(space, &record);
+  record.value = request->value;
+  put_inode(space, place.child.child, &record, ROW_PUT);
+  outcome->version = record.version;
+  return STATUS_OK;
+}
+
+static enum answer_status mutate(struct namespace *space, const struct request *request,
+                                 struct outcome *outcome) {
+  switch (request->code) {
+  case OP_MKDIR:
+    return do_mkdir(space, request, outcome);
+  case OP_CREATE:
+    return do_create(space, request, outcome);
+  case OP_COMPLETE:
+    return do_complete(space, request, outcome);
+  case OP_DELETE:
+    return do_delete(space, request, outcome);
+  case OP_RENAME:
+    return do_rename(space, request);
+  case OP_SET:
+    return do_set(space, request, outcome);
+  default:
+    assert(false);
+    return STATUS_INVALID;
+  }
+}
+
+/* Errors that no state can change. */
+static bool malformed(const struct request *request) {
+  if (!path_valid(request->path) || request->op_id >> 32 == 0 || (uint32_t)request->op_id == 0)
+    return true;
+  if (request->code == OP_RENAME)
+    return !path_valid(request->destination);
+  return request->code == OP_DELETE && path_is_root(request->path);
+}
+
+void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome) {
+  assert(!op_is_read(request->code));
+  *outcome = (struct outcome){0};
+  if (request->code == OP_RESERVE_CLIENTS) {
+    clients_reserve(space, request->count, outcome);
+    return;
+  }
+  if (malformed(request)) {
+    outcome->status = STATUS_INVALID;
+    outcome->stateless = true;
+    return;
+  }
+  struct retry retry;
+  switch (retry_check(space, request, &retry, outcome)) {
+  case RETRY_REPEATED:
+    outcome->repeated = true;
+    return;
+  case RETRY_REFUSED:
+    outcome->status = STATUS_UNAVAILABLE;
+    outcome->stateless = true;
+    return;
+  default:
+    break;
+  }
+  outcome->status = mutate(space, request, outcome);
+  retry_record(space, request, &retry, outcome);
+}

@@ -1,0 +1,74 @@
+/* namespace.h: the operations of docs/specification.md over the tables.
+ *
+ * A mutation is evaluated against the committed tables seen through the overlay of what is not committed yet;
+ * its checks run in the order of the specification, and only then does it change rows, in the overlay's open
+ * batch. A read sees committed tables alone.
+ *
+ * At most once: the first answer of every operation id, errors included, is a row of the same batch as its
+ * effects. A repeat gets that answer. A client says with every operation which of its ids it may still
+ * repeat; older answers are forgotten, and a repeat of those is refused, never done again. Clients that were
+ * not heard of for long are forgotten whole (expiry), and their numbers are refused from then on.
+ *
+ * Deleting a subtree takes one step, whatever its size: its root loses its name and is noted as detached.
+ * What hung below it is reclaimed afterwards, some rows at a time (namespace_reclaim). */
+#ifndef ASSAY_MASTER_NAMESPACE_H
+#define ASSAY_MASTER_NAMESPACE_H
+
+#include "master/operation.h"
+#include "master/overlay.h"
+#include "master/tables.h"
+
+#define RETRY_WINDOW 4096             /* answers kept of one client, at most */
+#define RESERVE_LIMIT 4096            /* client numbers of one reservation, at most */
+#define CLIENT_IDLE_LIMIT_S (60 * 60) /* by counters.clock_ns */
+
+struct namespace {
+  struct tables *tables;
+  struct overlay *overlay;
+  struct counters counters; /* with everything uncommitted */
+  int64_t wall_ns;          /* what inodes changed now get as mtime */
+  struct bytes scratch;
+  uint64_t reclaim_inode;    /* the directory being emptied, */
+  struct row_key reclaim_at; /* … and its last edge that went */
+  uint32_t expire_next;      /* client number to look at next */
+};
+
+void namespace_init(struct namespace *space, struct tables *tables, struct overlay *overlay);
+/* Back to the committed state; the overlay is cleared. */
+void namespace_reset(struct namespace *space);
+void namespace_free(struct namespace *space);
+
+struct outcome {
+  enum answer_status status;
+  uint64_t creator, version;
+  uint32_t first_client;
+  bool detached;  /* a subtree is left for namespace_reclaim() */
+  bool stateless; /* holds whatever the state is: needs no commit */
+  bool repeated;  /* the first answer of an operation done before */
+};
+
+/* Evaluates a mutation. Its effects, if any, are in the overlay's open batch. Not to be believed when the
+ * tables have failed. */
+void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome);
+
+/* Entries of a listing; all zero is a valid empty one. */
+struct listing {
+  struct answer_entry *entries;
+  size_t count, capacity;
+  struct bytes names; /* one behind the other */
+};
+void listing_free(struct listing *listing);
+
+/* Answers a read from committed tables. `answer` points into the tables and into `listing`: valid until the
+ * tables change or the listing is used again. */
+void namespace_read(struct tables *tables, const struct request *request, struct answer *answer,
+                    struct listing *listing);
+
+/* Puts the next step of reclaiming detached subtrees into the open batch. It looks at committed tables only,
+ * so the step before must have been committed. False when there was nothing to do. */
+bool namespace_reclaim(struct namespace *space);
+
+/* Looks at some clients and forgets those that have been idle too long. */
+void namespace_expire(struct namespace *space);
+
+#endif

@@ -1,0 +1,215 @@
+#include "master/overlay.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "master/row_cache.h"
+
+#define BUCKETS 8192        /* a power of two; a few batches of some hundred rows each */
+#define SEALED_LIMIT 64     /* batches in flight */
+#define ROW_ENCODED_EXTRA 6 /* bytes of a row in a batch beyond key and value */
+
+struct overlay_row {
+  struct overlay_row *next; /* in its bucket */
+  uint64_t batch;           /* that changed it last */
+  uint32_t hash;
+  uint32_t value_size, capacity; /* of `value` */
+  uint16_t key_size;
+  uint8_t table, change;
+  bool born_here;       /* the key was never in the tables before `batch` */
+  unsigned char *value; /* behind the key, or elsewhere once it has outgrown that place */
+  unsigned char bytes[];
+};
+
+struct touched {
+  struct overlay_row **rows;
+  size_t count, capacity;
+};
+
+struct overlay {
+  struct overlay_row *buckets[BUCKETS];
+  size_t count;
+  uint64_t open;                        /* number of the open batch */
+  uint64_t oldest;                      /* of the oldest sealed one; equal to `open`: none */
+  struct touched touched[SEALED_LIMIT]; /* of batch n at n % SEALED_LIMIT */
+  size_t open_size;
+};
+
+struct overlay *overlay_new(void) {
+  struct overlay *overlay = xcalloc(1, sizeof *overlay);
+  overlay->open = overlay->oldest = 1; /* 0 is no batch: a row just added was touched by none */
+  return overlay;
+}
+
+void overlay_free(struct overlay *overlay) {
+  overlay_clear(overlay);
+  for (size_t i = 0; i < SEALED_LIMIT; i++)
+    free(overlay->touched[i].rows);
+  free(overlay);
+}
+
+bool overlay_is_empty(const struct overlay *overlay) {
+  return overlay->count == 0 && overlay->oldest == overlay->open;
+}
+
+static struct overlay_row *find(const struct overlay *overlay, enum table table, const struct row_key *key,
+                                uint32_t hash) {
+  for (struct overlay_row *row = overlay->buckets[hash % BUCKETS]; row; row = row->next)
+    if (row->hash == hash && row->table == table && row->key_size == key->size &&
+        memcmp(row->bytes, key->bytes, key->size) == 0)
+      return row;
+  return NULL;
+}
+
+static uint32_t hash_of(enum table table, const struct row_key *key) {
+  return row_hash(table, (struct slice){(const char *)key->bytes, key->size});
+}
+
+enum overlay_found overlay_get(const struct overlay *overlay, enum table table, const struct row_key *key,
+                               struct slice *value) {
+  if (overlay->count == 0)
+    return OVERLAY_UNKNOWN;
+  const struct overlay_row *row = find(overlay, table, key, hash_of(table, key));
+  if (!row)
+    return OVERLAY_UNKNOWN;
+  if (row->change == ROW_DELETE)
+    return OVERLAY_ABSENT;
+  *value = (struct slice){(const char *)row->value, row->value_size};
+  return OVERLAY_PRESENT;
+}
+
+static void touch(struct overlay *overlay, struct overlay_row *row) {
+  struct touched *touched = &overlay->touched[overlay->open % SEALED_LIMIT];
+  if (touched->count == touched->capacity) {
+    touched->capacity = touched->capacity ? 2 * touched->capacity : 256;
+    touched->rows = xrealloc(touched->rows, touched->capacity * sizeof *touched->rows);
+  }
+  touched->rows[touched->count++] = row;
+  row->batch = overlay->open;
+  overlay->open_size += row->key_size + ROW_ENCODED_EXTRA;
+}
+
+static struct overlay_row **link_of(struct overlay *overlay, const struct overlay_row *row) {
+  struct overlay_row **at = &overlay->buckets[row->hash % BUCKETS];
+  while (*at != row)
+    at = &(*at)->next;
+  return at;
+}
+
+static void free_row(struct overlay_row *row) {
+  if (row->value != row->bytes + row->key_size)
+    free(row->value);
+  free(row);
+}
+
+static struct overlay_row *add(struct overlay *overlay, enum table table, const struct row_key *key,
+                               uint32_t hash, size_t value_size) {
+  const size_t room = value_size + 4;
+  struct overlay_row *row = xmalloc(sizeof *row + key->size + room);
+  struct overlay_row **bucket = &overlay->buckets[hash % BUCKETS];
+  *row = (struct overlay_row){.next = *bucket,
+                              .hash = hash,
+                              .capacity = (uint32_t)room,
+                              .key_size = key->size,
+                              .table = (uint8_t)table,
+                              .change = ROW_PUT};
+  memcpy(row->bytes, key->bytes, key->size);
+  row->value = row->bytes + key->size;
+  *bucket = row;
+  overlay->count++;
+  return row;
+}
+
+static void set_value(struct overlay *overlay, struct overlay_row *row, struct slice value) {
+  if (value.size > row->capacity) {
+    unsigned char *larger = xmalloc(value.size);
+    if (row->value != row->bytes + row->key_size)
+      free(row->value);
+    row->value = larger;
+    row->capacity = (uint32_t)value.size;
+  }
+  overlay->open_size += value.size;
+  row->value_size = (uint32_t)value.size;
+  if (value.size)
+    memcpy(row->value, value.data, value.size);
+}
+
+void overlay_put(struct overlay *overlay, enum table table, const struct row_key *key, enum row_change change,
+                 struct slice value) {
+  assert(change != ROW_DELETE || value.size == 0);
+  const uint32_t hash = hash_of(table, key);
+  const bool fresh = change == ROW_PUT_FRESH || change == ROW_PUT_OPENING;
+  struct overlay_row *row = find(overlay, table, key, hash);
+  assert(!row || !fresh);
+  if (!row)
+    row = add(overlay, table, key, hash, value.size);
+  if (row->batch != overlay->open) {
+    touch(overlay, row);
+    row->born_here = fresh;
+    row->change = (uint8_t)change;
+  } else if (change == ROW_DELETE || !row->born_here) {
+    row->change = (uint8_t)change;
+  }
+  set_value(overlay, row, value);
+}
+
+void overlay_each(const struct overlay *overlay, enum table table, const void *prefix, size_t prefix_size,
+                  void (*found)(void *context, struct slice key, bool deleted), void *context) {
+  for (size_t i = 0; i < BUCKETS; i++)
+    for (const struct overlay_row *row = overlay->buckets[i]; row; row = row->next)
+      if (row->table == table && row->key_size >= prefix_size && memcmp(row->bytes, prefix, prefix_size) == 0)
+        found(context, (struct slice){(const char *)row->bytes, row->key_size}, row->change == ROW_DELETE);
+}
+
+size_t overlay_open_size(const struct overlay *overlay) {
+  return overlay->open_size;
+}
+
+void overlay_seal(struct overlay *overlay, struct bytes *batch) {
+  const struct touched *touched = &overlay->touched[overlay->open % SEALED_LIMIT];
+  for (size_t i = 0; i < touched->count; i++) {
+    const struct overlay_row *row = touched->rows[i];
+    assert(row->batch == overlay->open);
+    if (row->change == ROW_DELETE && row->born_here)
+      continue;
+    batch_append(batch, &(struct batch_row){.change = (enum row_change)row->change,
+                                            .table = (enum table)row->table,
+                                            .key = {(const char *)row->bytes, row->key_size},
+                                            .value = {(const char *)row->value, row->value_size}});
+  }
+  overlay->open++;
+  overlay->open_size = 0;
+  assert(overlay->open - overlay->oldest < SEALED_LIMIT);
+}
+
+void overlay_release(struct overlay *overlay) {
+  assert(overlay->oldest < overlay->open);
+  struct touched *touched = &overlay->touched[overlay->oldest % SEALED_LIMIT];
+  for (size_t i = 0; i < touched->count; i++) {
+    struct overlay_row *row = touched->rows[i];
+    if (row->batch != overlay->oldest)
+      continue;
+    *link_of(overlay, row) = row->next;
+    free_row(row);
+    overlay->count--;
+  }
+  touched->count = 0;
+  overlay->oldest++;
+}
+
+void overlay_clear(struct overlay *overlay) {
+  for (size_t i = 0; i < BUCKETS && overlay->count > 0; i++) {
+    while (overlay->buckets[i]) {
+      struct overlay_row *row = overlay->buckets[i];
+      overlay->buckets[i] = row->next;
+      free_row(row);
+      overlay->count--;
+    }
+  }
+  assert(overlay->count == 0);
+  for (size_t i = 0; i < SEALED_LIMIT; i++)
+    overlay->touched[i].count = 0;
+  overlay->open++;
+  overlay->oldest = overlay->open;
+  overlay->open_size = 0;
+}

@@ -1,0 +1,471 @@
+#include "master/primary.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "master/bugs.h"
+#include "master/primary_internal.h"
+
+#define QUEUE_LIMIT_DEFAULT 65536
+#define QUEUE_BYTES_LIMIT (256u << 20)
+#define BATCH_SIZE (256u << 10)    /* bytes of one entry, about */
+#define FLIGHTS_LIMIT 4            /* entries in flight: more would not fill the disk better */
+#define IN_FLIGHT_LIMIT (1u << 20) /* bytes */
+#define EXPIRE_INTERVAL_NS NS_PER_S
+
+/* -- ends -- */
+
+void primary_fail(struct primary *primary, const struct error *error) {
+  if (primary->failed)
+    return;
+  primary->failed = true;
+  primary->failure = *error;
+  primary->role = ROLE_STEPPING_DOWN;
+  if (primary->fatal)
+    primary->fatal(primary->fatal_context, &primary->failure);
+}
+
+bool primary_check_tables(struct primary *primary) {
+  const struct error *error = tables_failed(primary->tables);
+  if (error)
+    primary_fail(primary, error);
+  return !primary->failed;
+}
+
+void primary_deliver(struct primary *primary, struct pending *pending, const struct answer *answer) {
+  assert(primary->pending_count > 0);
+  primary->pending_count--;
+  primary->pending_bytes -=
+      pending->request.path.size + pending->request.destination.size + pending->request.value.size;
+  pending->callback(pending->context, answer);
+  free(pending);
+}
+
+void primary_reply(struct primary *primary, struct pending *pending, enum answer_status status) {
+  pending->outcome.status = status;
+  pending_push(&primary->replies, pending);
+  primary_schedule(primary);
+}
+
+void primary_reply_all(struct primary *primary, struct pending_list *list, enum answer_status status) {
+  for (struct pending *pending; (pending = pending_pop(list));)
+    primary_reply(primary, pending, status);
+}
+
+/* `index`: of the entry that holds the outcome; 0 when it is not known or there is none. */
+static void deliver_outcome(struct primary *primary, struct pending *pending, uint64_t index, uint64_t term) {
+  const struct outcome *outcome = &pending->outcome;
+  const struct answer answer = {.status = outcome->status,
+                                .term = term,
+                                .commit = outcome->repeated ? 0 : index,
+                                .leader = primary->leader,
+                                .creator = outcome->creator,
+                                .version = outcome->version,
+                                .first_client = outcome->first_client};
+  primary_deliver(primary, pending, &answer);
+}
+
+static void deliver_all(struct primary *primary, struct pending_list list, uint64_t index, uint64_t term) {
+  for (struct pending *pending; (pending = pending_pop(&list));)
+    deliver_outcome(primary, pending, index, term);
+}
+
+static void deliver_replies(struct primary *primary) {
+  const struct pending_list replies = primary->replies;
+  primary->replies = (struct pending_list){0};
+  deliver_all(primary, replies, 0, primary->term);
+}
+
+/* -- making batches -- */
+
+static void advance_clock(struct primary *primary, int64_t now_ns) {
+  if (now_ns > primary->clock_read_ns)
+    primary->space.counters.clock_ns += (uint64_t)(now_ns - primary->clock_read_ns);
+  primary->clock_read_ns = now_ns;
+}
+
+static struct flight *open_flight(struct primary *primary) {
+  if (!primary->open)
+    primary->open = xcalloc(1, sizeof *primary->open);
+  return primary->open;
+}
+
+/* The answer leaves with the batch that holds the effects; a repeated answer with the last batch that may
+ * hold them. */
+static void evaluate(struct primary *primary, struct pending *pending) {
+  namespace_evaluate(&primary->space, &pending->request, &pending->outcome);
+  const struct outcome *outcome = &pending->outcome;
+  if (outcome->stateless) {
+    primary_reply(primary, pending, outcome->status);
+    return;
+  }
+  if (overlay_open_size(primary->overlay) > 0) {
+    struct flight *flight = open_flight(primary);
+    flight->detaches |= outcome->detached;
+    pending_push(&flight->waiters, pending);
+    return;
+  }
+  assert(outcome->repeated);
+  if (primary->flights_end)
+    pending_push(&primary->flights_end->waiters, pending);
+  else
+    primary_reply(primary, pending, outcome->status);
+}
+
+static void keep_house(struct primary *primary, int64_t now_ns) {
+  if (primary->reclaim_wanted && !primary->reclaim_in_flight) {
+    primary->reclaim_wanted = false;
+    if (namespace_reclaim(&primary->space)) {
+      open_flight(primary)->reclaims = true;
+      primary->reclaim_in_flight = true;
+    }
+  }
+  if (now_ns >= primary->expire_due_ns) {
+    primary->expire_due_ns = now_ns + EXPIRE_INTERVAL_NS;
+    namespace_expire(&primary->space);
+  }
+}
+
+/* Evaluates what waits, up to one batch. */
+static void fill_batch(struct primary *primary) {
+  const int64_t now_ns = primary->world->now_ns(primary->world->context);
+  const int64_t wall_ns = primary->world->wall_ns(primary->world->context);
+  advance_clock(primary, now_ns);
+  primary->space.wall_ns = wall_ns > 0 ? wall_ns : 0;
+  keep_house(primary, now_ns);
+  while (primary->queue.first && overlay_open_size(primary->overlay) < BATCH_SIZE)
+    evaluate(primary, pending_pop(&primary->queue));
+}
+
+static void seal_batch(struct primary *primary) {
+  open_flight(primary);
+  batch_begin(&primary->unsent, &(struct batch_header){.term = primary->term,
+                                                       .wall_ns = primary->space.wall_ns,
+                                                       .counters = primary->space.counters});
+  overlay_seal(primary->overlay, &primary->unsent);
+}
+
+/* The journal refused the batch and nothing is in flight that could make room: nothing of it happened. */
+static void give_up_batch(struct primary *primary) {
+  struct flight *flight = primary->open;
+  primary->open = NULL;
+  bytes_clear(&primary->unsent);
+  namespace_reset(&primary->space);
+  primary->reclaim_wanted |= flight->reclaims;
+  primary->reclaim_in_flight = false;
+  primary_reply_all(primary, &flight->waiters, STATUS_OVERLOADED);
+  free(flight);
+}
+
+/* Hands the sealed batch to the journal. False when it has to be tried again later. */
+static bool send_batch(struct primary *primary) {
+  struct flight *flight = primary->open;
+  struct journal *journal = primary->journal;
+  const int status = journal->functions->append(journal, primary->unsent.data, primary->unsent.size, flight);
+  if (status == ERR_NOT_PRIMARY)
+    return false; /* role() will say so */
+  if (status != 0) {
+    if (primary->flight_count == 0 && !flight->catches_up)
+      give_up_batch(primary);
+    return false;
+  }
+  bytes_clear(&primary->unsent);
+  primary->open = NULL;
+  if (primary->flights_end)
+    primary->flights_end->next = flight;
+  else
+    primary->flights = flight;
+  primary->flights_end = flight;
+  primary->flight_count++;
+  if (bug_active(BUG_EARLY_ACK))
+    for (struct pending *pending; (pending = pending_pop(&flight->waiters));)
+      pending_push(&primary->replies, pending);
+  return true;
+}
+
+static bool may_append(const struct primary *primary) {
+  return primary->flight_count < FLIGHTS_LIMIT && !tables_behind(primary->tables) &&
+         primary->journal->functions->in_flight(primary->journal) < IN_FLIGHT_LIMIT;
+}
+
+static void work(struct primary *primary) {
+  while (may_append(primary)) {
+    if (primary->unsent.size == 0) {
+      if (!primary->queue.first && !primary->reclaim_wanted)
+        return;
+      fill_batch(primary);
+      if (!primary_check_tables(primary))
+        return;
+      if (overlay_open_size(primary->overlay) == 0)
+        return;
+      seal_batch(primary);
+    }
+    if (!send_batch(primary))
+      return;
+  }
+}
+
+/* -- the turn -- */
+
+static void turn(void *owner) {
+  struct primary *primary = owner;
+  primary->turn_scheduled = false;
+  if (primary->freed) {
+    free(primary);
+    return;
+  }
+  if (primary->failed)
+    return;
+  if (primary->durable_changed && primary->journal) {
+    primary->durable_changed = false;
+    primary->journal->functions->durable_moved(primary->journal);
+  }
+  if (!primary_check_tables(primary))
+    return;
+  if (primary->role == ROLE_PRIMARY) {
+    primary_start_reads(primary);
+    work(primary);
+  } else if (primary->role == ROLE_CATCHING_UP && primary->unsent.size > 0) {
+    send_batch(primary);
+  }
+  deliver_replies(primary);
+}
+
+void primary_schedule(struct primary *primary) {
+  if (primary->turn_scheduled || primary->freed)
+    return;
+  primary->turn_scheduled = true;
+  primary->world->defer(primary->world->context, turn, primary);
+}
+
+static void durable_moved(void *context) {
+  struct primary *primary = context;
+  primary->durable_changed = true;
+  primary_schedule(primary);
+}
+
+/* -- requests -- */
+
+static struct slice copy_slice(char **at, struct slice slice) {
+  char *copy = *at;
+  if (slice.size)
+    memcpy(copy, slice.data, slice.size);
+  *at += slice.size;
+  return (struct slice){copy, slice.size};
+}
+
+static struct pending *copy_request(const struct request *request) {
+  const size_t size = request->path.size + request->destination.size + request->value.size;
+  struct pending *pending = xmalloc(sizeof *pending + size);
+  *pending = (struct pending){.request = *request};
+  char *at = pending->bytes;
+  pending->request.path = copy_slice(&at, request->path);
+  pending->request.destination = copy_slice(&at, request->destination);
+  pending->request.value = copy_slice(&at, request->value);
+  return pending;
+}
+
+void primary_submit(struct primary *primary, const struct request *request, primary_callback *callback,
+                    void *context) {
+  struct pending *pending = copy_request(request);
+  pending->callback = callback;
+  pending->context = context;
+  primary->pending_count++;
+  primary->pending_bytes += request->path.size + request->destination.size + request->value.size;
+  if (primary->role != ROLE_PRIMARY && primary->role != ROLE_CATCHING_UP)
+    primary_reply(primary, pending, STATUS_NOT_PRIMARY);
+  else if (primary->pending_count > primary->queue_limit || primary->pending_bytes > QUEUE_BYTES_LIMIT)
+    primary_reply(primary, pending, STATUS_OVERLOADED);
+  else
+    pending_push(op_is_read(request->code) ? &primary->reads : &primary->queue, pending);
+  primary_schedule(primary);
+}
+
+/* -- the state machine -- */
+
+/* Answers of batches in flight are unknown for ever; what was never appended took no effect. */
+static void drop_work(struct primary *primary, enum answer_status unsent) {
+  while (primary->flights) {
+    struct flight *flight = primary->flights;
+    primary->flights = flight->next;
+    primary_reply_all(primary, &flight->waiters, STATUS_UNAVAILABLE);
+    free(flight);
+  }
+  primary->flights_end = NULL;
+  primary->flight_count = 0;
+  if (primary->open) {
+    primary_reply_all(primary, &primary->open->waiters, unsent);
+    free(primary->open);
+    primary->open = NULL;
+  }
+  bytes_clear(&primary->unsent);
+  primary_reply_all(primary, &primary->queue, unsent);
+  primary_drop_reads(primary, unsent);
+  primary->reclaim_in_flight = false;
+  primary->reclaim_wanted = false;
+}
+
+static void step_down(struct primary *primary) {
+  primary->role = ROLE_STEPPING_DOWN;
+  drop_work(primary, STATUS_NOT_PRIMARY);
+  namespace_reset(&primary->space);
+  primary->role = ROLE_STANDBY;
+}
+
+/* Begins the term with an entry of its own: when that is applied, so is everything of former terms, and
+ * nothing of them can commit any more (Ongaro 2014, §6.4, first step). */
+static void catch_up(struct primary *primary) {
+  assert(primary->role == ROLE_STANDBY && !primary->open && primary->unsent.size == 0);
+  primary->role = ROLE_CATCHING_UP;
+  open_flight(primary)->catches_up = true;
+  const int64_t wall_ns = primary->world->wall_ns(primary->world->context);
+  batch_begin(&primary->unsent,
+              &(struct batch_header){.term = primary->term, .wall_ns = wall_ns > 0 ? wall_ns : 0});
+  overlay_seal(primary->overlay, &primary->unsent);
+  primary_schedule(primary);
+}
+
+static void become_primary(struct primary *primary) {
+  assert(primary->role == ROLE_CATCHING_UP && overlay_is_empty(primary->overlay));
+  namespace_reset(&primary->space);
+  primary->role = ROLE_PRIMARY;
+  primary->reclaim_wanted = true;
+  primary->clock_read_ns = primary->world->now_ns(primary->world->context);
+  primary->expire_due_ns = primary->clock_read_ns + EXPIRE_INTERVAL_NS;
+}
+
+static void machine_role(void *context, enum journal_role role, uint64_t term, uint64_t leader) {
+  struct primary *primary = context;
+  if (primary->failed)
+    return;
+  if (primary->role != ROLE_STANDBY)
+    step_down(primary);
+  primary->term = term;
+  primary->leader = leader;
+  if (role == JOURNAL_LEADER)
+    catch_up(primary);
+}
+
+static void flight_committed(struct primary *primary, struct flight *flight, uint64_t index, uint64_t term) {
+  assert(flight == primary->flights && term == primary->term);
+  primary->flights = flight->next;
+  if (!primary->flights)
+    primary->flights_end = NULL;
+  primary->flight_count--;
+  overlay_release(primary->overlay);
+  if (flight->catches_up)
+    become_primary(primary);
+  if (flight->reclaims)
+    primary->reclaim_in_flight = false;
+  primary->reclaim_wanted |= flight->reclaims || flight->detaches;
+  const struct pending_list waiters = flight->waiters;
+  free(flight);
+  deliver_all(primary, waiters, index, term);
+}
+
+static void machine_committed(void *context, uint64_t index, uint64_t term, const void *data, size_t size,
+                              void *token) {
+  struct primary *primary = context;
+  if (primary->failed)
+    return;
+  struct error error;
+  if (tables_apply(primary->tables, index, term, data, size, &error) != 0) {
+    primary_fail(primary, &error);
+    return;
+  }
+  if (!primary_check_tables(primary))
+    return;
+  if (token)
+    flight_committed(primary, token, index, term);
+  primary_finish_reads(primary);
+  if (primary->role == ROLE_PRIMARY)
+    primary_schedule(primary);
+}
+
+static void machine_durable(void *context, uint64_t *index, uint64_t *term) {
+  const struct primary *primary = context;
+  tables_durable(primary->tables, index, term);
+}
+
+static void machine_fatal(void *context, const struct error *error) {
+  primary_fail(context, error);
+}
+
+/* -- making and ending -- */
+
+int primary_new(const struct primary_options *options, struct primary **result, struct error *error) {
+  struct primary *primary = xcalloc(1, sizeof *primary);
+  primary->world = options->world;
+  primary->store = options->store;
+  primary->queue_limit = options->queue_limit ? options->queue_limit : QUEUE_LIMIT_DEFAULT;
+  const int status =
+      tables_open(&(struct tables_options){.store = options->store,
+                                           .cache_size = options->cache_size ? options->cache_size
+                                                                             : TABLES_CACHE_SIZE_DEFAULT,
+                                           .write_size = options->write_size,
+                                           .durable_moved = durable_moved,
+                                           .context = primary},
+                  &primary->tables, error);
+  if (status != 0) {
+    free(primary);
+    return status;
+  }
+  primary->overlay = overlay_new();
+  namespace_init(&primary->space, primary->tables, primary->overlay);
+  primary->machine = (struct state_machine){.context = primary,
+                                            .durable = machine_durable,
+                                            .committed = machine_committed,
+                                            .role = machine_role,
+                                            .fatal = machine_fatal};
+  primary_snapshot_hooks(&primary->machine);
+  *result = primary;
+  return 0;
+}
+
+const struct state_machine *primary_state_machine(struct primary *primary) {
+  return &primary->machine;
+}
+
+void primary_attach(struct primary *primary, struct journal *journal) {
+  primary->journal = journal;
+}
+
+void primary_on_fatal(struct primary *primary, void (*fatal)(void *context, const struct error *error),
+                      void *context) {
+  primary->fatal = fatal;
+  primary->fatal_context = context;
+}
+
+struct primary_status primary_status(const struct primary *primary) {
+  struct primary_status status = {.role = primary->role,
+                                  .applied_index = tables_applied(primary->tables)->index,
+                                  .inodes = tables_applied(primary->tables)->counters.inodes};
+  if (primary->journal)
+    status.journal = primary->journal->functions->status(primary->journal);
+  return status;
+}
+
+uint64_t primary_state_hash(struct primary *primary) {
+  const uint64_t hash = tables_hash(primary->tables);
+  primary_check_tables(primary);
+  return hash;
+}
+
+void primary_free(struct primary *primary) {
+  primary->freed = true;
+  drop_work(primary, STATUS_UNAVAILABLE);
+  deliver_replies(primary);
+  assert(primary->pending_count == 0);
+  while (primary->rounds) {
+    struct read_round *round = primary->rounds;
+    primary->rounds = round->next;
+    free(round);
+  }
+  tables_close(primary->tables);
+  namespace_free(&primary->space);
+  overlay_free(primary->overlay);
+  listing_free(&primary->listing);
+  bytes_free(&primary->unsent);
+  if (!primary->turn_scheduled)
+    free(primary); /* else the turn that is due does */
+}

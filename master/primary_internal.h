@@ -1,0 +1,117 @@
+/* primary_internal.h: what the files of the primary share. */
+#ifndef ASSAY_MASTER_PRIMARY_INTERNAL_H
+#define ASSAY_MASTER_PRIMARY_INTERNAL_H
+
+#include "master/namespace.h"
+#include "master/primary.h"
+
+/* A request, from submit to its answer. */
+struct pending {
+  struct pending *next;
+  struct request request; /* its slices point into `bytes` */
+  primary_callback *callback;
+  void *context;
+  struct outcome outcome; /* of a mutation, once evaluated */
+  char bytes[];
+};
+
+/* First in, first out; all zero is empty. */
+struct pending_list {
+  struct pending *first, *last;
+};
+
+static inline void pending_push(struct pending_list *list, struct pending *pending) {
+  pending->next = NULL;
+  if (list->last)
+    list->last->next = pending;
+  else
+    list->first = pending;
+  list->last = pending;
+}
+
+static inline struct pending *pending_pop(struct pending_list *list) {
+  struct pending *pending = list->first;
+  if (pending) {
+    list->first = pending->next;
+    if (!list->first)
+      list->last = NULL;
+  }
+  return pending;
+}
+
+/* A batch between its sealing and its commit, with the answers that leave then. It is its entry's token. */
+struct flight {
+  struct flight *next;
+  struct pending_list waiters;
+  bool catches_up; /* the empty batch that begins a term */
+  bool reclaims, detaches;
+};
+
+/* Reads that share one confirmation of leadership. */
+struct read_round {
+  struct read_round *next;
+  struct primary *primary;
+  struct pending_list reads;
+  bool confirmed;
+  uint64_t read_index;
+};
+
+struct primary {
+  struct state_machine machine;
+  const struct world *world;
+  struct row_store *store;
+  struct journal *journal;
+  struct tables *tables;
+  struct overlay *overlay;
+  struct namespace space;
+  size_t queue_limit;
+  size_t pending_count, pending_bytes; /* requests not answered yet */
+
+  enum primary_role role;
+  uint64_t term, leader;
+
+  struct pending_list queue; /* mutations to evaluate */
+  struct flight *open;       /* the batch being made; NULL: none */
+  struct flight *flights, *flights_end;
+  size_t flight_count;
+  struct bytes unsent; /* a sealed batch the journal would not take yet, with `open` */
+  bool reclaim_wanted, reclaim_in_flight;
+  int64_t clock_read_ns; /* monotonic: when counters.clock_ns was brought up to date */
+  int64_t expire_due_ns; /* monotonic */
+
+  struct pending_list reads; /* waiting for a round */
+  struct read_round *rounds; /* not answered yet, oldest first */
+  size_t rounds_unconfirmed;
+  struct listing listing;
+
+  struct pending_list replies; /* answered as their outcome says, in the next turn */
+  bool turn_scheduled, durable_changed, freed, failed;
+
+  void (*fatal)(void *context, const struct error *error);
+  void *fatal_context;
+  struct error failure;
+};
+
+/* Ends the work of this process: nothing is answered any more. */
+void primary_fail(struct primary *primary, const struct error *error);
+/* True, and failed, when the tables are. */
+bool primary_check_tables(struct primary *primary);
+/* Runs primary's turn once, after the events that are ready now. */
+void primary_schedule(struct primary *primary);
+/* Answers in the next turn. */
+void primary_reply(struct primary *primary, struct pending *pending, enum answer_status status);
+void primary_reply_all(struct primary *primary, struct pending_list *list, enum answer_status status);
+/* Calls back and frees. */
+void primary_deliver(struct primary *primary, struct pending *pending, const struct answer *answer);
+
+/* -- primary_reads.c -- */
+/* Asks for confirmation of leadership for the reads that wait, if not too many rounds are on their way. */
+void primary_start_reads(struct primary *primary);
+/* Answers what the applied index allows. */
+void primary_finish_reads(struct primary *primary);
+void primary_drop_reads(struct primary *primary, enum answer_status status);
+
+/* -- primary_snapshots.c -- */
+void primary_snapshot_hooks(struct state_machine *machine);
+
+#endif

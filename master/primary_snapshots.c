@@ -1,0 +1,93 @@
+/* primary_snapshots.c: the journal's snapshot hooks, on the tables and their store. */
+#include <stdlib.h>
+
+#include "master/primary_internal.h"
+
+struct snapshot {
+  struct row_store *store;
+  struct store_checkpoint *checkpoint;
+  uint64_t index, term;
+};
+
+struct snapshot_request {
+  struct primary *primary;
+  void (*done)(void *context, struct snapshot *snapshot, const struct error *error);
+  void *context;
+};
+
+static void snapshot_close(struct snapshot *snapshot) {
+  snapshot->store->functions->checkpoint_close(snapshot->checkpoint);
+  free(snapshot);
+}
+
+static void checkpoint_taken(void *context, struct store_checkpoint *checkpoint, uint64_t index,
+                             uint64_t term, const struct error *error) {
+  struct snapshot_request request = *(struct snapshot_request *)context;
+  free(context);
+  struct snapshot *snapshot = NULL;
+  if (checkpoint) {
+    snapshot = xmalloc(sizeof *snapshot);
+    *snapshot = (struct snapshot){
+        .store = request.primary->store, .checkpoint = checkpoint, .index = index, .term = term};
+  }
+  if (!request.primary->freed)
+    request.done(request.context, snapshot, error);
+  else if (snapshot)
+    snapshot_close(snapshot); /* the journal that asked is gone */
+}
+
+static void snapshot_open(void *context,
+                          void (*done)(void *done_context, struct snapshot *snapshot,
+                                       const struct error *error),
+                          void *done_context) {
+  struct primary *primary = context;
+  struct snapshot_request *request = xmalloc(sizeof *request);
+  *request = (struct snapshot_request){primary, done, done_context};
+  tables_checkpoint(primary->tables, checkpoint_taken, request);
+}
+
+static void snapshot_describe(struct snapshot *snapshot, uint64_t *index, uint64_t *term,
+                              const struct snapshot_file **files, size_t *file_count) {
+  *index = snapshot->index;
+  *term = snapshot->term;
+  *files = snapshot->checkpoint->files;
+  *file_count = snapshot->checkpoint->file_count;
+}
+
+static int snapshot_read(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
+                         struct error *error) {
+  return snapshot->store->functions->checkpoint_read(snapshot->checkpoint, file, offset, buffer, size, error);
+}
+
+static int receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
+                         size_t file_count, struct error *error) {
+  (void)term;
+  struct primary *primary = context;
+  if (index <= tables_applied(primary->tables)->index)
+    return error_set(error, ERR_BAD_INPUT, "a snapshot up to %llu was offered, but %llu is applied already",
+                     (unsigned long long)index, (unsigned long long)tables_applied(primary->tables)->index);
+  return primary->store->functions->receive_begin(primary->store, files, file_count, error);
+}
+
+static int receive_write(void *context, size_t file, uint64_t offset, const void *data, size_t size,
+                         struct error *error) {
+  struct primary *primary = context;
+  return primary->store->functions->receive_write(primary->store, file, offset, data, size, error);
+}
+
+static int receive_install(void *context, struct error *error) {
+  struct primary *primary = context;
+  const int status = tables_install(primary->tables, error);
+  namespace_reset(&primary->space);
+  return status;
+}
+
+void primary_snapshot_hooks(struct state_machine *machine) {
+  machine->snapshot_open = snapshot_open;
+  machine->snapshot_describe = snapshot_describe;
+  machine->snapshot_read = snapshot_read;
+  machine->snapshot_close = snapshot_close;
+  machine->receive_begin = receive_begin;
+  machine->receive_write = receive_write;
+  machine->receive_install = receive_install;
+}

@@ -1,0 +1,92 @@
+/* reclaim.c: what deleted subtrees leave is taken away, some rows at a time, in batches of its own.
+ *
+ *   detached: 17          17 ─▶ a (file), b (directory 23) …
+ *   one step:             the edges of 17 go; file inodes go with them; 23 becomes detached itself;
+ *                         when no edge is left, inode 17 goes and is no longer detached
+ *
+ * Nothing can name these inodes any more, so nothing but these steps changes their rows. */
+#include "master/namespace_internal.h"
+
+#define STEP_DIRECTORIES 64 /* detached directories of one step, */
+#define STEP_EDGES 512      /* … and edges, at most */
+
+struct step {
+  struct namespace *space;
+  uint64_t directories[STEP_DIRECTORIES];
+  size_t directory_count;
+  size_t edges_left;
+  bool cut; /* the directory being emptied has more edges than were left */
+};
+
+static bool note_directory(void *context, const unsigned char *key, size_t key_size,
+                           const unsigned char *value, size_t value_size) {
+  (void)key_size;
+  (void)value;
+  (void)value_size;
+  struct step *step = context;
+  step->directories[step->directory_count++] = be64_load(key + 1);
+  return step->directory_count < STEP_DIRECTORIES;
+}
+
+static void reclaim_inode(struct namespace *space, uint64_t inode) {
+  const struct row_key key = inode_key(inode);
+  namespace_delete(space, TABLE_INODES, &key);
+  space->counters.inodes--;
+}
+
+static bool reclaim_edge(void *context, const unsigned char *key, size_t key_size, const unsigned char *value,
+                         size_t value_size) {
+  struct step *step = context;
+  struct namespace *space = step->space;
+  struct edge_record edge;
+  if (step->edges_left == 0) {
+    step->cut = true;
+    return false;
+  }
+  if (!edge_decode((struct slice){(const char *)value, value_size}, &edge)) {
+    namespace_corrupt(space->tables, "an edge");
+    step->cut = true;
+    return false;
+  }
+  step->edges_left--;
+  space->reclaim_at.size = (uint16_t)key_size;
+  memcpy(space->reclaim_at.bytes, key, key_size);
+  namespace_delete(space, TABLE_EDGES, &space->reclaim_at);
+  if (edge.is_file) {
+    reclaim_inode(space, edge.child);
+  } else {
+    const struct row_key detached = detached_key(edge.child);
+    overlay_put(space->overlay, TABLE_META, &detached, ROW_PUT_FRESH, (struct slice){0});
+  }
+  return true;
+}
+
+/* Rows that the step before deleted are gone from the tables, but a scan would still have to pass over what
+ * they left: it begins behind them. */
+static void reclaim_directory(struct step *step, uint64_t directory) {
+  struct namespace *space = step->space;
+  if (space->reclaim_inode != directory) {
+    space->reclaim_inode = directory;
+    space->reclaim_at = inode_key(directory);
+  }
+  unsigned char prefix[8];
+  be64_store(prefix, directory);
+  const struct row_key from = space->reclaim_at;
+  if (!tables_scan(space->tables, TABLE_EDGES, prefix, sizeof prefix, from.bytes, from.size, reclaim_edge,
+                   step) ||
+      step->cut)
+    return;
+  reclaim_inode(space, directory);
+  const struct row_key detached = detached_key(directory);
+  namespace_delete(space, TABLE_META, &detached);
+}
+
+bool namespace_reclaim(struct namespace *space) {
+  const char prefix = DETACHED_PREFIX;
+  struct step step = {.space = space, .edges_left = STEP_EDGES};
+  if (!tables_scan(space->tables, TABLE_META, &prefix, 1, NULL, 0, note_directory, &step))
+    return false;
+  for (size_t i = 0; i < step.directory_count && !step.cut && !tables_failed(space->tables); i++)
+    reclaim_directory(&step, step.directories[i]);
+  return step.directory_count > 0;
+}

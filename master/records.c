@@ -1,0 +1,138 @@
+#include "master/records.h"
+
+#include <assert.h>
+
+static struct row_key number_key(uint64_t number) {
+  struct row_key key;
+  key.size = 8;
+  be64_store(key.bytes, number);
+  return key;
+}
+
+struct row_key inode_key(uint64_t inode) {
+  return number_key(inode);
+}
+
+struct row_key edge_key(uint64_t parent, struct slice name) {
+  struct row_key key;
+  assert(name.size > 0 && name.size <= sizeof key.bytes - 8);
+  key.size = (uint16_t)(8 + name.size);
+  be64_store(key.bytes, parent);
+  memcpy(key.bytes + 8, name.data, name.size);
+  return key;
+}
+
+struct row_key operation_key(uint64_t op_id) {
+  return number_key(op_id);
+}
+
+struct row_key client_key(uint32_t client) {
+  return number_key((uint64_t)client << 32);
+}
+
+struct row_key detached_key(uint64_t inode) {
+  struct row_key key;
+  key.size = 9;
+  key.bytes[0] = DETACHED_PREFIX;
+  be64_store(key.bytes + 1, inode);
+  return key;
+}
+
+enum { INODE_FILE = 1, INODE_COMPLETED = 2 };
+
+void inode_encode(struct bytes *out, const struct inode_record *inode) {
+  assert(inode->is_file ? inode->child_count == 0 : inode->length == 0 && !inode->completed);
+  assert(inode->mtime_ns >= 0 && inode->version >= 1);
+  bytes_append_u8(out,
+                  (uint8_t)((inode->is_file ? INODE_FILE : 0) | (inode->completed ? INODE_COMPLETED : 0)));
+  bytes_append_varint(out, inode->creator);
+  bytes_append_varint(out, inode->version);
+  bytes_append_varint(out, (uint64_t)inode->mtime_ns);
+  bytes_append_varint(out, inode->is_file ? inode->length : inode->child_count);
+  bytes_append(out, inode->value.data, inode->value.size);
+}
+
+bool inode_decode(struct slice row, struct inode_record *inode) {
+  struct reader reader = reader_make(row.data, row.size);
+  const uint8_t flags = reader_u8(&reader);
+  *inode = (struct inode_record){.is_file = flags & INODE_FILE, .completed = flags & INODE_COMPLETED};
+  inode->creator = reader_varint(&reader);
+  inode->version = reader_varint(&reader);
+  inode->mtime_ns = (int64_t)reader_varint(&reader);
+  const uint64_t extent = reader_varint(&reader);
+  if (inode->is_file)
+    inode->length = extent;
+  else
+    inode->child_count = extent;
+  inode->value = (struct slice){(const char *)reader.at, reader_left(&reader)};
+  return !reader.failed;
+}
+
+void edge_encode(struct bytes *out, const struct edge_record *edge) {
+  bytes_append_u8(out, edge->is_file);
+  bytes_append_varint(out, edge->child);
+  bytes_append_varint(out, edge->creator);
+}
+
+bool edge_decode(struct slice row, struct edge_record *edge) {
+  struct reader reader = reader_make(row.data, row.size);
+  edge->is_file = reader_u8(&reader);
+  edge->child = reader_varint(&reader);
+  edge->creator = reader_varint(&reader);
+  return !reader.failed && reader_left(&reader) == 0;
+}
+
+void operation_encode(struct bytes *out, const struct operation_record *operation) {
+  bytes_append_u8(out, (uint8_t)operation->code);
+  bytes_append_u8(out, (uint8_t)operation->status);
+  bytes_append_varint(out, operation->number);
+}
+
+bool operation_decode(struct slice row, struct operation_record *operation) {
+  struct reader reader = reader_make(row.data, row.size);
+  operation->code = (enum operation_code)reader_u8(&reader);
+  operation->status = (enum answer_status)reader_u8(&reader);
+  operation->number = reader_varint(&reader);
+  return !reader.failed && reader_left(&reader) == 0;
+}
+
+void client_encode(struct bytes *out, const struct client_record *client) {
+  bytes_append_varint(out, client->floor);
+  bytes_append_varint(out, client->seen_s);
+}
+
+bool client_decode(struct slice row, struct client_record *client) {
+  struct reader reader = reader_make(row.data, row.size);
+  const uint64_t floor = reader_varint(&reader);
+  client->floor = (uint32_t)floor;
+  client->seen_s = reader_varint(&reader);
+  return !reader.failed && reader_left(&reader) == 0 && floor <= UINT32_MAX;
+}
+
+void counters_encode(struct bytes *out, const struct counters *counters) {
+  bytes_append_varint(out, counters->next_inode);
+  bytes_append_varint(out, counters->next_client);
+  bytes_append_varint(out, counters->inodes);
+  bytes_append_varint(out, counters->clock_ns);
+}
+
+void counters_decode(struct reader *reader, struct counters *counters) {
+  counters->next_inode = reader_varint(reader);
+  counters->next_client = reader_varint(reader);
+  counters->inodes = reader_varint(reader);
+  counters->clock_ns = reader_varint(reader);
+}
+
+void applied_encode(struct bytes *out, const struct applied_record *applied) {
+  bytes_append_varint(out, applied->index);
+  bytes_append_varint(out, applied->term);
+  counters_encode(out, &applied->counters);
+}
+
+bool applied_decode(struct slice row, struct applied_record *applied) {
+  struct reader reader = reader_make(row.data, row.size);
+  applied->index = reader_varint(&reader);
+  applied->term = reader_varint(&reader);
+  counters_decode(&reader, &applied->counters);
+  return !reader.failed && reader_left(&reader) == 0;
+}

@@ -1,0 +1,87 @@
+/* records.h: what stands in the rows of the tables, and their keys.
+ *
+ *   inodes      be64 id                 → kind, creator, version, mtime, length or children, value
+ *   edges       be64 parent ++ name     → child id, kind, creator (so that a listing reads edges alone)
+ *   operations  be64 op id              → first answer
+ *               be64 client << 32       → the client: lowest sequence not forgotten, when it was last seen
+ *   meta        "a"                     → applied index and term, counters
+ *               "d" ++ be64 id          → (empty) the root of a deleted subtree that is still to be reclaimed
+ *
+ * Numbers in values are varints. Encoders append to `out`; decoders return false on bytes no encoder made. */
+#ifndef ASSAY_MASTER_RECORDS_H
+#define ASSAY_MASTER_RECORDS_H
+
+#include "base/base.h"
+#include "master/operation.h"
+#include "master/store.h"
+
+#define ROOT_INODE 1
+
+/* A key being built. */
+struct row_key {
+  uint16_t size;
+  unsigned char bytes[8 + 255];
+};
+
+struct row_key inode_key(uint64_t inode);
+struct row_key edge_key(uint64_t parent, struct slice name);
+struct row_key operation_key(uint64_t op_id);
+struct row_key client_key(uint32_t client);
+struct row_key detached_key(uint64_t inode);
+#define DETACHED_PREFIX 'd'
+#define APPLIED_PREFIX 'a'
+
+/* What is never allocated twice, and the clock of expiry. Part of every batch, so that it survives
+ * failover. */
+struct counters {
+  uint64_t next_inode;
+  uint64_t next_client; /* client numbers below have been handed out */
+  uint64_t inodes;      /* rows in the inode table */
+  uint64_t clock_ns;    /* time during which there was a primary: clients idle by it are forgotten */
+};
+
+struct inode_record {
+  bool is_file, completed;
+  uint64_t creator, version;
+  uint64_t length;      /* of a file, bytes */
+  uint64_t child_count; /* of a directory */
+  int64_t mtime_ns;     /* since the epoch; never goes back for one inode */
+  struct slice value;
+};
+
+struct edge_record {
+  uint64_t child;
+  bool is_file;
+  uint64_t creator;
+};
+
+struct operation_record {
+  enum operation_code code;
+  enum answer_status status;
+  uint64_t number; /* the answer's creator or version, whichever `code` and `status` have */
+};
+
+struct client_record {
+  uint32_t floor;  /* operations below this sequence are forgotten and refused */
+  uint64_t seen_s; /* counters.clock_ns in seconds when it was last heard of, coarsely */
+};
+
+struct applied_record {
+  uint64_t index, term;
+  struct counters counters;
+};
+
+void inode_encode(struct bytes *out, const struct inode_record *inode);
+bool inode_decode(struct slice row, struct inode_record *inode); /* `value` points into the row */
+void edge_encode(struct bytes *out, const struct edge_record *edge);
+bool edge_decode(struct slice row, struct edge_record *edge);
+void operation_encode(struct bytes *out, const struct operation_record *operation);
+bool operation_decode(struct slice row, struct operation_record *operation);
+void client_encode(struct bytes *out, const struct client_record *client);
+bool client_decode(struct slice row, struct client_record *client);
+void applied_encode(struct bytes *out, const struct applied_record *applied);
+bool applied_decode(struct slice row, struct applied_record *applied);
+void counters_encode(struct bytes *out, const struct counters *counters);
+void counters_decode(struct reader *reader, struct counters *counters);
+
+#endif

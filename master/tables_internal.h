@@ -1,0 +1,55 @@
+/* tables_internal.h: what tables.c (reading, changing) and write_behind.c (writing, checkpoints) share. */
+#ifndef ASSAY_MASTER_TABLES_INTERNAL_H
+#define ASSAY_MASTER_TABLES_INTERNAL_H
+
+#include "master/row_cache.h"
+#include "master/tables.h"
+
+struct checkpoint_request {
+  struct checkpoint_request *next;
+  struct tables *tables;
+  tables_checkpoint_done *done;
+  void *context;
+  uint64_t index, term;
+};
+
+struct tables {
+  struct tables_options options;
+  struct row_store *store;
+  struct row_cache cache;
+  struct applied_record applied;
+
+  struct row **dirty; /* NULL where a row went again before it was written */
+  size_t dirty_count, dirty_capacity;
+  size_t dirty_bytes;
+  uint64_t applied_bytes; /* of batches, since the last freeze */
+
+  struct row **frozen;
+  size_t frozen_count, frozen_capacity;
+  size_t frozen_bytes;
+  const struct store_row **frozen_rows; /* what the store was given */
+  bool writing;
+  uint64_t writing_index, writing_term;
+  uint64_t durable_index, durable_term;
+
+  struct checkpoint_request *checkpoints; /* waiting for the write under way */
+  size_t checkpoints_open;                /* given to the store, not reported yet */
+
+  bool failed, installing;
+  struct error failure;
+};
+
+/* Puts a row, dirty. `fresh`: the key was never in the tables. */
+void tables_put(struct tables *tables, enum table table, struct slice key, struct slice value, bool fresh);
+void tables_delete(struct tables *tables, enum table table, struct slice key);
+
+/* Fetches the rest of a group, unless it is large; NULL when the store failed. */
+struct group *tables_complete_group(struct tables *tables, enum table table, const void *prefix);
+
+/* Starts a write of all that is dirty, and the checkpoints that wait for it. None may be under way. */
+void tables_freeze(struct tables *tables);
+
+/* Starts a write if enough is dirty and none is under way; blocks when too much is. */
+void tables_write_behind(struct tables *tables);
+
+#endif
