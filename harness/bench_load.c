@@ -12,6 +12,7 @@
 #define STAT_FILES 1000u       /* per connection */
 #define DELETE_RATE 60000u     /* files prepared for each second of deleting, over all connections */
 #define DIRECTORY_FILES 10000u /* files that one directory gets before the next is begun */
+#define MOVED ".moved"
 #define PREPARE_OUTSTANDING 64u
 #define REQUEST_TIMEOUT_NS (20 * NS_PER_S)
 
@@ -129,11 +130,12 @@ static void ask_set(struct slot *slot, struct master_request *request, char *pat
   file_path(slot->lane, random_below(&slot->lane->load->random, slot->lane->wanted), path, size);
 }
 
-static void ask_rename(struct slot *slot, struct master_request *request, char *path, char *other,
-                       size_t size) {
+static void ask_rename(struct slot *slot, struct master_request *request, char *path, size_t size,
+                       char *other, size_t other_size) {
   request->operation = MASTER_RENAME;
   file_path(slot->lane, slot->index, path, size);
-  snprintf(other, size, "%s.moved", path);
+  file_path(slot->lane, slot->index, other, other_size - strlen(MOVED));
+  strcat(other, MOVED);
   request->path = slot->moved ? other : path;
   request->destination = slot->moved ? path : other;
   slot->moved = !slot->moved;
@@ -174,7 +176,7 @@ static void ask(struct slot *slot) {
     ask_set(slot, &request, path, sizeof path);
     break;
   case LOAD_RENAME:
-    ask_rename(slot, &request, path, other, sizeof path);
+    ask_rename(slot, &request, path, sizeof path, other, sizeof other);
     break;
   default:
     request.operation = MASTER_DELETE;

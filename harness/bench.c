@@ -1,0 +1,11 @@
+/* bench.c: `assay bench`: what is measured. */
+#include "harness/bench.h"
+#include "harness/commands.h"
+
+int bench_command(int argc, char **argv) {
+  static const struct command commands[] = {
+      {"master", "operations a second and latencies of a fresh three-node cluster", bench_master_command},
+  };
+  return command_dispatch("assay bench", "Measures.", commands, sizeof commands / sizeof commands[0], argc,
+                          argv);
+}

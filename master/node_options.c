@@ -1,0 +1,125 @@
+#include "master/node_options.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "master/bugs.h"
+#include "master/rpc/rpc.h"
+
+/* ID=HOST:PEER_PORT:CLIENT_PORT */
+static int parse_member(const char *text, struct node_member *member, struct error *error) {
+  struct sockaddr_storage address;
+  char *end;
+  errno = 0;
+  member->id = strtoull(text, &end, 10);
+  const char *host = *end == '=' && text[0] >= '1' && text[0] <= '9' && errno == 0 ? end + 1 : NULL;
+  const char *client = host ? strrchr(host, ':') : NULL;
+  const char *peer = client ? memrchr(host, ':', (size_t)(client - host)) : NULL;
+  if (peer && client - host < (long)sizeof member->peer_address &&
+      strlen(client) + (size_t)(peer - host) < sizeof member->client_address) {
+    snprintf(member->peer_address, sizeof member->peer_address, "%.*s", (int)(client - host), host);
+    snprintf(member->client_address, sizeof member->client_address, "%.*s%s", (int)(peer - host), host,
+             client);
+    if (rpc_parse_address(member->peer_address, &address, NULL) == 0 &&
+        rpc_parse_address(member->client_address, &address, NULL) == 0)
+      return 0;
+  }
+  return error_set(error, ERR_BAD_INPUT,
+                   "--member takes ID=HOST:PEER_PORT:CLIENT_PORT with a numeric host, as in "
+                   "1=127.0.0.1:7300:7400, not '%s'",
+                   text);
+}
+
+static int parse_members(struct node_options *options, const struct flag_list *list, struct error *error) {
+  for (size_t i = 0; i < list->count; i++) {
+    struct node_member *member = &options->members[i];
+    const int status = parse_member(list->items[i], member, error);
+    if (status != 0)
+      return status;
+    for (size_t j = 0; j < i; j++)
+      if (options->members[j].id == member->id)
+        return error_set(error, ERR_BAD_INPUT, "--member %" PRIu64 " is given twice", member->id);
+    if (member->id == options->id)
+      options->self = member;
+  }
+  options->member_count = list->count;
+  if (!options->self)
+    return error_set(error, ERR_BAD_INPUT,
+                     "no --member has the id %" PRIu64 ": give one for each node, this one included",
+                     options->id);
+  return 0;
+}
+
+#ifdef ASSAY_BUGS
+static int enable_bugs(const struct flag_list *names, struct error *error) {
+  for (size_t i = 0; i < names->count; i++)
+    if (!bug_enable(names->items[i]))
+      return error_set(error, ERR_BAD_INPUT, "--bug: there is no bug '%s'; docs/bugs.md lists them",
+                       names->items[i]);
+  return 0;
+}
+#endif
+
+static int require(int64_t id, int64_t cluster, const char *data, struct error *error) {
+  if (id == 0)
+    return error_set(error, ERR_BAD_INPUT, "--id is missing: the number of this node, 1 or more");
+  if (!data)
+    return error_set(error, ERR_BAD_INPUT, "--data is missing: the directory that keeps this node's data");
+  if (cluster == 0)
+    return error_set(error, ERR_BAD_INPUT,
+                     "--cluster-id is missing: a number that all nodes of a cluster share, and no other has");
+  return 0;
+}
+
+int node_options_parse(struct node_options *options, int argc, char **argv) {
+  struct flag_list members = {0};
+  int64_t id = 0, cluster = 0, election_timeout = 0, heartbeat = 0, threshold = 0, trailing = 0;
+  *options = (struct node_options){0};
+#ifdef ASSAY_BUGS
+  struct flag_list bugs = {0};
+#endif
+  const struct flag flags[] = {
+      {"id", FLAG_INT, &id, "N", "number of this node", 1, 9e15},
+      {"data", FLAG_STRING, &options->data, "DIR", "where this node keeps its data; made if missing", 0, 0},
+      {"member", FLAG_LIST, &members, "ID=HOST:PEER:CLIENT",
+       "a node and its ports; once for each, this one too", 0, 0},
+      {"cluster-id", FLAG_INT, &cluster, "N", "a number that all nodes of the cluster share", 1, 9e15},
+      {"election-timeout", FLAG_INT, &election_timeout, "MS", "silence of the leader before an election", 1,
+       60000},
+      {"heartbeat", FLAG_INT, &heartbeat, "MS", "time between the leader's heartbeats", 1, 60000},
+      {"snapshot-threshold", FLAG_INT, &threshold, "N", "log entries before a snapshot is taken", 1, 1e12},
+      {"snapshot-trailing", FLAG_INT, &trailing, "N", "log entries kept behind a snapshot", 1, 1e12},
+#ifdef ASSAY_BUGS
+      {"bug", FLAG_LIST, &bugs, "NAME", "a defect to have; may be repeated", 0, 0},
+#endif
+  };
+  const struct flag_set set = {"assay-master",
+                               "A replica of the reference file-system master (Raft journal).", NULL, flags,
+                               ARRAY_SIZE(flags)};
+  int positional;
+  const int exit_code = flags_parse_or_exit_code(&set, argc, argv, &positional);
+  if (exit_code >= 0)
+    return exit_code;
+  options->id = (uint64_t)id;
+  options->cluster = (uint64_t)cluster;
+  options->election_timeout_ms = (unsigned)election_timeout;
+  options->heartbeat_ms = (unsigned)heartbeat;
+  options->snapshot_threshold = (uint64_t)threshold;
+  options->snapshot_trailing = (uint64_t)trailing;
+  struct error error;
+  int status = require(id, cluster, options->data, &error);
+  if (status == 0)
+    status = parse_members(options, &members, &error);
+#ifdef ASSAY_BUGS
+  if (status == 0)
+    status = enable_bugs(&bugs, &error);
+#endif
+  if (status == 0)
+    return -1;
+  fprintf(stderr, "assay-master: %s (assay-master --help shows all flags)\n", error.message);
+  return EXIT_USAGE;
+}

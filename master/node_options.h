@@ -1,0 +1,29 @@
+/* node_options.h: the command line of assay-master. */
+#ifndef ASSAY_MASTER_NODE_OPTIONS_H
+#define ASSAY_MASTER_NODE_OPTIONS_H
+
+#include <stdint.h>
+
+#include "base/base.h"
+
+#define MEMBERS_MAX 64u
+
+struct node_member {
+  uint64_t id;
+  char peer_address[72], client_address[72]; /* "host:port", numeric */
+};
+
+struct node_options {
+  uint64_t id, cluster;
+  const char *data; /* directory; points into argv */
+  struct node_member members[MEMBERS_MAX];
+  size_t member_count;
+  const struct node_member *self;                 /* the member with `id` */
+  unsigned election_timeout_ms, heartbeat_ms;     /* 0: the defaults of the journal */
+  uint64_t snapshot_threshold, snapshot_trailing; /* 0: the same */
+};
+
+/* -1: go on. Otherwise an exit code; what was wrong is printed, or the help. */
+int node_options_parse(struct node_options *options, int argc, char **argv);
+
+#endif
