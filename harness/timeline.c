@@ -19,24 +19,23 @@ static void join_targets(const json_t *event, char *out, size_t size) {
   }
 }
 
-static struct timeline_fault *open_fault(struct timeline *timeline, const char *name, const char *targets) {
+static struct timeline_fault *open_fault(struct timeline *timeline, int64_t number) {
   for (size_t i = timeline->fault_count; i > 0; i--) {
     struct timeline_fault *fault = &timeline->faults[i - 1];
-    if (!fault->skipped && fault->healed_ns == 0 && strcmp(fault->name, name) == 0 &&
-        strcmp(fault->targets, targets) == 0)
+    if (!fault->skipped && fault->healed_ns == 0 && fault->number == number)
       return fault;
   }
   return NULL;
 }
 
 static void take_fault(struct timeline *timeline, const json_t *event, int64_t time_ns) {
-  struct timeline_fault fault = {.installed_ns = time_ns};
+  struct timeline_fault fault = {.installed_ns = time_ns, .number = document_integer(event, "number", 0)};
   const char *phase = document_string(event, "phase", "");
   snprintf(fault.name, sizeof fault.name, "%s", document_string(event, "fault", "?"));
   snprintf(fault.family, sizeof fault.family, "%s", document_string(event, "family", fault.name));
   join_targets(event, fault.targets, sizeof fault.targets);
   if (strcmp(phase, "healed") == 0) {
-    struct timeline_fault *open = open_fault(timeline, fault.name, fault.targets);
+    struct timeline_fault *open = open_fault(timeline, fault.number);
     if (open)
       open->healed_ns = time_ns;
     return;

@@ -7,6 +7,7 @@
 #include "base/base.h"
 
 struct timeline_fault {
+  int64_t number;                  /* pairs the phases of one fault */
   char name[48];                   /* "partition-halves" */
   char family[24];                 /* "partition" */
   char targets[128];               /* "n1 n2" */

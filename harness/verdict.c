@@ -28,8 +28,25 @@ static const char *skip_reason(const struct timeline *timeline, const char *name
   return "the run ended before";
 }
 
+/* Calls `take` for every family or fault that was asked for. */
+static void each_requested(const struct settings *settings, void (*take)(void *context, const char *name),
+                           void *context) {
+  char *list = xstrdup(settings->nemesis), *state = NULL;
+  for (char *item = strtok_r(list, ", ", &state); item; item = strtok_r(NULL, ", ", &state))
+    if (strcmp(item, "none") != 0)
+      take(context, item);
+  free(list);
+}
+
+static void note_requested(void *context, const char *name) {
+  (void)name;
+  *(bool *)context = true;
+}
+
 static bool faults_requested(const struct settings *settings) {
-  return strcmp(settings->nemesis, "none") != 0;
+  bool requested = false;
+  each_requested(settings, note_requested, &requested);
+  return requested;
 }
 
 /* "4 partitions, 1 pause and 3 kills", "no fault" */
@@ -203,17 +220,23 @@ static json_t *faults_json(const struct timeline *timeline) {
   return faults;
 }
 
+struct missing {
+  const struct timeline *timeline;
+  json_t *found;
+};
+
+static void note_missing(void *context, const char *name) {
+  const struct missing *missing = context;
+  const char *known = strcmp(name, "all") == 0 ? NULL : name;
+  if (installed_count(missing->timeline, known) == 0)
+    json_object_set_new(missing->found, name, json_string(skip_reason(missing->timeline, known)));
+}
+
 /* What was asked for and never happened, each with why. */
 static json_t *missing_json(const struct evidence *evidence) {
-  json_t *missing = json_object();
-  if (!faults_requested(evidence->settings))
-    return missing;
-  char *list = xstrdup(evidence->settings->nemesis), *state = NULL;
-  for (char *item = strtok_r(list, ",", &state); item; item = strtok_r(NULL, ",", &state))
-    if (installed_count(evidence->timeline, item) == 0)
-      json_object_set_new(missing, item, json_string(skip_reason(evidence->timeline, item)));
-  free(list);
-  return missing;
+  struct missing missing = {evidence->timeline, json_object()};
+  each_requested(evidence->settings, note_missing, &missing);
+  return missing.found;
 }
 
 static json_t *operations_json(const struct statistics *statistics) {

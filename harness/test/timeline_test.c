@@ -17,13 +17,13 @@ static struct timeline read_text(const char *text) {
   return timeline;
 }
 
-Test(timeline, a_heal_ends_the_fault_of_its_name_and_targets) {
+Test(timeline, a_heal_ends_the_fault_of_its_number) {
   struct timeline timeline = read_text(
-      "{\"event\":\"fault\",\"phase\":\"installed\",\"fault\":\"pause\",\"family\":\"pause\",\"targets\":[\"n1\"],"
+      "{\"event\":\"fault\",\"phase\":\"installed\",\"fault\":\"pause\",\"number\":1,\"targets\":[\"n1\"],"
       "\"time_ns\":10}\n"
-      "{\"event\":\"fault\",\"phase\":\"installed\",\"fault\":\"pause\",\"family\":\"pause\",\"targets\":[\"n2\"],"
+      "{\"event\":\"fault\",\"phase\":\"installed\",\"fault\":\"pause\",\"number\":2,\"targets\":[\"n2\"],"
       "\"time_ns\":20}\n"
-      "{\"event\":\"fault\",\"phase\":\"healed\",\"fault\":\"pause\",\"family\":\"pause\",\"targets\":[\"n1\"],"
+      "{\"event\":\"fault\",\"phase\":\"healed\",\"fault\":\"pause\",\"number\":1,\"targets\":[\"n1\"],"
       "\"time_ns\":30}\n"
       "{\"event\":\"fault\",\"phase\":\"skipped\",\"fault\":\"cut\",\"targets\":[],\"reason\":\"no\","
       "\"time_ns\":40}\n");
