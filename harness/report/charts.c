@@ -231,7 +231,7 @@ static void append_primaries(struct bytes *page, const struct chart *chart, doub
     else
       snprintf(title, sizeof title, "nobody known as primary");
     snprintf(class, sizeof class, primary->node[0] ? "node%u" : "nobody",
-             primary->node[0] ? (unsigned)(strtoul(primary->node + 1, NULL, 10) % 3) : 0);
+             primary->node[0] ? (unsigned)(strtoul(primary->node + 1, NULL, 10) % 5) : 0);
     append_bar(page, chart, primary->time_ns < chart->began_ns ? chart->began_ns : primary->time_ns, end_ns,
                y + 14, class, primary->node, title);
   }

@@ -7,7 +7,7 @@
 #include "harness/report/html.h"
 
 #define LEFT 90.0
-#define SLOT 92.0 /* width of the distance between two events */
+#define SLOT 118.0 /* width of the distance between two events */
 #define ROW 46.0
 #define BAR 26.0
 #define CHARACTER 7.0 /* width of one, about */
