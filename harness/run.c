@@ -43,8 +43,8 @@ static json_t *machine_json(void) {
 }
 
 static json_t *versions_json(void) {
-  return json_pack("{s:s, s:s, s:s}", "assay", ASSAY_VERSION, "libuv", uv_version_string(), "jansson",
-                   jansson_version_str());
+  return json_pack("{s:s, s:s, s:s, s:s}", "assay", ASSAY_VERSION, "libraft", ASSAY_LIBRAFT_VERSION, "libuv",
+                   uv_version_string(), "jansson", jansson_version_str());
 }
 
 static int write_parameters(const struct settings *settings, json_t *line, const char *command,
