@@ -95,7 +95,7 @@ static void fail(struct conductor *conductor, const char *format, ...) {
   va_end(arguments);
   outcome->ending = CONDUCT_FAILED;
   note(conductor, json_pack("{s:s, s:s}", "event", "failed", "message", outcome->message));
-  live_say(&conductor->live, "%s", outcome->message);
+  live_say(&conductor->live, "the test failed: ending it, keeping what was recorded");
   /* Clients that are draining go on doing so: what they record is worth having. */
   if (conductor->phase < DRAINING)
     enter(conductor, DRAINING);

@@ -248,7 +248,7 @@ static int make_cluster(struct host *host, struct error *error) {
                                           .master = settings->master_path,
                                           .directory = settings->directory,
                                           .extra = extra,
-                                          .cluster_id = random_seed_from_system()};
+                                          .cluster_id = random_seed_from_system() >> 12};
   int status = cluster_new(&host->loop, &options, &host->cluster, error);
   for (size_t i = 0; status == 0 && i < cluster_size(host->cluster); i++)
     status = cluster_start(host->cluster, i, error);

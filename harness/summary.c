@@ -41,7 +41,7 @@ static void print_faults(FILE *out, const json_t *result) {
   json_t *faults = json_object_get(result, "faults"), *missing = json_object_get(result, "faults_missing");
   const char *name;
   json_t *one;
-  if (json_object_size(faults) > 0)
+  if (json_object_size(faults) + json_object_size(missing) > 0)
     fprintf(out, "\n%-28s %9s %9s %9s\n", "fault", "installed", "healed", "skipped");
   json_object_foreach(faults, name, one) {
     fprintf(out, "%-28s %9d %9d %9d", name, (int)document_integer(one, "installed", 0),

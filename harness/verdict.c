@@ -121,7 +121,7 @@ static void decide_invalid(const struct evidence *evidence, struct decision *dec
 
 static void decide_failed(const struct evidence *evidence, struct decision *decision) {
   say(decision, "No verdict, the test itself failed: %s", failure_text(evidence));
-  if (evidence->check && evidence->check->verdict == VERDICT_VALID)
+  if (evidence->check && evidence->check->verdict == VERDICT_VALID && evidence->statistics->operations > 0)
     say(decision, "%sWhat was recorded until then is linearizable.",
         decision->sentence[strlen(decision->sentence) - 1] == '\n' ? "" : " ");
 }
