@@ -349,6 +349,8 @@ static bool malformed(const struct request *request) {
     return true;
   if (request->code == OP_RENAME)
     return !path_valid(request->destination);
+  if (request->code == OP_SET && request->value.size > VALUE_SIZE_LIMIT)
+    return true;
   return request->code == OP_DELETE && path_is_root(request->path);
 }
 

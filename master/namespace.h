@@ -18,6 +18,7 @@
 #include "master/overlay.h"
 #include "master/tables.h"
 
+#define VALUE_SIZE_LIMIT (1u << 20)   /* bytes of an inode's value: a batch must fit into one entry */
 #define RETRY_WINDOW 4096             /* answers kept of one client, at most */
 #define RESERVE_LIMIT 4096            /* client numbers of one reservation, at most */
 #define CLIENT_IDLE_LIMIT_S (60 * 60) /* by counters.clock_ns */

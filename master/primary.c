@@ -143,6 +143,7 @@ static void seal_batch(struct primary *primary) {
                                                        .wall_ns = primary->space.wall_ns,
                                                        .counters = primary->space.counters});
   overlay_seal(primary->overlay, &primary->unsent);
+  assert(primary->unsent.size <= JOURNAL_APPEND_LIMIT);
 }
 
 /* The journal refused the batch and nothing is in flight that could make room: nothing of it happened. */

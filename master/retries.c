@@ -10,9 +10,10 @@
 
 #include "master/namespace_internal.h"
 
-#define SEEN_GRAIN_S 60   /* a client's row is not rewritten for less */
-#define FLOOR_STEPS 64    /* sequences that are looked up one by one when the floor rises */
-#define EXPIRE_CLIENTS 64 /* looked at in one go */
+#define SEEN_GRAIN_S 60         /* a client's row is not rewritten for less */
+#define FLOOR_STEPS 64          /* sequences that are looked up one by one when the floor rises */
+#define EXPIRE_CLIENTS 64       /* looked at in one go, */
+#define EXPIRE_SIZE (64u << 10) /* … as long as the batch is smaller than that */
 
 static uint64_t clock_s(const struct namespace *space) {
   return space->counters.clock_ns / (uint64_t)NS_PER_S;
@@ -195,7 +196,8 @@ static void expire_client(struct namespace *space, uint32_t client) {
 
 void namespace_expire(struct namespace *space) {
   const uint64_t clients = space->counters.next_client - 1;
-  for (uint64_t i = 0; i < EXPIRE_CLIENTS && i < clients; i++) {
+  for (uint64_t i = 0; i < EXPIRE_CLIENTS && i < clients && overlay_open_size(space->overlay) < EXPIRE_SIZE;
+       i++) {
     if (space->expire_next >= space->counters.next_client)
       space->expire_next = 1;
     expire_client(space, space->expire_next++);

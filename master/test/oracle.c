@@ -1,0 +1,268 @@
+#include "oracle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+static struct oracle_node *node_new(struct oracle_node *parent, const char *name, bool is_file,
+                                    uint64_t creator) {
+  struct oracle_node *node = xcalloc(1, sizeof *node);
+  node->name = xstrdup(name);
+  node->value = xstrdup("");
+  node->is_file = is_file;
+  node->creator = creator;
+  node->version = 1;
+  node->parent = parent;
+  return node;
+}
+
+struct oracle_node *oracle_new(void) {
+  return node_new(NULL, "", false, 0);
+}
+
+void oracle_free(struct oracle_node *node) {
+  for (size_t i = 0; i < node->child_count; i++)
+    oracle_free(node->children[i]);
+  free(node->children);
+  free(node->name);
+  free(node->value);
+  free(node);
+}
+
+size_t oracle_size(const struct oracle_node *node) {
+  size_t size = 1;
+  for (size_t i = 0; i < node->child_count; i++)
+    size += oracle_size(node->children[i]);
+  return size;
+}
+
+static struct oracle_node *child_of(const struct oracle_node *node, const char *name) {
+  for (size_t i = 0; i < node->child_count; i++)
+    if (strcmp(node->children[i]->name, name) == 0)
+      return node->children[i];
+  return NULL;
+}
+
+static void attach(struct oracle_node *parent, struct oracle_node *child) {
+  parent->children = xrealloc(parent->children, (parent->child_count + 1) * sizeof child);
+  size_t at = parent->child_count++;
+  while (at > 0 && strcmp(parent->children[at - 1]->name, child->name) > 0) {
+    parent->children[at] = parent->children[at - 1];
+    at--;
+  }
+  parent->children[at] = child;
+  child->parent = parent;
+}
+
+static void detach(struct oracle_node *child) {
+  struct oracle_node *parent = child->parent;
+  size_t at = 0;
+  while (parent->children[at] != child)
+    at++;
+  memmove(parent->children + at, parent->children + at + 1, (parent->child_count - at - 1) * sizeof child);
+  parent->child_count--;
+}
+
+/* A path cut at its slashes; NULL when it is not one. The root has no part. */
+struct parts {
+  char *text;
+  char *part[4096];
+  size_t count;
+};
+
+static bool cut(struct parts *parts, struct slice path) {
+  parts->count = 0;
+  parts->text = xmalloc(path.size + 1);
+  memcpy(parts->text, path.data, path.size);
+  parts->text[path.size] = '\0';
+  if (path.size == 0 || path.size > 4096 || strlen(parts->text) != path.size || parts->text[0] != '/')
+    return false;
+  if (path.size == 1)
+    return true;
+  for (char *at = parts->text; at; at = strchr(at, '/')) {
+    *at++ = '\0';
+    parts->part[parts->count++] = at;
+  }
+  for (size_t i = 0; i < parts->count; i++) {
+    const char *part = parts->part[i];
+    if (!*part || strlen(part) > 255 || !strcmp(part, ".") || !strcmp(part, ".."))
+      return false;
+  }
+  return true;
+}
+
+/* Walks the first `count` parts. */
+static enum answer_status walk(struct oracle_node *root, const struct parts *parts, size_t count,
+                               struct oracle_node **end) {
+  struct oracle_node *node = root;
+  for (size_t i = 0; i < count; i++) {
+    if (node->is_file)
+      return STATUS_NOT_DIRECTORY;
+    node = child_of(node, parts->part[i]);
+    if (!node)
+      return STATUS_NOT_FOUND;
+  }
+  *end = node;
+  return STATUS_OK;
+}
+
+/* The first directory of the path's parents that is missing is made, and so on: called only when nothing can
+ * go wrong any more. */
+static struct oracle_node *make_parents(struct oracle_node *root, const struct parts *parts, uint64_t op_id) {
+  struct oracle_node *node = root;
+  for (size_t i = 0; i + 1 < parts->count; i++) {
+    struct oracle_node *child = child_of(node, parts->part[i]);
+    if (!child) {
+      child = node_new(node, parts->part[i], false, op_id);
+      attach(node, child);
+      node->version++;
+    }
+    node = child;
+  }
+  return node;
+}
+
+static struct oracle_answer fail(enum answer_status status) {
+  return (struct oracle_answer){.status = status};
+}
+
+static struct oracle_answer make(struct oracle_node *root, const struct request *request,
+                                 const struct parts *parts) {
+  const bool file = request->code == OP_CREATE;
+  struct oracle_node *parent = root, *old = root;
+  if (parts->count > 0) {
+    const enum answer_status status = walk(root, parts, parts->count - 1, &parent);
+    if (status == STATUS_NOT_DIRECTORY || (status == STATUS_NOT_FOUND && !request->parents))
+      return fail(status);
+    if (status == STATUS_NOT_FOUND) {
+      old = NULL;
+    } else {
+      if (parent->is_file)
+        return fail(STATUS_NOT_DIRECTORY);
+      old = child_of(parent, parts->part[parts->count - 1]);
+    }
+  }
+  if (old && file && !old->is_file)
+    return fail(STATUS_IS_DIRECTORY);
+  if (old && file && !request->overwrite)
+    return fail(STATUS_EXISTS);
+  if (old && !file) {
+    if (request->exist_ok && !old->is_file)
+      return (struct oracle_answer){.creator = old->creator};
+    return fail(STATUS_EXISTS);
+  }
+  parent = make_parents(root, parts, request->op_id);
+  if (old) {
+    detach(old);
+    oracle_free(old);
+  }
+  attach(parent, node_new(parent, parts->part[parts->count - 1], file, request->op_id));
+  parent->version++;
+  return (struct oracle_answer){.creator = request->op_id};
+}
+
+static struct oracle_answer rename_node(struct oracle_node *root, const struct parts *from,
+                                        const struct request *request) {
+  struct parts *to = xmalloc(sizeof *to);
+  struct oracle_answer answer = fail(STATUS_INVALID);
+  struct oracle_node *node, *parent = root;
+  if (!cut(to, request->destination))
+    goto out;
+  answer.status = walk(root, from, from->count, &node);
+  if (answer.status != STATUS_OK)
+    goto out;
+  if (request->path.size == request->destination.size &&
+      memcmp(request->path.data, request->destination.data, request->path.size) == 0)
+    goto out;
+  answer.status = STATUS_INVALID;
+  if (from->count == 0)
+    goto out;
+  answer.status = STATUS_EXISTS;
+  if (to->count == 0)
+    goto out;
+  bool under = to->count > from->count;
+  for (size_t i = 0; under && i < from->count; i++)
+    under = strcmp(from->part[i], to->part[i]) == 0;
+  answer.status = STATUS_INVALID;
+  if (under)
+    goto out;
+  answer.status = walk(root, to, to->count - 1, &parent);
+  if (answer.status == STATUS_OK && parent->is_file)
+    answer.status = STATUS_NOT_DIRECTORY;
+  if (answer.status != STATUS_OK)
+    goto out;
+  answer.status = STATUS_EXISTS;
+  if (child_of(parent, to->part[to->count - 1]))
+    goto out;
+  answer.status = STATUS_OK;
+  if (node->parent != parent)
+    node->parent->version++;
+  parent->version++;
+  detach(node);
+  free(node->name);
+  node->name = xstrdup(to->part[to->count - 1]);
+  attach(parent, node);
+out:
+  free(to->text);
+  free(to);
+  return answer;
+}
+
+static struct oracle_answer change(struct oracle_node *node, const struct request *request) {
+  if (request->code == OP_COMPLETE) {
+    if (!node->is_file)
+      return fail(STATUS_IS_DIRECTORY);
+    if (node->completed)
+      return fail(STATUS_ALREADY_COMPLETED);
+    node->completed = true;
+    node->length = request->length;
+  } else if (request->code == OP_DELETE) {
+    if (node->child_count > 0 && !request->recursive)
+      return fail(STATUS_NOT_EMPTY);
+    node->parent->version++;
+    detach(node);
+    oracle_free(node);
+    return fail(STATUS_OK);
+  } else {
+    if (request->has_if_version && request->if_version != node->version)
+      return (struct oracle_answer){.status = STATUS_VERSION_MISMATCH, .version = node->version};
+    free(node->value);
+    node->value = xcalloc(request->value.size + 1, 1);
+    if (request->value.size)
+      memcpy(node->value, request->value.data, request->value.size);
+  }
+  node->version++;
+  return (struct oracle_answer){.version = node->version};
+}
+
+static struct oracle_answer execute(struct oracle_node *root, const struct request *request,
+                                    const struct parts *path) {
+  if (request->code == OP_MKDIR || request->code == OP_CREATE)
+    return make(root, request, path);
+  if (request->code == OP_RENAME)
+    return rename_node(root, path, request);
+  if (request->code == OP_DELETE && path->count == 0)
+    return fail(STATUS_INVALID);
+  struct oracle_node *node = NULL;
+  const enum answer_status status = walk(root, path, path->count, &node);
+  if (request->code == OP_EXISTS)
+    return (struct oracle_answer){.exists = status == STATUS_OK};
+  if (status != STATUS_OK)
+    return fail(status);
+  if (request->code == OP_LIST && node->is_file)
+    return fail(STATUS_NOT_DIRECTORY);
+  if (request->code == OP_LIST || request->code == OP_STAT)
+    return (struct oracle_answer){.node = node};
+  return change(node, request);
+}
+
+struct oracle_answer oracle_execute(struct oracle_node *root, const struct request *request) {
+  struct parts *path = xmalloc(sizeof *path);
+  struct oracle_answer answer = fail(STATUS_INVALID);
+  if (cut(path, request->path))
+    answer = execute(root, request, path);
+  free(path->text);
+  free(path);
+  return answer;
+}

@@ -1,0 +1,34 @@
+/* oracle.h: docs/specification.md again, as a tree of structures with plain strings: slow, obvious, and
+ * sharing nothing with the tables. One operation at a time. */
+#ifndef ASSAY_MASTER_TEST_ORACLE_H
+#define ASSAY_MASTER_TEST_ORACLE_H
+
+#include "master/operation.h"
+
+struct oracle_node {
+  char *name;
+  bool is_file, completed;
+  uint64_t creator, version, length;
+  char *value;
+  struct oracle_node *parent;
+  struct oracle_node **children; /* in byte order of names */
+  size_t child_count;
+};
+
+struct oracle_answer {
+  enum answer_status status;
+  uint64_t creator, version;
+  const struct oracle_node *node; /* of a successful stat or list */
+  bool exists;
+};
+
+struct oracle_node *oracle_new(void);
+void oracle_free(struct oracle_node *node);
+
+/* Executes; repeats are the caller's business. */
+struct oracle_answer oracle_execute(struct oracle_node *root, const struct request *request);
+
+/* The number of inodes in the tree. */
+size_t oracle_size(const struct oracle_node *node);
+
+#endif

@@ -1,0 +1,352 @@
+/* The whole core over a log that the test moves: random operations against the oracle, with lagging commits,
+ * changes of leader that lose what was not committed, crashes that lose what was not written, snapshots. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fake_cluster.h"
+#include "master/batch.h"
+#include "oracle.h"
+
+#define CLIENTS 6
+
+struct sent {
+  struct run *run;
+  struct request request;
+  char path[64], destination[64], value[16];
+  bool executed; /* by the oracle: it was found in a committed entry */
+  struct oracle_answer expected;
+  enum answer_status status;
+  unsigned attempts, answers;
+  uint64_t commit_at_submit;
+};
+
+/* One sending of a mutation. */
+struct attempt {
+  struct sent *sent;
+  struct fake_node *node;
+};
+
+struct run {
+  struct fake_cluster *cluster;
+  struct random random;
+  struct oracle_node *oracle;
+  uint64_t oracle_index;
+  struct sent *operations[CLIENTS + 1][4096]; /* [client][sequence] */
+  uint32_t sequence[CLIENTS + 1];
+  uint64_t hashes[1 << 16];
+  size_t outstanding, answered_ok, answered_fail, reads, repeats;
+};
+
+/* -- the oracle follows the log -- */
+
+static void execute_entry(struct run *run, const struct fake_entry *entry) {
+  struct reader reader = reader_make(entry->data.data, entry->data.size);
+  struct batch_header header;
+  struct batch_row row;
+  cr_assert(batch_open(&reader, &header));
+  while (batch_next(&reader, &row)) {
+    if (row.table != TABLE_OPERATIONS || row.change == ROW_DELETE)
+      continue;
+    const uint64_t op_id = be64_load(row.key.data);
+    if ((uint32_t)op_id == 0)
+      continue;
+    struct sent *sent = run->operations[op_id >> 32][(uint32_t)op_id];
+    cr_assert(sent && !sent->executed, "operation %llu.%u took effect twice",
+              (unsigned long long)(op_id >> 32), (uint32_t)op_id);
+    sent->executed = true;
+    sent->expected = oracle_execute(run->oracle, &sent->request);
+  }
+  cr_assert(!reader.failed);
+}
+
+static void follow(struct run *run, uint64_t index) {
+  cr_assert_leq(index, run->cluster->commit);
+  while (run->oracle_index < index)
+    execute_entry(run, &run->cluster->entries[run->oracle_index++]);
+}
+
+/* -- answers -- */
+
+static void check_stat(const struct oracle_node *node, const struct answer *answer) {
+  cr_assert_eq(answer->is_file, node->is_file);
+  cr_assert_eq(answer->creator, node->creator);
+  cr_assert_eq(answer->version, node->version);
+  cr_assert_eq(answer->completed, node->completed);
+  cr_assert_eq(answer->length, node->length);
+  cr_assert_eq(answer->child_count, node->child_count);
+  cr_assert_eq(answer->value.size, strlen(node->value));
+  cr_assert_arr_eq(answer->value.data, node->value, answer->value.size);
+}
+
+static void check_list(const struct oracle_node *node, const struct answer *answer) {
+  cr_assert_eq(answer->version, node->version);
+  cr_assert_eq(answer->entry_count, node->child_count);
+  for (size_t i = 0; i < node->child_count; i++) {
+    const struct oracle_node *child = node->children[i];
+    const struct answer_entry *entry = &answer->entries[i];
+    cr_assert_eq(entry->name.size, strlen(child->name));
+    cr_assert_arr_eq(entry->name.data, child->name, entry->name.size);
+    cr_assert_eq(entry->is_file, child->is_file);
+    cr_assert_eq(entry->creator, child->creator);
+  }
+}
+
+static void read_answered(void *context, const struct answer *answer) {
+  struct sent *sent = context;
+  struct run *run = sent->run;
+  run->outstanding--;
+  if (answer->status < STATUS_NOT_PRIMARY) {
+    run->reads++;
+    cr_assert_geq(answer->commit, sent->commit_at_submit, "a stale read");
+    follow(run, answer->commit);
+    cr_assert_eq(answer->commit, run->oracle_index);
+    const struct oracle_answer expected = oracle_execute(run->oracle, &sent->request);
+    cr_assert_eq(answer->status, expected.status, "%s: %d, not %d", sent->path, (int)answer->status,
+                 (int)expected.status);
+    cr_assert_eq(answer->exists, expected.exists);
+    if (expected.node && sent->request.code == OP_STAT)
+      check_stat(expected.node, answer);
+    if (expected.node && sent->request.code == OP_LIST)
+      check_list(expected.node, answer);
+  }
+  free(sent);
+}
+
+static void mutation_answered(void *context, const struct answer *answer) {
+  const struct attempt attempt = *(struct attempt *)context;
+  free(context);
+  struct sent *sent = attempt.sent;
+  struct run *run = sent->run;
+  run->outstanding--;
+  sent->answers++;
+  sent->status = answer->status;
+  if (answer->status >= STATUS_NOT_PRIMARY)
+    return;
+  follow(run, answer->commit > 0 ? answer->commit : attempt.node->applied);
+  if (!sent->executed) { /* an error that no state can change leaves no trace */
+    cr_assert_eq(answer->status, STATUS_INVALID);
+    sent->expected = oracle_execute(run->oracle, &sent->request);
+  }
+  cr_assert_eq(answer->status, sent->expected.status, "operation %u on %s: %d, not %d",
+               (unsigned)sent->request.code, sent->path, (int)answer->status, (int)sent->expected.status);
+  cr_assert_eq(answer->creator, sent->expected.creator);
+  cr_assert_eq(answer->version, sent->expected.version);
+  if (answer->status == STATUS_OK)
+    run->answered_ok++;
+  else
+    run->answered_fail++;
+}
+
+/* -- operations -- */
+
+static struct slice random_path(struct run *run, char *path) {
+  size_t size = 0;
+  const int64_t depth = random_between(&run->random, 0, 4);
+  for (int64_t i = 0; i < depth; i++) {
+    path[size++] = '/';
+    path[size++] = (char)('a' + random_below(&run->random, 4));
+    if (random_chance(&run->random, 0.1))
+      path[size++] = (char)(random_chance(&run->random, 0.1) ? '/' : '1');
+  }
+  if (size == 0)
+    path[size++] = '/';
+  return (struct slice){path, size};
+}
+
+static bool coin(struct run *run) {
+  return random_chance(&run->random, 0.5);
+}
+
+static void fill_request(struct run *run, struct sent *sent) {
+  struct request *request = &sent->request;
+  request->path = random_path(run, sent->path);
+  request->destination = random_path(run, sent->destination);
+  const int length = snprintf(sent->value, sizeof sent->value, "%u",
+                              (unsigned)random_below(&run->random, coin(run) ? 10 : UINT32_MAX));
+  request->value = (struct slice){sent->value, (size_t)length};
+  request->parents = coin(run);
+  request->exist_ok = coin(run);
+  request->overwrite = coin(run);
+  request->recursive = coin(run);
+  request->has_if_version = coin(run);
+  request->if_version = 1 + random_below(&run->random, 4);
+  request->length = random_below(&run->random, 1000);
+}
+
+static struct fake_node *some_node(struct run *run) {
+  const size_t leader = run->cluster->leader;
+  if (leader < FAKE_NODES && random_chance(&run->random, 0.95))
+    return &run->cluster->nodes[leader];
+  return &run->cluster->nodes[random_below(&run->random, FAKE_NODES)];
+}
+
+static void submit_read(struct run *run) {
+  struct sent *sent = xcalloc(1, sizeof *sent);
+  sent->run = run;
+  fill_request(run, sent);
+  sent->request.code = (enum operation_code)random_between(&run->random, OP_STAT, OP_EXISTS);
+  sent->commit_at_submit = run->cluster->commit;
+  run->outstanding++;
+  primary_submit(some_node(run)->primary, &sent->request, read_answered, sent);
+}
+
+/* An answer that tells the client it need not ask again. */
+static bool settled(const struct sent *sent) {
+  return sent->answers > 0 && sent->status < STATUS_NOT_PRIMARY;
+}
+
+static void submit_mutation(struct run *run) {
+  const uint32_t client = 1 + (uint32_t)random_below(&run->random, CLIENTS);
+  const uint32_t newest = run->sequence[client];
+  struct sent *sent;
+  if (newest > 0 && random_chance(&run->random, 0.2)) { /* again */
+    const uint32_t back = (uint32_t)random_below(&run->random, newest < 5 ? newest : 5);
+    sent = run->operations[client][newest - back];
+    run->repeats++;
+  } else if (newest + 1 < ARRAY_SIZE(run->operations[client])) {
+    sent = xcalloc(1, sizeof *sent);
+    sent->run = run;
+    fill_request(run, sent);
+    sent->request.code = (enum operation_code)random_between(&run->random, OP_MKDIR, OP_SET);
+    sent->request.op_id = (uint64_t)client << 32 | ++run->sequence[client];
+    run->operations[client][run->sequence[client]] = sent;
+  } else {
+    return;
+  }
+  uint32_t floor = 1;
+  while (floor < (uint32_t)sent->request.op_id && settled(run->operations[client][floor]))
+    floor++;
+  sent->request.retry_floor = (uint64_t)client << 32 | floor;
+  sent->attempts++;
+  run->outstanding++;
+  struct attempt *attempt = xmalloc(sizeof *attempt);
+  *attempt = (struct attempt){sent, some_node(run)};
+  primary_submit(attempt->node->primary, &sent->request, mutation_answered, attempt);
+}
+
+/* -- checks of the whole -- */
+
+static void check_hash(struct run *run, struct fake_node *node) {
+  const uint64_t hash = primary_state_hash(node->primary);
+  cr_assert_lt(node->applied, ARRAY_SIZE(run->hashes));
+  uint64_t *known = &run->hashes[node->applied];
+  cr_assert(*known == 0 || *known == hash, "node %zu has another state at index %llu", node->number,
+            (unsigned long long)node->applied);
+  *known = hash;
+}
+
+static void ask_about(struct run *run, struct fake_node *node, const char *path, enum operation_code code) {
+  struct sent *sent = xcalloc(1, sizeof *sent);
+  sent->run = run;
+  cr_assert_lt(strlen(path), sizeof sent->path);
+  memcpy(sent->path, path, strlen(path));
+  sent->request = (struct request){.code = code, .path = {sent->path, strlen(path)}};
+  run->outstanding++;
+  primary_submit(node->primary, &sent->request, read_answered, sent);
+}
+
+static void ask_tree(struct run *run, struct fake_node *node, const struct oracle_node *tree,
+                     const char *path) {
+  ask_about(run, node, *path ? path : "/", OP_STAT);
+  ask_about(run, node, *path ? path : "/", OP_LIST);
+  for (size_t i = 0; i < tree->child_count; i++) {
+    char below[64];
+    snprintf(below, sizeof below, "%s/%s", path, tree->children[i]->name);
+    ask_tree(run, node, tree->children[i], below);
+  }
+}
+
+/* Everything that was asked is answered, and the leader shows exactly the oracle's tree. */
+static void check_whole(struct run *run) {
+  struct fake_cluster *cluster = run->cluster;
+  if (cluster->leader == FAKE_NODES)
+    fake_lead(cluster, random_below(&run->random, FAKE_NODES), cluster->count - cluster->commit);
+  fake_quiesce(cluster);
+  cr_assert_eq(run->outstanding, 0);
+  follow(run, cluster->commit);
+  struct fake_node *leader = &cluster->nodes[cluster->leader];
+  ask_tree(run, leader, run->oracle, "");
+  fake_quiesce(cluster);
+  cr_assert_eq(run->outstanding, 0);
+  cr_assert_eq(primary_status(leader->primary).inodes, oracle_size(run->oracle),
+               "what deleted subtrees left was not reclaimed");
+  for (size_t i = 0; i < FAKE_NODES; i++)
+    check_hash(run, &cluster->nodes[i]);
+}
+
+static void step(struct run *run, bool crashes) {
+  struct fake_cluster *cluster = run->cluster;
+  struct random *random = &run->random;
+  struct fake_node *node = &cluster->nodes[random_below(random, FAKE_NODES)];
+  cluster->now_ns += random_between(random, 0, NS_PER_MS);
+  const uint64_t dice = random_below(random, 1000);
+  if (dice < 300) {
+    for (int64_t i = random_between(random, 1, 8); i > 0; i--)
+      submit_mutation(run);
+  } else if (dice < 450) {
+    submit_read(run);
+  } else if (dice < 600) {
+    fake_run(node);
+  } else if (dice < 700) {
+    if (cluster->commit < cluster->count)
+      cluster->commit += 1 + random_below(random, cluster->count - cluster->commit);
+  } else if (dice < 900) {
+    fake_deliver(node);
+  } else if (dice < 970) {
+    fake_confirm(node);
+  } else if (dice < 980) {
+    fake_lead(cluster, node->number, random_below(random, cluster->count - cluster->commit + 1));
+  } else if (dice < 983) {
+    fake_depose(cluster);
+  } else if (dice < 986) {
+    check_hash(run, node);
+  } else if (dice < 990 && crashes) {
+    fake_crash(node);
+  } else if (dice < 992) {
+    struct fake_node *to = &cluster->nodes[random_below(random, FAKE_NODES)];
+    if (to != node && !to->leads)
+      fake_transfer(node, to, 1 + random_below(random, SNAPSHOT_CHUNK));
+  } else if (dice < 994) {
+    check_whole(run);
+  }
+}
+
+static void random_run(uint64_t seed, int steps, const char *directory) {
+  struct run *run = xcalloc(1, sizeof *run);
+  random_seed(&run->random, seed);
+  static const size_t cache_sizes[] = {0, 1, 4096}, write_sizes[] = {1, 2048, 0};
+  run->cluster = fake_cluster_new(directory, cache_sizes[random_below(&run->random, 3)],
+                                  write_sizes[random_below(&run->random, 3)]);
+  run->oracle = oracle_new();
+  for (int i = 0; i < steps; i++)
+    step(run, true);
+  check_whole(run);
+  cr_assert_gt(run->answered_ok, (size_t)steps / 50);
+  cr_assert_gt(run->answered_fail, (size_t)steps / 50);
+  cr_assert_gt(run->reads, (size_t)steps / 100);
+  fake_cluster_free(run->cluster);
+  oracle_free(run->oracle);
+  for (size_t client = 1; client <= CLIENTS; client++)
+    for (size_t i = 0; i < ARRAY_SIZE(run->operations[client]); i++)
+      free(run->operations[client][i]);
+  free(run);
+}
+
+Test(primary, agrees_with_the_oracle_over_stores_in_memory) {
+  const char *seeds = getenv("ASSAY_TEST_SEEDS");
+  const uint64_t count = seeds ? strtoull(seeds, NULL, 10) : 60;
+  for (uint64_t seed = 1; seed <= count; seed++)
+    random_run(seed, 2000, NULL);
+}
+
+Test(primary, agrees_with_the_oracle_over_rocksdb) {
+  for (uint64_t seed = 1; seed <= 4; seed++) {
+    char directory[] = "/tmp/assay-primary-XXXXXX";
+    cr_assert(mkdtemp(directory));
+    random_run(seed, 1500, directory);
+    struct error error;
+    cr_assert_eq(directory_remove(directory, &error), 0, "%s", error.message);
+  }
+}
