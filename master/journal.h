@@ -88,6 +88,9 @@ struct state_machine {
   void (*fatal)(void *context, const struct error *error);
 };
 
+/* The most bytes one append takes. */
+#define JOURNAL_APPEND_LIMIT (4u << 20)
+
 /* The journal as the primary sees it: a table of functions over an opaque object. */
 struct journal {
   const struct journal_functions *functions;
@@ -97,8 +100,9 @@ struct journal_functions {
   /* Starts: recovers the log and begins to replay and vote. Reports an unusable log as an error. */
   int (*start)(struct journal *journal, struct error *error);
 
-  /* Appends one batch (copied). ERR_NOT_PRIMARY when this node does not lead, ERR_OVERLOADED when too much is
-   * in flight, ERR_NO_SPACE when the disk has no room; nothing was appended then. `token` must not be NULL.
+  /* Appends one batch (copied), 1 to JOURNAL_APPEND_LIMIT bytes. ERR_NOT_PRIMARY when this node does not
+   * lead, ERR_OVERLOADED when too much is in flight, ERR_NO_SPACE when the disk has no room; nothing was
+   * appended then. `token` must not be NULL.
    */
   int (*append)(struct journal *journal, const void *data, size_t size, void *token);
 

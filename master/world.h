@@ -41,9 +41,8 @@ struct world {
                    struct error *error); /* names and array to free() */
   int (*disk_read)(void *context, const char *name, struct bytes *content, struct error *error);
   int (*disk_open)(void *context, const char *name, struct disk_file **file, struct error *error);
-  /* Cuts the file to `size` bytes and sets room aside again up to `reserve` bytes, which read as zeros;
-   * durable when it returns. A disk without that room is no error: the file is then just shorter. */
-  int (*disk_truncate)(struct disk_file *file, uint64_t size, uint64_t reserve, struct error *error);
+  /* Overwrites [offset, offset + size) with zeros, durably. */
+  int (*disk_erase)(struct disk_file *file, uint64_t offset, uint64_t size, struct error *error);
 
   /* Not blocking. The requests of one world are carried out one after the other in the order they were made,
    * and their callbacks come in that order, from the loop. */
@@ -60,7 +59,8 @@ struct world {
   /* Reads `size` bytes at `offset` into `buffer`, which must stay until `done`; fewer are ERR_IO. */
   void (*disk_fetch)(struct disk_file *file, uint64_t offset, void *buffer, size_t size,
                      void (*done)(void *owner, int status), void *owner);
-  /* Removes a file by name. A failure is logged by the world and has no other consequence. */
+  /* Removes a file by name, durably before any later write is. A failure is logged by the world and has no
+   * other consequence. */
   void (*disk_remove)(void *context, const char *name);
   /* Closes after what was asked of the file before; the handle is gone at once. */
   void (*disk_close)(struct disk_file *file);

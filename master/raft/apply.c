@@ -1,0 +1,72 @@
+/* apply.c: committed entries to the state machine, in order.
+ *
+ * An entry is handed over when it is committed *and* durable on this node, although raft would allow the
+ * first alone: so the state never holds more than this node's log, which start-up can then insist on. It
+ * costs nothing where this node's disk is as fast as the majority's. */
+#include "master/raft/driver.h"
+
+#define FETCH_SIZE (1u << 20)
+
+static void fetched(void *owner) {
+  struct driver *driver = owner;
+  driver->fetching = false;
+  driver_apply(driver);
+}
+
+static void apply_configuration(struct driver *driver, uint64_t index, const struct wal_entry *entry) {
+  struct raft_event event = {.type = RAFT_CONFIGURATION, .configuration.index = index};
+  driver_decode_configuration(entry->data, entry->size, &event.configuration.conf);
+  driver_step(driver, &event, NULL);
+}
+
+static void apply_entry(struct driver *driver, uint64_t index, struct wal_entry *entry) {
+  void *token = entry->token;
+  entry->token = NULL;
+  if (token) {
+    assert(driver->in_flight >= entry->size);
+    driver->in_flight -= entry->size;
+  }
+  const bool command = entry->type == RAFT_COMMAND;
+  struct batch *batch = entry->batch ? batch_keep(entry->batch) : NULL;
+  const struct wal_entry kept = *entry;
+  driver->state_machine->committed(driver->state_machine->context, index, kept.term,
+                                   command ? kept.data : NULL, command ? kept.size : 0, token);
+  if (kept.type == RAFT_CHANGE && driver->state == DRIVER_RUNNING)
+    apply_configuration(driver, index, &kept);
+  if (batch)
+    batch_drop(batch);
+}
+
+static uint64_t applicable_index(struct driver *driver) {
+  const uint64_t commit = raft_commit_index(&driver->raft), persisted = wal_persisted_index(driver->wal);
+  return commit < persisted ? commit : persisted;
+}
+
+void driver_apply(struct driver *driver) {
+  if (driver->applying || driver->fetching)
+    return;
+  driver->applying = true;
+  while (driver->state == DRIVER_RUNNING && driver->applied_index < applicable_index(driver)) {
+    struct wal_entry *entry = wal_entry(driver->wal, driver->applied_index + 1);
+    assert(entry);
+    if (entry->size > 0 && !entry->batch) {
+      driver->fetching = true;
+      wal_fetch(driver->wal, driver->applied_index + 1, FETCH_SIZE, fetched, driver);
+      break;
+    }
+    driver->applied_index++;
+    apply_entry(driver, driver->applied_index, entry);
+  }
+  driver->applying = false;
+  if (driver->state == DRIVER_RUNNING &&
+      driver->applied_index - driver->checked_at >= driver->options.snapshot_threshold) {
+    driver->compact_wanted = true;
+    driver_wake(driver);
+  }
+}
+
+void driver_forget_tokens(struct driver *driver) {
+  for (uint64_t index = driver->applied_index + 1; index <= wal_last_index(driver->wal); index++)
+    wal_entry(driver->wal, index)->token = NULL;
+  driver->in_flight = 0;
+}

@@ -1,0 +1,477 @@
+/* driver.c: the Raft journal: its functions, starting and closing, the turn, roles. */
+#include "master/raft/driver.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+  DEFAULT_ELECTION_TIMEOUT_MS = 300,
+  DEFAULT_HEARTBEAT_MS = 50,
+  DEFAULT_SNAPSHOT_THRESHOLD = 16384,
+  DEFAULT_SNAPSHOT_TRAILING = 4096,
+  DEFAULT_SEGMENT_SIZE = 16 << 20,
+  CACHE_SIZE = 64 << 20,
+};
+
+int64_t driver_now_ns(const struct driver *driver) {
+  return driver->world->now_ns(driver->world->context);
+}
+
+struct driver_peer *driver_peer(struct driver *driver, uint64_t id) {
+  for (size_t i = 0; i < driver->peer_count; i++)
+    if (driver->peers[i].id == id)
+      return &driver->peers[i];
+  return NULL;
+}
+
+void driver_fail(struct driver *driver, const struct error *error) {
+  if (driver->state == DRIVER_FAILED || driver->state == DRIVER_CLOSING)
+    return;
+  driver->state = DRIVER_FAILED;
+  driver->state_machine->fatal(driver->state_machine->context, error);
+}
+
+/* -- roles ---------------------------------------------------------------------------------------------- */
+
+void driver_update_role(struct driver *driver) {
+  raft_id leader;
+  const char *address;
+  raft_leader(&driver->raft, &leader, &address);
+  const bool leads = raft_state(&driver->raft) == RAFT_LEADER;
+  const enum journal_role role = leads ? JOURNAL_LEADER : JOURNAL_FOLLOWER;
+  const uint64_t term = raft_current_term(&driver->raft);
+  if (leads)
+    leader = driver->options.id; /* also while it hands over */
+  if (role == driver->role && term == driver->role_term && leader == driver->role_leader)
+    return;
+  const bool lost = driver->role == JOURNAL_LEADER && !leads;
+  const bool won = driver->role != JOURNAL_LEADER && leads;
+  driver->role = role;
+  driver->role_term = term;
+  driver->role_leader = leader;
+  if (lost) {
+    log_info("no longer leader; term %" PRIu64, term);
+    driver_forget_tokens(driver);
+    driver_drop_offers(driver);
+  }
+  if (won) {
+    log_info("leader of term %" PRIu64 ", last entry %" PRIu64 ", committed %" PRIu64, term,
+             wal_last_index(driver->wal), (uint64_t)raft_commit_index(&driver->raft));
+    driver->inherited_index = wal_last_index(driver->wal);
+    driver->stale_peer_reported = false;
+  }
+  driver->state_machine->role(driver->state_machine->context, role, term, leader);
+  if (lost)
+    driver_fail_confirms(driver);
+}
+
+/* -- time ----------------------------------------------------------------------------------------------- */
+
+/* The timer is only ever set earlier: most steps move raft's time-out away, and a timer that fires too early
+ * looks again and is set anew. */
+void driver_arm_tick(struct driver *driver) {
+  if (driver->state != DRIVER_RUNNING)
+    return;
+  const int64_t at_ns = (int64_t)raft_timeout(&driver->raft) * 1000000;
+  if (driver->tick_at_ns != 0 && driver->tick_at_ns <= at_ns)
+    return;
+  driver->tick_at_ns = at_ns;
+  driver->world->timer_set(driver->tick, at_ns);
+}
+
+/* A process that was starved of CPU finds its timer expired and the peers' frames unread. They are read
+ * first: else a leader would step down with its majority's answers in the socket, and a follower stand for
+ * election with the heartbeat. */
+static void tick_fired(void *owner) {
+  struct driver *driver = owner;
+  driver->tick_at_ns = 0;
+  if (driver->state != DRIVER_RUNNING)
+    return;
+  driver->tick_wanted = true;
+  driver_wake(driver);
+}
+
+static void tick(struct driver *driver) {
+  if (driver_now_ns(driver) / 1000000 >= (int64_t)raft_timeout(&driver->raft)) {
+    driver_step(driver, &(struct raft_event){.type = RAFT_TIMEOUT}, NULL);
+    driver_expire_offers(driver);
+  }
+  /* Never at once again: raft counts in milliseconds. */
+  if (driver->state == DRIVER_RUNNING && driver->tick_at_ns == 0) {
+    const int64_t soon = driver_now_ns(driver) + 1000000;
+    driver_arm_tick(driver);
+    if (driver->tick_at_ns < soon) {
+      driver->tick_at_ns = soon;
+      driver->world->timer_set(driver->tick, soon);
+    }
+  }
+}
+
+/* -- the turn ------------------------------------------------------------------------------------------- */
+
+static void begin(struct driver *driver);
+
+static void turn(void *owner) {
+  struct driver *driver = owner;
+  driver->turn_deferred = false;
+  if (driver->state == DRIVER_CLOSING) {
+    driver_closing_progress(driver);
+    return;
+  }
+  if (driver->begin_wanted && driver->state == DRIVER_BOOTSTRAPPING) {
+    driver->begin_wanted = false;
+    begin(driver);
+  }
+  if (driver->state != DRIVER_RUNNING)
+    return;
+  if (driver->tick_wanted) {
+    driver->tick_wanted = false;
+    tick(driver);
+  }
+  if (driver->state == DRIVER_RUNNING)
+    driver_begin_round(driver);
+  if (driver->state == DRIVER_RUNNING && driver->compact_wanted) {
+    driver->compact_wanted = false;
+    driver_compact(driver);
+  }
+  if (driver->state == DRIVER_RUNNING && driver->flush_wanted) {
+    driver->flush_wanted = false;
+    wal_flush(driver->wal);
+  }
+}
+
+void driver_wake(struct driver *driver) {
+  if (driver->turn_deferred)
+    return;
+  driver->turn_deferred = true;
+  driver->world->defer(driver->world->context, turn, driver);
+}
+
+void driver_flush_soon(struct driver *driver) {
+  driver->flush_wanted = true;
+  driver_wake(driver);
+}
+
+/* -- what the log reports ------------------------------------------------------------------------------- */
+
+static void persisted(void *owner, uint64_t index) {
+  struct driver *driver = owner;
+  if (driver->state == DRIVER_BOOTSTRAPPING) {
+    driver->begin_wanted = true;
+    driver_wake(driver);
+  }
+  if (driver->state != DRIVER_RUNNING || index <= driver->raft.last_stored)
+    return;
+  struct raft_event event = {.type = RAFT_PERSISTED_ENTRIES, .persisted_entries.index = index};
+  if (driver_step(driver, &event, NULL) == 0)
+    driver_apply(driver); /* committed before they were durable here */
+}
+
+static void term_durable(void *owner) {
+  struct driver *driver = owner;
+  if (driver->state == DRIVER_RUNNING)
+    driver_release_held(driver);
+}
+
+static void log_failed(void *owner, const struct error *error) {
+  driver_fail(owner, error);
+}
+
+/* -- starting ------------------------------------------------------------------------------------------- */
+
+static int by_id(const void *left, const void *right) {
+  const uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+  return a < b ? -1 : a > b;
+}
+
+/* The first membership, byte for byte the same on every member: so each may write it as entry 1 of term 1 by
+ * itself, and all logs agree without anybody having been asked. */
+static void append_first_entry(struct driver *driver) {
+  struct raft_configuration configuration;
+  raft_configuration_init(&configuration);
+  for (size_t i = 0; i < driver->options.member_count; i++) {
+    char address[24];
+    snprintf(address, sizeof address, "%" PRIu64, driver->options.members[i]);
+    const int status =
+        raft_configuration_add(&configuration, driver->options.members[i], address, RAFT_VOTER);
+    assert(status == 0);
+  }
+  struct raft_buffer encoded;
+  const int status = raft_configuration_encode(&configuration, &encoded);
+  assert(status == 0);
+  raft_configuration_close(&configuration);
+  struct batch *batch = batch_new(encoded.len);
+  memcpy(batch->data, encoded.base, encoded.len);
+  raft_free(encoded.base);
+  const struct wal_entry entry = {.term = 1,
+                                  .checksum = checksum(batch->data, batch->size),
+                                  .size = (uint32_t)batch->size,
+                                  .type = RAFT_CHANGE,
+                                  .batch = batch,
+                                  .data = batch->data};
+  wal_set_term(driver->wal, 1, 0);
+  wal_append(driver->wal, 1, &entry, 1);
+  batch_drop(batch);
+}
+
+static void open_raft(struct driver *driver) {
+  struct raft *raft = &driver->raft;
+  char address[24];
+  snprintf(address, sizeof address, "%" PRIu64, driver->options.id);
+  const int status = raft_init(raft, NULL, NULL, driver->options.id, address);
+  assert(status == 0);
+  driver->raft_open = true;
+  raft->tracer = NULL;
+  raft_seed(raft, (unsigned)driver->world->random(driver->world->context));
+  raft_set_election_timeout(raft, driver->options.election_timeout_ms);
+  raft_set_heartbeat_timeout(raft, driver->options.heartbeat_ms);
+  raft_set_max_inflight_entries(raft, FOLLOWER_ENTRIES);
+  raft_set_pre_vote(raft, true);
+}
+
+/* raft needs the terms of all entries and the payloads of membership changes only. */
+static struct raft_entry *entries_for_raft(struct driver *driver, size_t count) {
+  struct raft_entry *entries = xcalloc(count + 1, sizeof *entries);
+  for (size_t i = 0; i < count; i++) {
+    const uint64_t index = wal_base_index(driver->wal) + 1 + i;
+    const struct wal_entry *entry = wal_entry(driver->wal, index);
+    entries[i] = (struct raft_entry){.term = entry->term, .type = entry->type, .batch = driver};
+    if (entry->type == RAFT_CHANGE) {
+      uint64_t configuration_index;
+      const struct bytes *encoded = wal_configuration_at(driver->wal, index, &configuration_index);
+      assert(configuration_index == index);
+      entries[i].buf = (struct raft_buffer){.base = encoded->data, .len = encoded->size};
+    }
+  }
+  return entries;
+}
+
+/* raft starts with what the log holds, and with the state as its snapshot. */
+static void begin(struct driver *driver) {
+  open_raft(driver);
+  driver->state = DRIVER_RUNNING;
+  struct raft_snapshot_metadata metadata = {.index = driver->applied_index};
+  struct raft_event event = {.type = RAFT_START};
+  event.start.term = wal_term(driver->wal);
+  event.start.voted_for = wal_vote(driver->wal);
+  if (metadata.index > 0) {
+    uint64_t configuration_index;
+    const struct bytes *encoded = wal_configuration_at(driver->wal, metadata.index, &configuration_index);
+    assert(encoded);
+    metadata.term = wal_term_at(driver->wal, metadata.index);
+    metadata.configuration_index = configuration_index;
+    driver_decode_configuration(encoded->data, encoded->size, &metadata.configuration);
+    event.start.metadata = &metadata;
+  }
+  const size_t count = (size_t)(wal_last_index(driver->wal) - wal_base_index(driver->wal));
+  struct raft_entry *entries = entries_for_raft(driver, count);
+  event.start.start_index = wal_base_index(driver->wal) + 1;
+  event.start.entries = entries;
+  event.start.n_entries = (unsigned)count;
+  driver->snapshot_index = driver->checked_at = metadata.index;
+  log_info("raft starts: term %" PRIu64 ", log (%" PRIu64 ", %" PRIu64 "], state at %" PRIu64,
+           wal_term(driver->wal), wal_base_index(driver->wal), wal_last_index(driver->wal),
+           driver->applied_index);
+  driver->world->receive(driver->world->context, driver_frame_received, driver);
+  driver_step(driver, &event, NULL);
+  free(entries);
+}
+
+static struct driver *driver_of(const struct journal *journal) {
+  return CONTAINER_OF(journal, struct driver, door);
+}
+
+static int start(struct journal *journal, struct error *error) {
+  struct driver *driver = driver_of(journal);
+  assert(driver->state == DRIVER_NEW);
+  struct wal_options options = {
+      .world = driver->world,
+      .cluster = driver->options.cluster,
+      .node = driver->options.id,
+      .segment_size = driver->options.segment_size,
+      .cache_size = CACHE_SIZE,
+      .observer = {
+          .owner = driver, .persisted = persisted, .term_durable = term_durable, .failed = log_failed}};
+  driver->state_machine->durable(driver->state_machine->context, &options.durable_index,
+                                 &options.durable_term);
+  const int status = wal_open(&options, &driver->wal, error);
+  if (status != 0)
+    return status;
+  driver->state = DRIVER_BOOTSTRAPPING;
+  driver->applied_index = options.durable_index;
+  if (wal_is_empty(driver->wal)) {
+    append_first_entry(driver);
+    wal_flush(driver->wal);
+  } else {
+    driver->begin_wanted = true;
+    driver_wake(driver);
+  }
+  return 0;
+}
+
+/* -- the door ------------------------------------------------------------------------------------------- */
+
+static int append(struct journal *journal, const void *data, size_t size, void *token) {
+  struct driver *driver = driver_of(journal);
+  assert(size > 0 && size <= JOURNAL_APPEND_LIMIT && token);
+  if (!driver_leads(driver))
+    return ERR_NOT_PRIMARY;
+  if (!wal_has_room(driver->wal, size))
+    return ERR_NO_SPACE;
+  if (driver->in_flight > 0 && driver->in_flight + size > IN_FLIGHT_LIMIT)
+    return ERR_OVERLOADED;
+  struct batch *batch = batch_new(size);
+  memcpy(batch->data, data, size);
+  struct raft_entry raft_entry = {.term = raft_current_term(&driver->raft),
+                                  .type = RAFT_COMMAND,
+                                  .buf = {.base = batch->data, .len = size},
+                                  .batch = batch};
+  const struct wal_entry entry = {.term = raft_entry.term,
+                                  .checksum = checksum(batch->data, size),
+                                  .size = (uint32_t)size,
+                                  .type = RAFT_COMMAND,
+                                  .batch = batch,
+                                  .data = batch->data,
+                                  .token = token};
+  struct raft_event event = {.type = RAFT_SUBMIT, .submit = {.entries = &raft_entry, .n = 1}};
+  const struct step_entries entries = {.raft = &raft_entry, .log = &entry, .count = 1};
+  driver->in_flight += size;
+  driver->appending = true;
+  const int code = driver_step(driver, &event, &entries);
+  driver->appending = false;
+  if (code != 0) {
+    driver->in_flight -= size;
+    batch_drop(batch);
+    return ERR_NOT_PRIMARY; /* leadership is being handed over */
+  }
+  wal_flush(driver->wal);
+  return 0;
+}
+
+static void confirm(struct journal *journal, void (*done)(void *context, int status, uint64_t read_index),
+                    void *context) {
+  driver_confirm(driver_of(journal), done, context);
+}
+
+static size_t in_flight(const struct journal *journal) {
+  return driver_of(journal)->in_flight;
+}
+
+static struct journal_status status(const struct journal *journal) {
+  const struct driver *driver = driver_of(journal);
+  if (!driver->raft_open)
+    return (struct journal_status){0};
+  return (struct journal_status){.role = driver->role,
+                                 .term = driver->role_term,
+                                 .leader = driver->role_leader,
+                                 .last_index = wal_last_index(driver->wal),
+                                 .commit_index = raft_commit_index(&driver->raft),
+                                 .first_index = wal_base_index(driver->wal) + 1,
+                                 .snapshot_index = driver->snapshot_index};
+}
+
+static void durable_moved(struct journal *journal) {
+  struct driver *driver = driver_of(journal);
+  driver->compact_wanted = true;
+  driver_wake(driver);
+}
+
+/* -- closing -------------------------------------------------------------------------------------------- */
+
+static void free_driver(struct driver *driver) {
+  if (driver->raft_open)
+    raft_close(&driver->raft, NULL);
+  driver->world->timer_free(driver->tick);
+  driver->world->timer_free(driver->confirm_retry);
+  driver->world->timer_free(driver->reception_retry);
+  wire_scratch_free(&driver->scratch);
+  bytes_free(&driver->head);
+  bytes_free(&driver->held);
+  bytes_free(&driver->reception.configuration);
+  free(driver->append_entries);
+  free(driver->append_vectors);
+  free(driver->calls.calls);
+  free(driver->peers);
+  free((void *)(uintptr_t)driver->options.members);
+  free(driver);
+}
+
+void driver_closing_progress(struct driver *driver) {
+  if (driver->state != DRIVER_CLOSING || !driver->wal_closed || driver->turn_deferred || driver->opens > 0)
+    return;
+  void (*closed)(void *) = driver->closed;
+  void *context = driver->closed_context;
+  free_driver(driver);
+  closed(context);
+}
+
+static void log_closed(void *owner) {
+  struct driver *driver = owner;
+  driver->wal_closed = true;
+  driver->wal = NULL;
+  driver_closing_progress(driver);
+}
+
+static void close_journal(struct journal *journal, void (*done)(void *context), void *context) {
+  struct driver *driver = driver_of(journal);
+  assert(driver->state != DRIVER_CLOSING);
+  driver->world->receive(driver->world->context, NULL, NULL);
+  driver->world->timer_clear(driver->tick);
+  driver->world->timer_clear(driver->confirm_retry);
+  driver->closed = done;
+  driver->closed_context = context;
+  driver_drop_offers(driver);
+  driver_drop_reception(driver);
+  driver->state = DRIVER_CLOSING;
+  if (driver->wal)
+    wal_close(driver->wal, log_closed, driver);
+  else
+    driver->wal_closed = true;
+  driver_wake(driver);
+}
+
+struct journal *raft_journal_new(const struct raft_journal_options *options, const struct world *world,
+                                 const struct state_machine *state) {
+  static const struct journal_functions functions = {.start = start,
+                                                     .append = append,
+                                                     .confirm = confirm,
+                                                     .in_flight = in_flight,
+                                                     .status = status,
+                                                     .durable_moved = durable_moved,
+                                                     .close = close_journal};
+  struct driver *driver = xcalloc(1, sizeof *driver);
+  driver->door.functions = &functions;
+  driver->options = *options;
+  driver->world = world;
+  driver->state_machine = state;
+  struct raft_journal_options *own = &driver->options;
+  own->election_timeout_ms =
+      own->election_timeout_ms ? own->election_timeout_ms : DEFAULT_ELECTION_TIMEOUT_MS;
+  own->heartbeat_ms = own->heartbeat_ms ? own->heartbeat_ms : DEFAULT_HEARTBEAT_MS;
+  own->snapshot_threshold = own->snapshot_threshold ? own->snapshot_threshold : DEFAULT_SNAPSHOT_THRESHOLD;
+  own->snapshot_trailing = own->snapshot_trailing ? own->snapshot_trailing : DEFAULT_SNAPSHOT_TRAILING;
+  own->segment_size = own->segment_size ? own->segment_size : DEFAULT_SEGMENT_SIZE;
+  assert(own->id > 0 && own->member_count > 0 && own->heartbeat_ms < own->election_timeout_ms);
+  uint64_t *members = xcalloc(own->member_count, sizeof *members);
+  memcpy(members, options->members, own->member_count * sizeof *members);
+  qsort(members, own->member_count, sizeof *members, by_id);
+  own->members = members;
+  driver->peers = xcalloc(own->member_count, sizeof *driver->peers);
+  for (size_t i = 0; i < own->member_count; i++) {
+    if (members[i] == own->id)
+      continue;
+    struct driver_peer *peer = &driver->peers[driver->peer_count++];
+    *peer = (struct driver_peer){.id = members[i], .driver = driver};
+    snprintf(peer->address, sizeof peer->address, "%" PRIu64, members[i]);
+  }
+  assert(driver->peer_count + 1 == own->member_count && "the members must hold this node once");
+  driver->append_entries = xcalloc(WIRE_ENTRIES, sizeof(struct wal_entry *));
+  driver->append_vectors = xcalloc(1 + WIRE_ENTRIES, sizeof *driver->append_vectors);
+  driver->round = world->random(world->context) >> 2 | 1;
+  driver->next_transfer = world->random(world->context);
+  driver->tick = world->timer_new(world->context, tick_fired, driver);
+  driver->confirm_retry = world->timer_new(world->context, driver_retry_confirm, driver);
+  driver->reception_retry = world->timer_new(world->context, driver_retry_reception, driver);
+  return &driver->door;
+}

@@ -1,0 +1,196 @@
+/* driver.h: what the rooms of the Raft journal share. Private to master/raft.
+ *
+ *   driver.c            the journal's functions, starting and closing, the turn, roles
+ *   step.c              one event into raft_step() and what it asks for
+ *   peers.c             frames out and in
+ *   apply.c             committed entries to the state machine
+ *   confirm.c           read index
+ *   compact.c           snapshots for cutting the log
+ *   snapshot_send.c     a snapshot to a follower that needs entries we no longer have
+ *   snapshot_receive.c  the other end
+ *
+ * raft (canonical's raft_step(), 0.22) is a core without I/O: it gets events with a time and answers with
+ * what to persist, send and do. This driver owns the entries; raft knows their indexes and terms only. */
+#ifndef ASSAY_MASTER_RAFT_DRIVER_H
+#define ASSAY_MASTER_RAFT_DRIVER_H
+
+#include <raft.h>
+
+#include "master/raft/raft_journal.h"
+#include "master/raft/wal.h"
+#include "master/raft/wire.h"
+
+/* Appended and not yet committed, bytes. */
+#define IN_FLIGHT_LIMIT (32u << 20)
+/* Entries optimistically on the way to one follower. */
+#define FOLLOWER_ENTRIES 64
+/* Payload of one AppendEntries frame; more is sent as several. */
+#define APPEND_FRAME_SIZE (1u << 20)
+/* Frames that wait for a term to become durable, bytes in all. */
+#define HELD_LIMIT (1u << 20)
+/* Pieces of a snapshot on the way to one follower. */
+#define PIECES_IN_FLIGHT 4
+
+struct offer; /* a snapshot on its way to a peer, snapshot_send.c */
+
+struct driver_peer {
+  uint64_t id;
+  char address[24]; /* raft wants one; the id in decimal */
+  /* Entries (fill_next … fill_end) that must be fetched before they can be sent; fill_end 0: none. */
+  struct driver *driver;
+  bool filling; /* the fetch is under way */
+  uint64_t fill_term, fill_next, fill_end;
+  uint64_t confirmed_round; /* the latest round it answered in our favour */
+  struct offer *offer;
+};
+
+struct confirm_call {
+  void (*done)(void *context, int status, uint64_t read_index);
+  void *context;
+  uint64_t round; /* 0: not begun */
+  uint64_t read_index;
+};
+
+/* First in, first out. */
+struct confirm_queue {
+  struct confirm_call *calls;
+  size_t first, count, capacity; /* capacity: a power of two */
+};
+
+/* A snapshot that is being received. */
+struct reception {
+  bool active;
+  bool installing; /* all is here; the log is being prepared */
+  uint64_t sender;
+  struct wire_manifest manifest; /* files owned; configuration points into `configuration` */
+  struct bytes configuration;
+  uint64_t file, offset; /* what comes next */
+  int64_t progress_ns;   /* when the last piece came */
+  int64_t not_before_ns; /* after a failure: no new one earlier */
+};
+
+enum driver_state { DRIVER_NEW, DRIVER_BOOTSTRAPPING, DRIVER_RUNNING, DRIVER_FAILED, DRIVER_CLOSING };
+
+struct driver {
+  struct journal door;
+  struct raft_journal_options options; /* defaults filled in; members: own copy */
+  const struct world *world;
+  const struct state_machine *state_machine;
+  enum driver_state state;
+  struct raft raft;
+  bool raft_open;
+  struct wal *wal;
+  struct driver_peer *peers; /* all members but this node */
+  size_t peer_count;
+  struct wire_scratch scratch;
+  struct bytes head;                 /* of the frame being encoded */
+  struct wal_entry **append_entries; /* of the AppendEntries being encoded: WIRE_ENTRIES of them */
+  struct iovec *append_vectors;      /* 1 + WIRE_ENTRIES */
+  struct bytes held;                 /* frames that wait for the term: peer, size, bytes */
+  /* the turn: everything that is done once, after the events of a loop turn */
+  bool turn_deferred;
+  bool appending; /* the append flushes by itself */
+  bool flush_wanted, tick_wanted, compact_wanted, begin_wanted;
+  struct timer *tick;
+  int64_t tick_at_ns; /* what the timer is set to, 0: not set */
+  /* roles */
+  enum journal_role role;
+  uint64_t role_term, role_leader; /* as announced */
+  uint64_t inherited_index;        /* last entry when leadership began */
+  bool stale_peer_reported;
+  /* commits */
+  uint64_t applied_index;
+  bool applying, fetching;
+  size_t in_flight; /* bytes */
+  /* confirmation */
+  struct confirm_queue calls;
+  uint64_t round; /* the latest begun */
+  struct timer *confirm_retry;
+  /* snapshots */
+  uint64_t snapshot_index; /* the last one raft was told of */
+  uint64_t checked_at;     /* applied index when compaction was last considered */
+  bool forcing;
+  size_t opens;  /* snapshot_open() calls without their callback yet */
+  size_t offers; /* snapshots on the way to peers */
+  uint64_t next_transfer;
+  struct reception reception;
+  struct timer *reception_retry;
+  /* closing */
+  bool wal_closed;
+  void (*closed)(void *context);
+  void *closed_context;
+};
+
+/* -- driver.c -- */
+int64_t driver_now_ns(const struct driver *driver);
+/* Asks for a turn of the driver after the events that are ready now. */
+void driver_wake(struct driver *driver);
+/* Wakes and writes the log in that turn. */
+void driver_flush_soon(struct driver *driver);
+/* The journal is at its end: tells the state machine. */
+void driver_fail(struct driver *driver, const struct error *error);
+/* After a step: tells the state machine of a change of role. */
+void driver_update_role(struct driver *driver);
+void driver_arm_tick(struct driver *driver);
+/* Frees when nothing is under way any more. */
+void driver_closing_progress(struct driver *driver);
+struct driver_peer *driver_peer(struct driver *driver, uint64_t id);
+static inline bool driver_leads(const struct driver *driver) {
+  return driver->state == DRIVER_RUNNING && driver->role == JOURNAL_LEADER;
+}
+
+/* -- step.c -- */
+/* Entries that an event brings along, as raft sees them and as the log stores them; the step takes the
+ * reference to their batch. */
+struct step_entries {
+  struct raft_entry *raft;
+  const struct wal_entry *log;
+  size_t count;
+};
+/* Feeds an event (type and its part filled in) and does what it asks for. Returns raft's code; codes that
+ * mean the end of this journal have been dealt with. */
+int driver_step(struct driver *driver, struct raft_event *event, const struct step_entries *entries);
+/* Tells raft of a snapshot that the state machine has just installed and that the log was prepared for. */
+void driver_step_installed(struct driver *driver, const struct wire_manifest *manifest, uint64_t sender);
+/* Decodes a membership that is known to be sound. */
+void driver_decode_configuration(const void *encoded, size_t size, struct raft_configuration *configuration);
+
+/* -- peers.c -- */
+void driver_send(struct driver *driver, uint64_t peer, const struct wire_message *message);
+/* With payload vectors behind the head; `vectors[0]` is filled in. */
+void driver_send_payload(struct driver *driver, uint64_t peer, const struct wire_message *message,
+                         struct iovec *vectors, size_t vector_count);
+void driver_send_messages(struct driver *driver, const struct raft_message *messages, unsigned count);
+void driver_release_held(struct driver *driver);
+void driver_frame_received(void *owner, uint64_t peer, const void *frame, size_t size);
+
+/* -- apply.c -- */
+void driver_apply(struct driver *driver);
+/* The outcome of what this leader appended is unknown from now on. */
+void driver_forget_tokens(struct driver *driver);
+
+/* -- confirm.c -- */
+void driver_confirm(struct driver *driver, void (*done)(void *context, int status, uint64_t read_index),
+                    void *context);
+void driver_begin_round(struct driver *driver);
+void driver_fail_confirms(struct driver *driver);
+void driver_answer_query(struct driver *driver, uint64_t peer, const struct wire_query *query);
+void driver_take_reply(struct driver *driver, uint64_t peer, const struct wire_query *query);
+void driver_retry_confirm(void *owner);
+
+/* -- compact.c -- */
+void driver_compact(struct driver *driver);
+
+/* -- snapshot_send.c -- */
+void driver_offer_snapshot(struct driver *driver, uint64_t peer);
+void driver_send_pieces(struct driver *driver, uint64_t peer, const struct wire_pieces *pieces);
+void driver_expire_offers(struct driver *driver);
+void driver_drop_offers(struct driver *driver);
+
+/* -- snapshot_receive.c -- */
+void driver_take_manifest(struct driver *driver, uint64_t sender, struct wire_manifest *manifest);
+void driver_take_piece(struct driver *driver, uint64_t sender, const struct wire_piece *piece);
+void driver_retry_reception(void *owner);
+void driver_drop_reception(struct driver *driver);
+
+#endif

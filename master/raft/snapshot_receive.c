@@ -1,0 +1,190 @@
+/* snapshot_receive.c: a snapshot from the leader; see snapshot_send.c for the talk.
+ *
+ * While the pieces come in, raft goes on as before: it answers heartbeats, votes, and may even become
+ * candidate with the log it has. When all is here, in this order:
+ *   1. the log notes, durably, that it will begin anew behind the snapshot (void until the state holds it);
+ *   2. if that is still wanted, the state machine verifies, syncs and swaps the state in: the point of no
+ * return;
+ *   3. raft is told, the old log is dropped, and the leader gets its answer.
+ * A crash before 2 leaves the old state and the old log; after it, start-up finds the new state and takes the
+ * new log. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "master/raft/driver.h"
+
+#define AGAIN_NS (INT64_C(200) * 1000 * 1000)
+#define IDLE_NS (INT64_C(10) * 1000 * 1000 * 1000)
+#define BACKOFF_NS (INT64_C(1000) * 1000 * 1000)
+
+void driver_drop_reception(struct driver *driver) {
+  struct reception *reception = &driver->reception;
+  if (!reception->active)
+    return;
+  free(reception->manifest.files);
+  reception->manifest.files = NULL;
+  reception->active = false;
+  reception->installing = false;
+  driver->world->timer_clear(driver->reception_retry);
+}
+
+static void give_up(struct driver *driver, const char *what, const struct error *error) {
+  struct reception *reception = &driver->reception;
+  log_warn("the snapshot from node %" PRIu64 " is given up: %s: %s", reception->sender, what, error->message);
+  reception->not_before_ns = driver_now_ns(driver) + BACKOFF_NS;
+  driver_drop_reception(driver);
+}
+
+static void ask(struct driver *driver, bool again) {
+  struct reception *reception = &driver->reception;
+  const struct wire_message message = {.type = WIRE_PIECES,
+                                       .pieces = {.transfer = reception->manifest.transfer,
+                                                  .file = reception->file,
+                                                  .offset = reception->offset,
+                                                  .again = again}};
+  driver_send(driver, reception->sender, &message);
+}
+
+/* Whether the snapshot still takes this node forward, under a leader raft will listen to. */
+static bool still_wanted(struct driver *driver, const struct wire_manifest *manifest) {
+  return driver->state == DRIVER_RUNNING && raft_state(&driver->raft) != RAFT_LEADER &&
+         manifest->term >= raft_current_term(&driver->raft) && manifest->index > driver->applied_index &&
+         wal_term_at(driver->wal, manifest->index) != manifest->index_term;
+}
+
+static void log_is_ready(void *owner) {
+  struct driver *driver = owner;
+  struct reception *reception = &driver->reception;
+  const struct wire_manifest *manifest = &reception->manifest;
+  if (!reception->active || !still_wanted(driver, manifest)) {
+    wal_reset_abandon(driver->wal);
+    driver_drop_reception(driver);
+    return;
+  }
+  struct error error;
+  if (driver->state_machine->receive_install(driver->state_machine->context, &error) != 0) {
+    wal_reset_abandon(driver->wal);
+    give_up(driver, "it could not be installed", &error);
+    return;
+  }
+  log_info("installed the snapshot at index %" PRIu64 " from node %" PRIu64, manifest->index,
+           reception->sender);
+  driver_step_installed(driver, manifest, reception->sender);
+  if (reception->active)
+    ask(driver, false); /* says: everything is here */
+  driver_drop_reception(driver);
+}
+
+/* Moves over files that are complete; installs when all are. */
+static void advance(struct driver *driver) {
+  struct reception *reception = &driver->reception;
+  const struct wire_manifest *manifest = &reception->manifest;
+  while (reception->file < manifest->file_count &&
+         reception->offset >= manifest->files[reception->file].size) {
+    reception->file++;
+    reception->offset = 0;
+  }
+  if (reception->file < manifest->file_count) {
+    ask(driver, false);
+    return;
+  }
+  reception->installing = true;
+  wal_reset(driver->wal, manifest->index, manifest->index_term, manifest->configuration_index,
+            &reception->configuration, log_is_ready, driver);
+}
+
+static void begin(struct driver *driver, uint64_t sender, struct wire_manifest *manifest) {
+  struct reception *reception = &driver->reception;
+  driver_drop_reception(driver);
+  reception->active = true;
+  reception->sender = sender;
+  reception->manifest = *manifest;
+  manifest->files = NULL; /* ours now */
+  bytes_clear(&reception->configuration);
+  bytes_append(&reception->configuration, manifest->configuration, manifest->configuration_size);
+  reception->manifest.configuration = reception->configuration.data;
+  reception->file = reception->offset = 0;
+  reception->progress_ns = driver_now_ns(driver);
+  struct error error;
+  if (driver->state_machine->receive_begin(driver->state_machine->context, manifest->index,
+                                           manifest->index_term, reception->manifest.files,
+                                           manifest->file_count, &error) != 0) {
+    give_up(driver, "no place for it", &error);
+    return;
+  }
+  log_info("receiving a snapshot at index %" PRIu64 " from node %" PRIu64 ", %zu files", manifest->index,
+           sender, manifest->file_count);
+  driver->world->timer_set(driver->reception_retry, driver_now_ns(driver) + AGAIN_NS);
+  advance(driver);
+}
+
+/* An offer that raft answers by itself: its term is over, or the entries are here. */
+static void let_raft_answer(struct driver *driver, uint64_t sender, const struct wire_manifest *manifest) {
+  struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT,
+                                 .server_id = sender,
+                                 .server_address = driver_peer(driver, sender)->address};
+  message.install_snapshot.term = manifest->term;
+  message.install_snapshot.last_index = manifest->index;
+  message.install_snapshot.last_term = manifest->index_term;
+  message.install_snapshot.conf_index = manifest->configuration_index;
+  driver_decode_configuration(manifest->configuration, manifest->configuration_size,
+                              &message.install_snapshot.conf);
+  struct raft_event event = {.type = RAFT_RECEIVE, .receive.message = &message};
+  driver_step(driver, &event, NULL);
+}
+
+void driver_take_manifest(struct driver *driver, uint64_t sender, struct wire_manifest *manifest) {
+  struct reception *reception = &driver->reception;
+  if (raft_state(&driver->raft) == RAFT_LEADER)
+    return; /* its heartbeats settle who leads */
+  if (manifest->term < raft_current_term(&driver->raft) || !still_wanted(driver, manifest)) {
+    if (!reception->installing)
+      let_raft_answer(driver, sender, manifest);
+    return;
+  }
+  if (reception->installing)
+    return;
+  if (reception->active && reception->sender == sender &&
+      reception->manifest.transfer == manifest->transfer) {
+    reception->manifest.term = manifest->term;
+    return;
+  }
+  if (driver_now_ns(driver) >= reception->not_before_ns)
+    begin(driver, sender, manifest);
+}
+
+void driver_take_piece(struct driver *driver, uint64_t sender, const struct wire_piece *piece) {
+  struct reception *reception = &driver->reception;
+  if (!reception->active || reception->installing || reception->sender != sender ||
+      reception->manifest.transfer != piece->transfer || reception->file != piece->file ||
+      reception->offset != piece->offset)
+    return;
+  const uint64_t left = reception->manifest.files[reception->file].size - reception->offset;
+  if (piece->size != (left < SNAPSHOT_CHUNK ? left : SNAPSHOT_CHUNK))
+    return;
+  struct error error;
+  if (driver->state_machine->receive_write(driver->state_machine->context, (size_t)piece->file, piece->offset,
+                                           piece->data, piece->size, &error) != 0) {
+    give_up(driver, "a piece could not be stored", &error);
+    return;
+  }
+  reception->offset += piece->size;
+  reception->progress_ns = driver_now_ns(driver);
+  advance(driver);
+}
+
+void driver_retry_reception(void *owner) {
+  struct driver *driver = owner;
+  struct reception *reception = &driver->reception;
+  if (driver->state != DRIVER_RUNNING || !reception->active || reception->installing)
+    return;
+  const int64_t now = driver_now_ns(driver);
+  if (now - reception->progress_ns > IDLE_NS) {
+    log_warn("the snapshot from node %" PRIu64 " is given up: nothing came for a while", reception->sender);
+    driver_drop_reception(driver);
+    return;
+  }
+  if (now - reception->progress_ns >= AGAIN_NS)
+    ask(driver, true);
+  driver->world->timer_set(driver->reception_retry, now + AGAIN_NS);
+}

@@ -1,0 +1,472 @@
+/* uv_peers.c: frames between nodes over TCP.
+ *
+ * Every node keeps one connection to each other one, on which it only sends; what it hears comes on the
+ * connections the others made. A connection begins with a hello (cluster, sender, receiver); then frames,
+ * each behind its size in 4 bytes, little-endian. Frames to a peer that cannot be reached are dropped: Raft
+ * sends again what matters.
+ *
+ * Partitions must be noticed and forgotten quickly. Left alone, TCP waits longer after each retransmission
+ * and would sit out seconds after the network has healed. So a connection that makes no progress for STALL_MS
+ * is ended, an attempt to connect takes CONNECT_MS at most, and another one begins RETRY_MS after the last.
+ */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "master/uv_world_internal.h"
+
+enum { STALL_MS = 1000, CONNECT_MS = 400, RETRY_MS = 150, WATCH_MS = 50 };
+#define HELLO_SIZE 48
+#define HELLO_MAGIC UINT64_C(0x0001726565507341) /* "AsPeer", version 1 */
+#define FRAME_LIMIT (64u << 20)
+/* Beyond this much waiting a peer is too far behind: its frames are dropped. */
+#define QUEUE_LIMIT (32u << 20)
+/* Beyond this much a peer is not "ready" for bulk. */
+#define READY_LIMIT (2u << 20)
+/* From here on a frame is written at once and not copied first. */
+#define DIRECT_SIZE (32u << 10)
+#define READ_SIZE (256u << 10)
+
+enum outgoing_state { OUTGOING_DOWN, OUTGOING_CONNECTING, OUTGOING_UP };
+
+struct outgoing {
+  struct uv_world *world;
+  uint64_t id;
+  struct sockaddr_storage address;
+  enum outgoing_state state;
+  uv_tcp_t *tcp; /* a new one for each attempt */
+  uv_connect_t connect;
+  int64_t since_ns;   /* of the state, or of the last progress of the write under way */
+  struct bytes queue; /* frames not handed to libuv yet */
+  size_t unwritten;   /* of the write under way, when last looked at */
+  uv_write_t *write;  /* under way, NULL: none */
+};
+
+struct incoming {
+  struct incoming *next;
+  struct uv_world *world;
+  uv_tcp_t tcp;
+  uint64_t peer; /* 0 before its hello */
+  struct bytes received;
+  bool closing;
+};
+
+/* -- outgoing ------------------------------------------------------------------------------------------- */
+
+static void outgoing_down(struct outgoing *outgoing) {
+  if (outgoing->tcp)
+    uv_world_close_handle(outgoing->world, (uv_handle_t *)outgoing->tcp, outgoing->tcp);
+  outgoing->tcp = NULL;
+  outgoing->write = NULL; /* freed by its callback, which comes with an error */
+  outgoing->state = OUTGOING_DOWN;
+  outgoing->since_ns = time_monotonic_ns();
+  bytes_clear(&outgoing->queue);
+}
+
+struct write_request {
+  uv_write_t write;
+  struct outgoing *outgoing;
+  struct bytes content;
+};
+
+static void flush(struct outgoing *outgoing);
+
+static void written(uv_write_t *write, int status) {
+  struct write_request *request = CONTAINER_OF(write, struct write_request, write);
+  struct outgoing *outgoing = request->outgoing;
+  const bool current = outgoing->write == write;
+  bytes_free(&request->content);
+  free(request);
+  if (!current)
+    return;
+  outgoing->write = NULL;
+  if (status != 0)
+    outgoing_down(outgoing);
+  else
+    flush(outgoing);
+}
+
+/* Writes what waits: as much as the socket takes now, the rest by way of the loop. */
+static void flush(struct outgoing *outgoing) {
+  if (outgoing->state != OUTGOING_UP || outgoing->write || outgoing->queue.size == 0)
+    return;
+  uv_buf_t buffer = uv_buf_init((char *)outgoing->queue.data, (unsigned)outgoing->queue.size);
+  const int taken = uv_try_write((uv_stream_t *)outgoing->tcp, &buffer, 1);
+  if (taken < 0 && taken != UV_EAGAIN) {
+    outgoing_down(outgoing);
+    return;
+  }
+  if (taken > 0 && (size_t)taken == outgoing->queue.size) {
+    bytes_clear(&outgoing->queue);
+    return;
+  }
+  struct write_request *request = xcalloc(1, sizeof *request);
+  request->outgoing = outgoing;
+  request->content = outgoing->queue;
+  outgoing->queue = (struct bytes){0};
+  const size_t done = taken > 0 ? (size_t)taken : 0;
+  buffer = uv_buf_init((char *)request->content.data + done, (unsigned)(request->content.size - done));
+  outgoing->write = &request->write;
+  outgoing->since_ns = time_monotonic_ns();
+  if (uv_write(&request->write, (uv_stream_t *)outgoing->tcp, &buffer, 1, written) != 0) {
+    bytes_free(&request->content);
+    free(request);
+    outgoing_down(outgoing);
+  }
+}
+
+static size_t waiting(const struct outgoing *outgoing) {
+  return outgoing->queue.size +
+         (outgoing->write ? uv_stream_get_write_queue_size((uv_stream_t *)outgoing->tcp) : 0);
+}
+
+/* Writes the queue and a large frame in one call; what the socket does not take is queued. False: not done.
+ */
+static bool send_direct(struct outgoing *outgoing, const unsigned char *size_field,
+                        const struct iovec *vectors, size_t vector_count) {
+  enum { DIRECT_VECTORS = 62 };
+  if (outgoing->write || vector_count > DIRECT_VECTORS)
+    return false;
+  uv_buf_t buffers[DIRECT_VECTORS + 2];
+  unsigned count = 0;
+  if (outgoing->queue.size > 0)
+    buffers[count++] = uv_buf_init((char *)outgoing->queue.data, (unsigned)outgoing->queue.size);
+  buffers[count++] = uv_buf_init((char *)(uintptr_t)size_field, 4);
+  for (size_t i = 0; i < vector_count; i++)
+    buffers[count++] = uv_buf_init(vectors[i].iov_base, (unsigned)vectors[i].iov_len);
+  int taken = uv_try_write((uv_stream_t *)outgoing->tcp, buffers, count);
+  if (taken <= 0)
+    return false;
+  struct bytes rest = {0};
+  for (unsigned i = 0; i < count; i++) {
+    const size_t skip = (size_t)taken < buffers[i].len ? (size_t)taken : buffers[i].len;
+    bytes_append(&rest, buffers[i].base + skip, buffers[i].len - skip);
+    taken -= (int)skip;
+  }
+  bytes_free(&outgoing->queue);
+  outgoing->queue = rest;
+  return true;
+}
+
+static struct outgoing *find_outgoing(const struct uv_world *world, uint64_t peer) {
+  for (size_t i = 0; i < world->outgoing_count; i++)
+    if (world->outgoing[i].id == peer)
+      return &world->outgoing[i];
+  return NULL;
+}
+
+static void send_frame(void *context, uint64_t peer, const struct iovec *vectors, size_t vector_count) {
+  struct outgoing *outgoing = find_outgoing(context, peer);
+  size_t size = 0;
+  for (size_t i = 0; i < vector_count; i++)
+    size += vectors[i].iov_len;
+  assert(outgoing && size <= FRAME_LIMIT);
+  const size_t before = waiting(outgoing);
+  if (outgoing->state != OUTGOING_UP || (before > 0 && before + size > QUEUE_LIMIT))
+    return;
+  unsigned char size_field[4];
+  le32_store(size_field, (uint32_t)size);
+  if (size >= DIRECT_SIZE && send_direct(outgoing, size_field, vectors, vector_count))
+    return;
+  bytes_reserve(&outgoing->queue, 4 + size);
+  bytes_append(&outgoing->queue, size_field, 4);
+  for (size_t i = 0; i < vector_count; i++)
+    bytes_append(&outgoing->queue, vectors[i].iov_base, vectors[i].iov_len);
+}
+
+static bool peer_ready(void *context, uint64_t peer) {
+  const struct outgoing *outgoing = find_outgoing(context, peer);
+  return outgoing && outgoing->state == OUTGOING_UP && waiting(outgoing) < READY_LIMIT;
+}
+
+static void append_hello(struct outgoing *outgoing) {
+  struct bytes *queue = &outgoing->queue;
+  const size_t begin = queue->size;
+  bytes_append_le32(queue, HELLO_SIZE);
+  bytes_append_le64(queue, HELLO_MAGIC);
+  bytes_append_le64(queue, outgoing->world->cluster);
+  bytes_append_le64(queue, outgoing->world->id);
+  bytes_append_le64(queue, outgoing->id);
+  bytes_append_le64(queue, 0);
+  bytes_append_le64(queue, checksum(queue->data + begin + 4, HELLO_SIZE - 8));
+  assert(queue->size - begin == 4 + HELLO_SIZE);
+}
+
+static void refuse_input(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+  static char nowhere[64];
+  (void)handle;
+  (void)suggested;
+  *buffer = uv_buf_init(nowhere, sizeof nowhere);
+}
+
+/* Nothing is ever said on this connection but its end. */
+static void outgoing_heard(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
+  struct outgoing *outgoing = stream->data;
+  (void)buffer;
+  if (size < 0)
+    outgoing_down(outgoing);
+}
+
+static void connected(uv_connect_t *connect, int status) {
+  uv_stream_t *stream = connect->handle;
+  struct outgoing *outgoing = connect->data;
+  if (status == UV_ECANCELED || stream != (uv_stream_t *)outgoing->tcp)
+    return;
+  if (status != 0) {
+    outgoing_down(outgoing);
+    return;
+  }
+  int descriptor;
+  const int milliseconds = STALL_MS;
+  if (uv_fileno((uv_handle_t *)stream, &descriptor) == 0)
+    setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+  uv_tcp_nodelay(outgoing->tcp, 1);
+  outgoing->state = OUTGOING_UP;
+  outgoing->since_ns = time_monotonic_ns();
+  bytes_clear(&outgoing->queue);
+  append_hello(outgoing);
+  if (uv_read_start(stream, refuse_input, outgoing_heard) != 0)
+    outgoing_down(outgoing);
+}
+
+static void dial(struct outgoing *outgoing) {
+  struct uv_world *world = outgoing->world;
+  outgoing->tcp = xcalloc(1, sizeof *outgoing->tcp);
+  const int status = uv_tcp_init(world->loop, outgoing->tcp);
+  assert(status == 0);
+  world->handles++;
+  outgoing->tcp->data = outgoing;
+  uv_connect_t *connect = &outgoing->connect;
+  connect->data = outgoing;
+  outgoing->state = OUTGOING_CONNECTING;
+  outgoing->since_ns = time_monotonic_ns();
+  if (uv_tcp_connect(connect, outgoing->tcp, (const struct sockaddr *)&outgoing->address, connected) != 0)
+    outgoing_down(outgoing);
+}
+
+static void note_progress(struct outgoing *outgoing, int64_t now_ns) {
+  const size_t unwritten = outgoing->write ? uv_stream_get_write_queue_size((uv_stream_t *)outgoing->tcp) : 0;
+  if (unwritten < outgoing->unwritten)
+    outgoing->since_ns = now_ns;
+  outgoing->unwritten = unwritten;
+}
+
+static void watch_outgoing(struct outgoing *outgoing, int64_t now_ns) {
+  note_progress(outgoing, now_ns);
+  const int64_t elapsed_ms = (now_ns - outgoing->since_ns) / NS_PER_MS;
+  if (outgoing->state == OUTGOING_DOWN && elapsed_ms >= RETRY_MS)
+    dial(outgoing);
+  else if (outgoing->state == OUTGOING_CONNECTING && elapsed_ms >= CONNECT_MS)
+    outgoing_down(outgoing);
+  else if (outgoing->state == OUTGOING_UP && outgoing->write && elapsed_ms >= STALL_MS)
+    outgoing_down(outgoing);
+}
+
+/* -- incoming ------------------------------------------------------------------------------------------- */
+
+static void incoming_close(struct incoming *incoming) {
+  if (incoming->closing)
+    return;
+  incoming->closing = true;
+  struct incoming **at = &incoming->world->incoming;
+  while (*at != incoming)
+    at = &(*at)->next;
+  *at = incoming->next;
+  bytes_free(&incoming->received);
+  uv_world_close_handle(incoming->world, (uv_handle_t *)&incoming->tcp, incoming);
+}
+
+/* The connection a peer had before is dead, or it would not have made a new one. */
+static void replace_older(struct incoming *incoming) {
+  struct incoming *next;
+  for (struct incoming *other = incoming->world->incoming; other; other = next) {
+    next = other->next;
+    if (other != incoming && other->peer == incoming->peer)
+      incoming_close(other);
+  }
+}
+
+static bool take_hello(struct incoming *incoming, const unsigned char *at, size_t size) {
+  const struct uv_world *world = incoming->world;
+  if (size != HELLO_SIZE || le64_load(at) != HELLO_MAGIC ||
+      le64_load(at + 40) != checksum(at, HELLO_SIZE - 8)) {
+    log_warn("a connection to the peer port does not speak our language and is closed");
+    return false;
+  }
+  const uint64_t cluster = le64_load(at + 8), sender = le64_load(at + 16), receiver = le64_load(at + 24);
+  if (cluster != world->cluster || receiver != world->id || !find_outgoing(world, sender)) {
+    log_warn("node %" PRIu64 " of cluster %" PRIu64 " took this for its node %" PRIu64
+             "; this is node %" PRIu64 " of cluster %" PRIu64 ": check --member and --cluster-id",
+             sender, cluster, receiver, world->id, world->cluster);
+    return false;
+  }
+  incoming->peer = sender;
+  replace_older(incoming);
+  return true;
+}
+
+/* Takes whole frames out of what was received. False: the connection is to be closed. */
+static bool take_frames(struct incoming *incoming) {
+  struct uv_world *world = incoming->world;
+  size_t at = 0;
+  while (!incoming->closing && incoming->received.size - at >= 4) {
+    const uint32_t size = le32_load(incoming->received.data + at);
+    if (size > FRAME_LIMIT || (incoming->peer == 0 && size != HELLO_SIZE)) {
+      log_warn("a connection to the peer port does not speak our language and is closed");
+      return false;
+    }
+    if (incoming->received.size - at - 4 < size)
+      break;
+    const unsigned char *frame = incoming->received.data + at + 4;
+    at += 4 + size;
+    if (incoming->peer == 0) {
+      if (!take_hello(incoming, frame, size))
+        return false;
+    } else if (world->frame_received) {
+      world->frame_received(world->receiver, incoming->peer, frame, size);
+    }
+  }
+  if (!incoming->closing)
+    bytes_consume(&incoming->received, at);
+  return true;
+}
+
+static void make_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+  struct incoming *incoming = CONTAINER_OF(handle, struct incoming, tcp);
+  (void)suggested;
+  *buffer = uv_buf_init((char *)bytes_reserve(&incoming->received, READ_SIZE), READ_SIZE);
+}
+
+static void incoming_heard(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
+  struct incoming *incoming = CONTAINER_OF(stream, struct incoming, tcp);
+  (void)buffer;
+  if (size > 0) {
+    incoming->received.size += (size_t)size;
+    if (!take_frames(incoming))
+      incoming_close(incoming);
+  } else if (size < 0) {
+    incoming_close(incoming);
+  }
+}
+
+static void incoming_asked(uv_stream_t *listener, int status) {
+  struct uv_world *world = listener->data;
+  if (status != 0) {
+    log_warn("a peer's connection could not be accepted: %s", uv_strerror(status));
+    return;
+  }
+  struct incoming *incoming = xcalloc(1, sizeof *incoming);
+  incoming->world = world;
+  uv_tcp_init(world->loop, &incoming->tcp);
+  world->handles++;
+  incoming->next = world->incoming;
+  world->incoming = incoming;
+  /* A peer that vanished without a word is noticed by its next connection, or by this. */
+  uv_tcp_keepalive(&incoming->tcp, 1, 10);
+  if (uv_accept(listener, (uv_stream_t *)&incoming->tcp) != 0 ||
+      uv_read_start((uv_stream_t *)&incoming->tcp, make_buffer, incoming_heard) != 0)
+    incoming_close(incoming);
+}
+
+/* -- all together --------------------------------------------------------------------------------------- */
+
+static void watch(uv_timer_t *timer) {
+  struct uv_world *world = timer->data;
+  const int64_t now_ns = time_monotonic_ns();
+  for (size_t i = 0; i < world->outgoing_count; i++)
+    watch_outgoing(&world->outgoing[i], now_ns);
+}
+
+void uv_peers_flush(struct uv_world *world) {
+  for (size_t i = 0; i < world->outgoing_count; i++)
+    flush(&world->outgoing[i]);
+}
+
+static void receive(void *context,
+                    void (*frame_received)(void *owner, uint64_t peer, const void *frame, size_t size),
+                    void *owner) {
+  struct uv_world *world = context;
+  world->frame_received = frame_received;
+  world->receiver = owner;
+}
+
+void uv_peers_functions(struct world *door) {
+  door->send = send_frame;
+  door->peer_ready = peer_ready;
+  door->receive = receive;
+}
+
+static int parse_address(const struct uv_world_member *member, struct sockaddr_storage *address,
+                         struct error *error) {
+  *address = (struct sockaddr_storage){0};
+  if (uv_ip4_addr(member->host, member->port, (struct sockaddr_in *)address) == 0 ||
+      uv_ip6_addr(member->host, member->port, (struct sockaddr_in6 *)address) == 0)
+    return 0;
+  return error_set(error, ERR_BAD_INPUT, "'%s', the host of member %" PRIu64 ", is not a numeric address",
+                   member->host, member->id);
+}
+
+static int listen_on(struct uv_world *world, const struct uv_world_member *member,
+                     const struct sockaddr_storage *address, struct error *error) {
+  uv_tcp_init(world->loop, &world->listener);
+  world->listener.data = world;
+  world->handles++;
+  int status = uv_tcp_bind(&world->listener, (const struct sockaddr *)address, 0);
+  if (status == 0)
+    status = uv_listen((uv_stream_t *)&world->listener, 64, incoming_asked);
+  if (status == 0)
+    return 0;
+  return error_set(
+      error, ERR_IO, "cannot listen for peers on %s port %u: %s%s", member->host, member->port,
+      uv_strerror(status),
+      status == UV_EADDRINUSE ? "; stop the process that has the port, or give this member another" : "");
+}
+
+int uv_peers_open(struct uv_world *world, const struct uv_world_options *options, struct error *error) {
+  uv_timer_init(world->loop, &world->watch);
+  world->watch.data = world;
+  world->handles++;
+  world->outgoing = xcalloc(options->member_count, sizeof *world->outgoing);
+  bool listening = false;
+  for (size_t i = 0; i < options->member_count; i++) {
+    const struct uv_world_member *member = &options->members[i];
+    struct sockaddr_storage address;
+    int status = parse_address(member, &address, error);
+    if (status == 0 && member->id == options->id) {
+      status = listen_on(world, member, &address, error);
+      listening = true;
+    }
+    if (status != 0)
+      return status;
+    if (member->id != options->id)
+      world->outgoing[world->outgoing_count++] =
+          (struct outgoing){.world = world, .id = member->id, .address = address};
+  }
+  if (!listening)
+    return error_set(error, ERR_BAD_INPUT, "node %" PRIu64 " is not among the members", options->id);
+  watch(&world->watch);
+  uv_timer_start(&world->watch, watch, WATCH_MS, WATCH_MS);
+  return 0;
+}
+
+void uv_peers_close(struct uv_world *world) {
+  if (!world->outgoing)
+    return;
+  for (size_t i = 0; i < world->outgoing_count; i++)
+    outgoing_down(&world->outgoing[i]);
+  while (world->incoming)
+    incoming_close(world->incoming);
+  uv_world_close_handle(world, (uv_handle_t *)&world->watch, NULL);
+  if (world->listener.data)
+    uv_world_close_handle(world, (uv_handle_t *)&world->listener, NULL);
+}
+
+void uv_peers_free(struct uv_world *world) {
+  for (size_t i = 0; i < world->outgoing_count; i++)
+    bytes_free(&world->outgoing[i].queue);
+  free(world->outgoing);
+}
