@@ -82,6 +82,7 @@ static void add_mutation(struct problem *problem, const struct action *action) {
     add_name_write(problem, action->destination);
     break;
   case OPERATION_SET:
+    add_read(problem, path, ASPECT_ATTRIBUTES);
     add_write(problem, path, ASPECT_ATTRIBUTES);
     if (action->has_if_version || (action->expects && (action->expected.seen & SEEN_VERSION))) {
       add_read(problem, path, ASPECT_MEMBERS);
@@ -89,6 +90,7 @@ static void add_mutation(struct problem *problem, const struct action *action) {
     break;
   case OPERATION_COMPLETE:
   case OPERATION_ADD_BLOCK:
+    add_read(problem, path, ASPECT_ATTRIBUTES);
     add_write(problem, path, ASPECT_ATTRIBUTES);
     break;
   default:
@@ -96,24 +98,34 @@ static void add_mutation(struct problem *problem, const struct action *action) {
   }
 }
 
-static uint64_t bit_of(uint32_t path, enum aspect aspect) {
-  return UINT64_C(1) << (hash_mix((uint64_t)path << 2 | aspect, HASH_A) & 63);
+/* Bits given out so far. */
+struct bits {
+  struct key_table table;
+  uint32_t next;
+};
+
+static mask bit_of(struct bits *bits, uint32_t path, enum aspect aspect) {
+  uint32_t *place = key_table_place(&bits->table, (uint64_t)path << 2 | aspect);
+  if (*place == NONE) {
+    *place = bits->next++ % 128;
+  }
+  return (mask)1 << *place;
 }
 
-static void set_masks(struct problem *problem, struct step *step) {
+static void set_masks(struct problem *problem, struct bits *bits, struct step *step) {
   if (step->dynamic) {
-    step->read_mask = step->write_mask = UINT64_MAX;
+    step->read_mask = step->write_mask = MASK_ALL;
     return;
   }
   for (uint32_t i = 0; i < step->access_count; i++) {
     const struct access *access = &problem->accesses[step->access_first + i];
     if (access->write) {
-      step->write_mask |= bit_of(access->path, (enum aspect)access->aspect);
+      step->write_mask |= bit_of(bits, access->path, (enum aspect)access->aspect);
     } else if (access->aspect != ASPECT_EXISTENCE) {
-      step->read_mask |= bit_of(access->path, (enum aspect)access->aspect);
+      step->read_mask |= bit_of(bits, access->path, (enum aspect)access->aspect);
     } else {
       for (uint32_t at = access->path; at != NONE; at = problem->paths[at].parent) {
-        step->read_mask |= bit_of(at, ASPECT_EXISTENCE);
+        step->read_mask |= bit_of(bits, at, ASPECT_EXISTENCE);
       }
     }
   }
@@ -171,14 +183,16 @@ static uint32_t class_of(struct problem *problem, struct key_table *classes, con
 
 void footprint_compile(struct problem *problem) {
   struct key_table classes = {0};
+  struct bits bits = {0};
   for (uint32_t i = 0; i < problem->step_count; i++) {
     struct step *step = &problem->steps[i];
     collect_accesses(problem, step);
-    set_masks(problem, step);
+    set_masks(problem, &bits, step);
     step->class = class_of(problem, &classes, step);
     step->key = hash_pair(i + HASH_B, step->operation + HASH_A);
   }
   key_table_free(&classes);
+  key_table_free(&bits.table);
 }
 
 /* ---- Asking ---- */

@@ -12,7 +12,12 @@
  * An observation that fits is placed as soon as it does: whatever comes later stays valid.
  *
  *   frames   one for each choice: what may be tried, what was
- *   trail    what happened since the start: steps invoked and placed; taken back to a frame's mark */
+ *   trail    what happened since the start: steps invoked and placed; taken back to a frame's mark
+ *
+ * A failure comes with its reason: what the stubborn sets that led to it read, and what their members would
+ * have changed. A step that has nothing to do with either commutes with the whole failed attempt, so the same
+ * failure waits behind every other choice in its place: the search jumps back over it (backjumping, exact).
+ */
 #include "checker/search.h"
 
 #include <assert.h>
@@ -40,6 +45,7 @@ struct frame {
   uint32_t trail_mark;
   uint32_t first, count, next; /* candidates */
   struct hash key;
+  struct reason reason; /* of the stubborn set, and of the candidates that failed */
 };
 
 enum pending_list { PENDING_OBSERVATIONS, PENDING_MUTATIONS, PENDING_LISTS };
@@ -71,6 +77,7 @@ struct search {
   struct hash placed_hash;
   uint32_t event;
   uint32_t deepest_event, deepest_stuck;
+  struct reason reason; /* why the latest attempt has no future */
   struct search_result *result;
   uint64_t states;
 };
@@ -188,6 +195,7 @@ static bool fire(struct search *search, uint32_t index, enum fit fit) {
   }
   model_apply(&search->tree, step, search->placed);
   if (!facts_permit(&search->watch, &search->tree, search->placed, search->event)) {
+    search->reason = (struct reason){step->read_mask | step->write_mask, step->write_mask};
     return false;
   }
   absorb_all(search, step);
@@ -273,8 +281,8 @@ static void add_candidate(struct search *search, uint32_t index, uint32_t first)
   search->candidates[search->candidate_count++] = index;
 }
 
-/* What may be tried for the step that is due, best first. */
-static void find_candidates(struct search *search, uint32_t due, struct frame *frame) {
+/* What may be tried for the step that is due, best first. True when it is the step alone. */
+static bool find_candidates(struct search *search, uint32_t due, struct frame *frame) {
   uint32_t count = 0;
   search->stamp++;
   frame->first = search->candidate_count;
@@ -283,9 +291,11 @@ static void find_candidates(struct search *search, uint32_t due, struct frame *f
     uint32_t index = search->stubborn[i];
     struct guard guard;
     enum fit fit = try_step(search, index, &guard);
+    frame->reason.reads |= search->problem->steps[index].read_mask;
     if (fit == FIT_NO) {
       add_writers(search, index, guard, &count);
     } else {
+      frame->reason.writes |= search->problem->steps[index].write_mask;
       add_candidate(search, index, frame->first);
       add_conflicts(search, index, &count);
     }
@@ -302,6 +312,7 @@ static void find_candidates(struct search *search, uint32_t due, struct frame *f
     }
     candidates[j] = moving;
   }
+  return count == 1 && frame->count == 1;
 }
 
 /* ---- The walk ---- */
@@ -328,25 +339,69 @@ static void push_frame(struct search *search, const struct frame *frame) {
   search->frames[search->frame_count++] = *frame;
 }
 
-/* Tries the next candidate of the top frame; drops frames that have none left. False when all are gone. */
-static bool next_candidate(struct search *search) {
+/* Whether the failure may have to do with the step's being placed. */
+static bool touches(const struct reason *reason, const struct step *step) {
+  return ((reason->reads | reason->writes) & step->write_mask) || (reason->writes & step->read_mask);
+}
+
+static void add_to_reason(struct reason *reason, const struct step *step) {
+  reason->reads |= step->read_mask;
+  reason->writes |= step->write_mask;
+}
+
+/* Takes back what followed the choice of the top frame, so that the reason speaks of the state right after
+ * it. Returns whether the choice itself has to do with it. */
+static bool regress(struct search *search, const struct frame *frame) {
+  const struct step *steps = search->problem->steps;
+  for (uint32_t i = search->trail_count; i-- > frame->trail_mark + 1;) {
+    const struct trail_entry *entry = &search->trail[i];
+    if (entry->kind == TRAIL_PLACED && touches(&search->reason, &steps[entry->step])) {
+      add_to_reason(&search->reason, &steps[entry->step]);
+    }
+  }
+  const struct step *chosen = &steps[search->candidates[frame->first + frame->next - 1]];
+  bool relevant = touches(&search->reason, chosen);
+  trail_undo(search, frame->trail_mark);
+  search->event = frame->event;
+  if (relevant) {
+    add_to_reason(&search->reason, chosen);
+  }
+  return relevant;
+}
+
+static void pop_frame(struct search *search) {
+  const struct frame *frame = &search->frames[--search->frame_count];
+  if (frame->count > 1) {
+    memo_add(&search->memo, frame->key, search->reason);
+  }
+  search->candidate_count = frame->first;
+}
+
+/* Tries the next candidate of the top frame. */
+static bool try_next(struct search *search) {
+  struct frame *frame = &search->frames[search->frame_count - 1];
+  uint32_t index = search->candidates[frame->first + frame->next++];
+  struct guard guard;
+  enum fit fit = try_step(search, index, &guard);
+  assert(fit != FIT_NO);
+  return fire(search, index, fit);
+}
+
+/* The latest attempt failed, and search->reason says why: goes back to where another choice may help, and
+ * makes it. False when there is none. */
+static bool recover(struct search *search) {
   while (search->frame_count > 0) {
     struct frame *frame = &search->frames[search->frame_count - 1];
-    trail_undo(search, frame->trail_mark);
-    search->event = frame->event;
-    if (frame->next == frame->count) {
-      if (frame->count > 1) {
-        memo_add(&search->memo, frame->key);
-      }
-      search->candidate_count = frame->first;
-      search->frame_count--;
+    if (!regress(search, frame)) {
+      pop_frame(search);
       continue;
     }
-    uint32_t index = search->candidates[frame->first + frame->next++];
-    struct guard guard;
-    enum fit fit = try_step(search, index, &guard);
-    assert(fit != FIT_NO);
-    if (fire(search, index, fit)) {
+    frame->reason.reads |= search->reason.reads;
+    frame->reason.writes |= search->reason.writes;
+    if (frame->next == frame->count) {
+      search->reason = frame->reason;
+      pop_frame(search);
+    } else if (try_next(search)) {
       return true;
     }
   }
@@ -357,28 +412,30 @@ static bool next_candidate(struct search *search) {
 static bool choose(struct search *search, uint32_t due) {
   note_depth(search, due);
   struct frame frame = {.event = search->event, .trail_mark = search->trail_count};
-  find_candidates(search, due, &frame);
+  bool alone = find_candidates(search, due, &frame);
+  if (frame.count == 0) {
+    search->reason = frame.reason;
+    return recover(search);
+  }
+  if (alone) {
+    /* It conflicts with nothing: no choice, and no reason but its own. */
+    search->candidate_count = frame.first;
+    struct guard guard;
+    return fire(search, due, try_step(search, due, &guard)) || recover(search);
+  }
   if (frame.count > 1) {
     frame.key = configuration(search);
-    if (memo_has(&search->memo, frame.key)) {
+    const struct reason *known = memo_find(&search->memo, frame.key);
+    if (known != NULL) {
       search->counters->memo_hits++;
       search->candidate_count = frame.first;
-      return next_candidate(search);
+      search->reason = *known;
+      return recover(search);
     }
     search->counters->branches++;
   }
-  if (frame.count == 1) {
-    /* No choice: it lives in the frame below, if there is one. */
-    uint32_t index = search->candidates[frame.first];
-    search->candidate_count = frame.first;
-    struct guard guard;
-    enum fit fit = try_step(search, index, &guard);
-    return fire(search, index, fit) || next_candidate(search);
-  }
-  if (frame.count > 0) {
-    push_frame(search, &frame);
-  }
-  return next_candidate(search);
+  push_frame(search, &frame);
+  return try_next(search) || recover(search);
 }
 
 static void invoke(struct search *search, uint32_t index) {

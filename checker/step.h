@@ -85,6 +85,11 @@ enum aspect {
   ASPECT_MEMBERS, /* of a directory: its children, and with them its version; writes of it commute */
 };
 
+/* Sets of (path, aspect). Bits are given out in turn, so sets over up to 128 keys are exact; beyond, keys
+ * share bits and sets are larger than they need be, which is safe. */
+typedef unsigned __int128 mask;
+#define MASK_ALL (~(mask)0)
+
 struct access {
   uint32_t path;
   uint32_t if_missing; /* only while this path does not resolve (parents=true); NONE: always */
@@ -108,8 +113,8 @@ struct step {
   uint32_t life;       /* first of the lives it may begin, see facts.h; NONE: a batch or no creation */
   uint32_t group;      /* the fact it observes, see facts.h */
   uint32_t access_first, access_count;
-  uint64_t read_mask, write_mask; /* Bloom filters of the accesses */
-  struct hash key;                /* of this step in the hash of a set of steps */
+  mask read_mask, write_mask; /* what it depends on and changes, a bit for each key */
+  struct hash key;            /* of this step in the hash of a set of steps */
 };
 
 enum event_kind { EVENT_INVOKE, EVENT_DUE };

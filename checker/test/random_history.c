@@ -13,11 +13,14 @@
 /* What a run draws from, drawn itself: narrow choices make conflicts, wide ones make variety. */
 struct taste {
   size_t clients, operations;
-  size_t paths; /* of the table, from its start */
+  size_t path_count;
+  const char *paths[8];
   uint32_t weights[OPERATION_KINDS];
   uint64_t values; /* how many different ones */
   double unknown, refused, absent, perturbed;
   double unknown_effect; /* of unknown ones that do take effect */
+  double insist;         /* to draw again what would fail on the server as it is */
+  double linger;         /* to leave a client alone at its turn: makes operations overlap more */
   bool noise;            /* answers are made up altogether */
 };
 
@@ -46,7 +49,7 @@ static bool chance(struct maker *maker, double probability) {
 }
 
 static struct text draw_path(struct maker *maker) {
-  return text_of(paths[below(maker, maker->taste.paths)]);
+  return text_of(maker->taste.paths[below(maker, maker->taste.path_count)]);
 }
 
 static enum operation_kind draw_kind(struct maker *maker, bool item) {
@@ -112,9 +115,10 @@ static void draw_taste(struct maker *maker) {
   struct taste *taste = &maker->taste;
   taste->clients = 2 + below(maker, CLIENTS_MAX - 1);
   taste->operations = 4 + below(maker, OPERATIONS_MAX - 3);
-  taste->paths = 1 + below(maker, ARRAY_SIZE(paths));
-  if (chance(maker, 0.6))
-    taste->paths = 2 + below(maker, 5);
+  taste->path_count = 1 + below(maker, ARRAY_SIZE(taste->paths));
+  const bool near = chance(maker, 0.7); /* the first few paths of the table are closely related */
+  for (size_t i = 0; i < taste->path_count; i++)
+    taste->paths[i] = i == 0 ? "/a" : paths[below(maker, near ? 7 : ARRAY_SIZE(paths))];
   for (int i = 0; i < OPERATION_KINDS; i++)
     taste->weights[i] = chance(maker, 0.3) ? 0 : 1 + (uint32_t)below(maker, 4);
   taste->weights[OPERATION_MKDIR] += 3;
@@ -126,7 +130,9 @@ static void draw_taste(struct maker *maker) {
   taste->absent = some[below(maker, 4)];
   taste->perturbed = some[below(maker, 4)];
   taste->unknown_effect = (double)below(maker, 3) / 2;
-  taste->noise = chance(maker, 0.15);
+  taste->insist = chance(maker, 0.3) ? 0 : 0.9;
+  taste->linger = chance(maker, 0.5) ? 0 : 0.5;
+  taste->noise = chance(maker, 0.1);
 }
 
 /* ---- Changing answers ---- */
@@ -268,9 +274,21 @@ static void lose(struct maker *maker, struct client *client, enum outcome outcom
   client->process += CLIENTS_MAX;
 }
 
-static void ask(struct maker *maker, struct client *client) {
+static bool would_fail(const struct naive_tree *server, const struct arguments *asked) {
+  struct naive_tree *copy = naive_tree_copy(server);
+  struct answer answer;
+  naive_execute(copy, asked, UINT64_MAX, &answer);
+  const bool fails = answer.code != ANSWER_OK;
+  naive_answer_free(&answer);
+  naive_tree_free(copy);
+  return fails;
+}
+
+static void ask(struct maker *maker, const struct naive_tree *server, struct client *client) {
   struct arguments asked;
   draw_arguments(maker, &asked, false);
+  for (int i = 0; i < 8 && would_fail(server, &asked) && chance(maker, maker->taste.insist); i++)
+    draw_arguments(maker, &asked, false);
   const uint64_t op_id = maker->next_op_id++;
   client->position = history_invoke(maker->history, client->process, op_id, &asked, 0);
   client->stage = STAGE_ASKED;
@@ -279,10 +297,12 @@ static void ask(struct maker *maker, struct client *client) {
 }
 
 static void step(struct maker *maker, struct naive_tree *server, struct client *client) {
+  if (client->stage != STAGE_IDLE && chance(maker, maker->taste.linger))
+    return;
   switch (client->stage) {
   case STAGE_IDLE:
     if (maker->history->count < maker->taste.operations)
-      ask(maker, client);
+      ask(maker, server, client);
     return;
   case STAGE_ASKED:
     if (chance(maker, maker->taste.refused)) {
