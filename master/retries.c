@@ -98,6 +98,7 @@ static void find_uncommitted(void *context, struct slice key, bool deleted) {
 
 static void forget_range(struct namespace *space, uint32_t client, uint32_t from, uint32_t below) {
   const uint64_t base = (uint64_t)client << 32;
+  assert(from >= 1 && from < below); /* sequence 0 is the client itself */
   if (below - from <= FLOOR_STEPS) {
     for (uint32_t sequence = from; sequence < below; sequence++) {
       const struct row_key key = operation_key(base | sequence);
@@ -169,7 +170,7 @@ void clients_reserve(struct namespace *space, uint32_t count, struct outcome *ou
       free_numbers++;
     }
   }
-  record = (struct client_record){.floor = 0, .seen_s = clock_s(space)};
+  record = (struct client_record){.floor = 1, .seen_s = clock_s(space)};
   for (uint32_t i = 0; i < count; i++)
     put_client(space, first + i, &record, ROW_PUT_OPENING);
   space->counters.next_client = (uint64_t)first + count;

@@ -18,7 +18,7 @@ struct sent {
   bool executed; /* by the oracle: it was found in a committed entry */
   struct oracle_answer expected;
   enum answer_status status;
-  unsigned attempts, answers;
+  unsigned answers;
   uint64_t commit_at_submit;
 };
 
@@ -36,7 +36,7 @@ struct run {
   struct sent *operations[CLIENTS + 1][4096]; /* [client][sequence] */
   uint32_t sequence[CLIENTS + 1];
   uint64_t hashes[1 << 16];
-  size_t outstanding, answered_ok, answered_fail, reads, repeats;
+  size_t outstanding, answered_ok, answered_fail, reads;
 };
 
 /* -- the oracle follows the log -- */
@@ -197,6 +197,19 @@ static bool settled(const struct sent *sent) {
   return sent->answers > 0 && sent->status < STATUS_NOT_PRIMARY;
 }
 
+/* Sends an operation, for the first time or again, telling which older ones are settled. */
+static void send_mutation(struct run *run, struct sent *sent, struct fake_node *node) {
+  const uint64_t client = sent->request.op_id >> 32;
+  uint32_t floor = 1;
+  while (floor < (uint32_t)sent->request.op_id && settled(run->operations[client][floor]))
+    floor++;
+  sent->request.retry_floor = client << 32 | floor;
+  struct attempt *attempt = xmalloc(sizeof *attempt);
+  *attempt = (struct attempt){sent, node};
+  run->outstanding++;
+  primary_submit(node->primary, &sent->request, mutation_answered, attempt);
+}
+
 static void submit_mutation(struct run *run) {
   const uint32_t client = 1 + (uint32_t)random_below(&run->random, CLIENTS);
   const uint32_t newest = run->sequence[client];
@@ -204,7 +217,6 @@ static void submit_mutation(struct run *run) {
   if (newest > 0 && random_chance(&run->random, 0.2)) { /* again */
     const uint32_t back = (uint32_t)random_below(&run->random, newest < 5 ? newest : 5);
     sent = run->operations[client][newest - back];
-    run->repeats++;
   } else if (newest + 1 < ARRAY_SIZE(run->operations[client])) {
     sent = xcalloc(1, sizeof *sent);
     sent->run = run;
@@ -215,15 +227,7 @@ static void submit_mutation(struct run *run) {
   } else {
     return;
   }
-  uint32_t floor = 1;
-  while (floor < (uint32_t)sent->request.op_id && settled(run->operations[client][floor]))
-    floor++;
-  sent->request.retry_floor = (uint64_t)client << 32 | floor;
-  sent->attempts++;
-  run->outstanding++;
-  struct attempt *attempt = xmalloc(sizeof *attempt);
-  *attempt = (struct attempt){sent, some_node(run)};
-  primary_submit(attempt->node->primary, &sent->request, mutation_answered, attempt);
+  send_mutation(run, sent, some_node(run));
 }
 
 /* -- checks of the whole -- */
@@ -268,8 +272,15 @@ static void check_whole(struct run *run) {
   follow(run, cluster->commit);
   struct fake_node *leader = &cluster->nodes[cluster->leader];
   ask_tree(run, leader, run->oracle, "");
+  for (size_t client = 1; client <= CLIENTS; client++)
+    if (run->sequence[client] > 0)
+      send_mutation(run, run->operations[client][run->sequence[client]], leader);
   fake_quiesce(cluster);
   cr_assert_eq(run->outstanding, 0);
+  follow(run, cluster->commit);
+  for (size_t client = 1; client <= CLIENTS; client++)
+    cr_assert(run->sequence[client] == 0 || settled(run->operations[client][run->sequence[client]]),
+              "a client's newest operation has no answer though a primary was there");
   cr_assert_eq(primary_status(leader->primary).inodes, oracle_size(run->oracle),
                "what deleted subtrees left was not reclaimed");
   for (size_t i = 0; i < FAKE_NODES; i++)
@@ -313,6 +324,24 @@ static void step(struct run *run, bool crashes) {
   }
 }
 
+static void reserved(void *context, const struct answer *answer) {
+  struct run *run = context;
+  run->outstanding--;
+  cr_assert_eq(answer->status, STATUS_OK);
+  cr_assert_eq(answer->first_client, 1);
+}
+
+/* Half of the clients introduce themselves. */
+static void reserve(struct run *run) {
+  fake_lead(run->cluster, 0, 0);
+  fake_quiesce(run->cluster);
+  run->outstanding++;
+  primary_submit(run->cluster->nodes[0].primary,
+                 &(struct request){.code = OP_RESERVE_CLIENTS, .count = CLIENTS / 2}, reserved, run);
+  fake_quiesce(run->cluster);
+  cr_assert_eq(run->outstanding, 0);
+}
+
 static void random_run(uint64_t seed, int steps, const char *directory) {
   struct run *run = xcalloc(1, sizeof *run);
   random_seed(&run->random, seed);
@@ -320,6 +349,8 @@ static void random_run(uint64_t seed, int steps, const char *directory) {
   run->cluster = fake_cluster_new(directory, cache_sizes[random_below(&run->random, 3)],
                                   write_sizes[random_below(&run->random, 3)]);
   run->oracle = oracle_new();
+  if (random_chance(&run->random, 0.8))
+    reserve(run);
   for (int i = 0; i < steps; i++)
     step(run, true);
   check_whole(run);
