@@ -10,24 +10,36 @@
 #include "master/bugs.h"
 #include "master/rpc/rpc.h"
 
+#define HEARTBEATS_PER_ELECTION 6
+
 /* ID=HOST:PEER_PORT:CLIENT_PORT */
-static int parse_member(const char *text, struct node_member *member, struct error *error) {
-  struct sockaddr_storage address;
+static bool split_member(const char *text, struct node_member *member) {
   char *end;
   errno = 0;
   member->id = strtoull(text, &end, 10);
-  const char *host = *end == '=' && text[0] >= '1' && text[0] <= '9' && errno == 0 ? end + 1 : NULL;
-  const char *client = host ? strrchr(host, ':') : NULL;
+  if (*end != '=' || text[0] < '1' || text[0] > '9' || errno != 0)
+    return false;
+  const char *host = end + 1;
+  const char *client = strrchr(host, ':');
   const char *peer = client ? memrchr(host, ':', (size_t)(client - host)) : NULL;
-  if (peer && client - host < (long)sizeof member->peer_address &&
-      strlen(client) + (size_t)(peer - host) < sizeof member->client_address) {
-    snprintf(member->peer_address, sizeof member->peer_address, "%.*s", (int)(client - host), host);
-    snprintf(member->client_address, sizeof member->client_address, "%.*s%s", (int)(peer - host), host,
-             client);
-    if (rpc_parse_address(member->peer_address, &address, NULL) == 0 &&
-        rpc_parse_address(member->client_address, &address, NULL) == 0)
-      return 0;
-  }
+  if (!peer)
+    return false;
+  const size_t host_size = (size_t)(peer - host);
+  const bool bracketed = host_size > 2 && host[0] == '[' && peer[-1] == ']';
+  const unsigned long peer_port = strtoul(peer + 1, &end, 10);
+  if (host_size >= sizeof member->host || end != client || peer[1] < '0' || peer[1] > '9' ||
+      peer_port > UINT16_MAX || strlen(client) + host_size >= sizeof member->client_address)
+    return false;
+  snprintf(member->host, sizeof member->host, "%.*s", (int)(host_size - 2 * bracketed), host + bracketed);
+  snprintf(member->client_address, sizeof member->client_address, "%.*s%s", (int)host_size, host, client);
+  member->peer_port = (uint16_t)peer_port;
+  return true;
+}
+
+static int parse_member(const char *text, struct node_member *member, struct error *error) {
+  struct sockaddr_storage address;
+  if (split_member(text, member) && rpc_parse_address(member->client_address, &address, NULL) == 0)
+    return 0;
   return error_set(error, ERR_BAD_INPUT,
                    "--member takes ID=HOST:PEER_PORT:CLIENT_PORT with a numeric host, as in "
                    "1=127.0.0.1:7300:7400, not '%s'",
@@ -64,6 +76,15 @@ static int enable_bugs(const struct flag_list *names, struct error *error) {
 }
 #endif
 
+static int check_timing(int64_t election_timeout, int64_t heartbeat, struct error *error) {
+  if (heartbeat > 0 && heartbeat * 2 > election_timeout)
+    return error_set(error, ERR_BAD_INPUT,
+                     "--heartbeat %" PRId64 " is too long for --election-timeout %" PRId64
+                     ": give at most half of it",
+                     heartbeat, election_timeout);
+  return 0;
+}
+
 static int require(int64_t id, int64_t cluster, const char *data, struct error *error) {
   if (id == 0)
     return error_set(error, ERR_BAD_INPUT, "--id is missing: the number of this node, 1 or more");
@@ -88,7 +109,7 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
       {"member", FLAG_LIST, &members, "ID=HOST:PEER:CLIENT",
        "a node and its ports; once for each, this one too", 0, 0},
       {"cluster-id", FLAG_INT, &cluster, "N", "a number that all nodes of the cluster share", 1, 9e15},
-      {"election-timeout", FLAG_INT, &election_timeout, "MS", "silence of the leader before an election", 1,
+      {"election-timeout", FLAG_INT, &election_timeout, "MS", "silence of the leader before an election", 10,
        60000},
       {"heartbeat", FLAG_INT, &heartbeat, "MS", "time between the leader's heartbeats", 1, 60000},
       {"snapshot-threshold", FLAG_INT, &threshold, "N", "log entries before a snapshot is taken", 1, 1e12},
@@ -106,12 +127,19 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
     return exit_code;
   options->id = (uint64_t)id;
   options->cluster = (uint64_t)cluster;
+  /* One of the two alone brings the other along. */
+  if (election_timeout == 0)
+    election_timeout = heartbeat * HEARTBEATS_PER_ELECTION;
+  if (heartbeat == 0)
+    heartbeat = election_timeout / HEARTBEATS_PER_ELECTION;
   options->election_timeout_ms = (unsigned)election_timeout;
   options->heartbeat_ms = (unsigned)heartbeat;
   options->snapshot_threshold = (uint64_t)threshold;
   options->snapshot_trailing = (uint64_t)trailing;
   struct error error;
   int status = require(id, cluster, options->data, &error);
+  if (status == 0)
+    status = check_timing(election_timeout, heartbeat, &error);
   if (status == 0)
     status = parse_members(options, &members, &error);
 #ifdef ASSAY_BUGS

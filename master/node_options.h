@@ -10,7 +10,9 @@
 
 struct node_member {
   uint64_t id;
-  char peer_address[72], client_address[72]; /* "host:port", numeric */
+  char host[64]; /* numeric, without brackets */
+  uint16_t peer_port;
+  char client_address[72]; /* "host:port" */
 };
 
 struct node_options {

@@ -173,18 +173,23 @@ Test(master, one_node_serves_every_operation_and_keeps_them_over_a_restart) {
   finish();
 }
 
-Test(master, an_op_id_has_one_answer_for_ever_across_failover) {
+/* Asks again with the last op id: a later one would let the master forget it. */
+Test(master, an_op_id_has_one_answer_across_failover) {
   start(3);
   open_client();
   reserve();
-  const uint64_t made = next_op_id(), failed = next_op_id();
+  const uint64_t made = next_op_id();
   assert_ok(ASK_AS(made, .operation = MASTER_CREATE, .path = "/f"));
-  assert_fails(ASK_AS(failed, .operation = MASTER_MKDIR, .path = "/f"), MASTER_ERROR_EXISTS);
-  nodes_kill(find_primary());
+  const size_t killed = find_primary();
+  nodes_kill(killed);
   const struct reply again = ASK_AS(made, .operation = MASTER_CREATE, .path = "/f");
   assert_ok(again);
   cr_assert_eq(again.answer.creator, made);
-  assert_fails(ASK(.operation = MASTER_CREATE, .path = "/f"), MASTER_ERROR_EXISTS);
+  nodes_start(killed);
+  const uint64_t failed = next_op_id();
+  assert_fails(ASK_AS(failed, .operation = MASTER_CREATE, .path = "/f"), MASTER_ERROR_EXISTS);
+  nodes_kill(find_primary());
+  assert_fails(ASK_AS(failed, .operation = MASTER_CREATE, .path = "/f"), MASTER_ERROR_EXISTS);
   finish();
 }
 
@@ -283,7 +288,7 @@ Test(master, refuses_to_start_where_it_must_not) {
   char elsewhere[96];
   snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", nodes_directory());
   replace(arguments, "--data", elsewhere);
-  assert_refused(arguments, EXIT_HARNESS, "127.0.0.1:", "in use");
+  assert_refused(arguments, EXIT_HARNESS, "cannot listen", "in use");
   nodes_stop(0);
   arguments = nodes_arguments(0);
   replace(arguments, "--cluster-id", "78");

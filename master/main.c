@@ -1,0 +1,224 @@
+/* main.c: the program assay-master: one replica, put together from its parts.
+ *
+ *   clients ─▶ server ─▶ primary ─▶ raft journal ─▶ world (disk thread, peers)
+ *                          │
+ *                          └─▶ row store (RocksDB and its threads)
+ *
+ * A fatal error ends the process at once: what it has not acknowledged by then it never does. */
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/base.h"
+#include "master/data_directory.h"
+#include "master/node_options.h"
+#include "master/primary.h"
+#include "master/raft/raft_journal.h"
+#include "master/server/server.h"
+#include "master/store.h"
+#include "master/uv_world.h"
+
+/* Descriptors that sessions must leave to the log, the tables and the peers. */
+#define DESCRIPTORS_RESERVED 512
+
+struct node {
+  struct node_options options;
+  struct data_directory directory;
+  uv_loop_t loop;
+  uv_async_t store_wake;
+  uv_signal_t terminate, interrupt;
+  uv_timer_t last_turn;
+  struct uv_world *world;
+  struct row_store *store;
+  struct primary *primary;
+  struct journal *journal;
+  struct server *server;
+  bool stopping;
+  bool failed;
+  struct error error;
+};
+
+/* ---- ending: server, journal, primary, store, world ---- */
+
+static void on_fatal(void *context, const struct error *error) {
+  struct node *node = context;
+  if (!node->failed)
+    node->error = *error;
+  node->failed = true;
+  uv_stop(&node->loop);
+}
+
+static void world_closed(void *context) {
+  struct node *node = context;
+  uv_close((uv_handle_t *)&node->store_wake, NULL);
+  uv_close((uv_handle_t *)&node->terminate, NULL);
+  uv_close((uv_handle_t *)&node->interrupt, NULL);
+  uv_close((uv_handle_t *)&node->last_turn, NULL);
+}
+
+static void on_last_turn(uv_timer_t *timer) {
+  struct node *node = timer->data;
+  uv_world_close(node->world, world_closed, node);
+}
+
+/* What the primary had deferred runs once more before the world goes. */
+static void journal_closed(void *context) {
+  struct node *node = context;
+  primary_free(node->primary);
+  row_store_close(node->store);
+  node->store = NULL;
+  server_free(node->server);
+  uv_timer_start(&node->last_turn, on_last_turn, 1, 0);
+}
+
+static void server_closed(void *context) {
+  struct node *node = context;
+  node->journal->functions->close(node->journal, journal_closed, node);
+}
+
+static void on_signal(uv_signal_t *handle, int number) {
+  struct node *node = handle->data;
+  if (node->stopping)
+    return;
+  node->stopping = true;
+  log_info("stopping on signal %d", number);
+  server_close(node->server, server_closed, node);
+}
+
+/* ---- beginning ---- */
+
+static void on_store_wake(uv_async_t *async) {
+  struct node *node = async->data;
+  if (node->store)
+    row_store_poll(node->store);
+}
+
+static void wake_for_store(void *context) {
+  uv_async_send(context);
+}
+
+static size_t raise_descriptor_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return 0;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur == RLIM_INFINITY             ? 0
+         : limit.rlim_cur > 2 * DESCRIPTORS_RESERVED ? (size_t)limit.rlim_cur - DESCRIPTORS_RESERVED
+                                                     : (size_t)limit.rlim_cur / 2;
+}
+
+static int open_world(struct node *node, struct error *error) {
+  struct uv_world_member members[MEMBERS_MAX];
+  for (size_t i = 0; i < node->options.member_count; i++) {
+    const struct node_member *member = &node->options.members[i];
+    members[i] = (struct uv_world_member){.id = member->id, .host = member->host, .port = member->peer_port};
+  }
+  const struct uv_world_options options = {.directory = node->directory.journal,
+                                           .id = node->options.id,
+                                           .members = members,
+                                           .member_count = node->options.member_count,
+                                           .cluster = node->options.cluster};
+  return uv_world_new(&node->loop, &options, &node->world, error);
+}
+
+static int open_primary(struct node *node, struct error *error) {
+  const struct store_wake wake = {.wake = wake_for_store, .context = &node->store_wake};
+  int status = rocksdb_store_open(node->directory.tables, &wake, &node->store, error);
+  if (status != 0)
+    return status;
+  const struct primary_options options = {.world = uv_world_world(node->world), .store = node->store};
+  status = primary_new(&options, &node->primary, error);
+  if (status == 0)
+    primary_on_fatal(node->primary, on_fatal, node);
+  return status;
+}
+
+static int open_journal(struct node *node, struct error *error) {
+  uint64_t members[MEMBERS_MAX];
+  for (size_t i = 0; i < node->options.member_count; i++)
+    members[i] = node->options.members[i].id;
+  const struct raft_journal_options options = {.id = node->options.id,
+                                               .members = members,
+                                               .member_count = node->options.member_count,
+                                               .cluster = node->options.cluster,
+                                               .election_timeout_ms = node->options.election_timeout_ms,
+                                               .heartbeat_ms = node->options.heartbeat_ms,
+                                               .snapshot_threshold = node->options.snapshot_threshold,
+                                               .snapshot_trailing = node->options.snapshot_trailing};
+  node->journal =
+      raft_journal_new(&options, uv_world_world(node->world), primary_state_machine(node->primary));
+  primary_attach(node->primary, node->journal);
+  return node->journal->functions->start(node->journal, error);
+}
+
+static int open_server(struct node *node, struct error *error) {
+  struct server_member members[MEMBERS_MAX];
+  for (size_t i = 0; i < node->options.member_count; i++)
+    members[i] = (struct server_member){.id = node->options.members[i].id,
+                                        .client_address = node->options.members[i].client_address};
+  const struct server_options options = {.loop = &node->loop,
+                                         .primary = node->primary,
+                                         .cluster = node->options.cluster,
+                                         .id = node->options.id,
+                                         .address = node->options.self->client_address,
+                                         .session_limit = raise_descriptor_limit(),
+                                         .members = members,
+                                         .member_count = node->options.member_count};
+  return server_open(&options, &node->server, error);
+}
+
+static void open_handles(struct node *node) {
+  uv_async_init(&node->loop, &node->store_wake, on_store_wake);
+  uv_signal_init(&node->loop, &node->terminate);
+  uv_signal_init(&node->loop, &node->interrupt);
+  uv_timer_init(&node->loop, &node->last_turn);
+  node->store_wake.data = node->terminate.data = node->interrupt.data = node->last_turn.data = node;
+  uv_signal_start(&node->terminate, on_signal, SIGTERM);
+  uv_signal_start(&node->interrupt, on_signal, SIGINT);
+}
+
+static int open_node(struct node *node, struct error *error) {
+  int status = data_directory_open(node->options.data, node->options.cluster, node->options.id,
+                                   &node->directory, error);
+  if (status == 0)
+    status = open_world(node, error);
+  if (status == 0)
+    status = open_primary(node, error);
+  if (status == 0)
+    status = open_server(node, error);
+  if (status == 0)
+    status = open_journal(node, error);
+  return status;
+}
+
+int main(int argc, char **argv) {
+  static struct node node;
+  log_open("assay-master", LOG_LEVEL_INFO);
+  const int exit_code = node_options_parse(&node.options, argc, argv);
+  if (exit_code >= 0)
+    return exit_code;
+  signal(SIGPIPE, SIG_IGN);
+  uv_loop_init(&node.loop);
+  open_handles(&node);
+  int status = open_node(&node, &node.error);
+  if (status == 0) {
+    log_info("node %llu of cluster %llu serves clients on %s, data in %s",
+             (unsigned long long)node.options.id, (unsigned long long)node.options.cluster,
+             node.options.self->client_address, node.options.data);
+    uv_run(&node.loop, UV_RUN_DEFAULT);
+    status = node.failed ? node.error.code : 0;
+  }
+  if (status != 0) {
+    log_error("%s", node.error.message);
+    _exit(EXIT_HARNESS); /* threads still work on files: no orderly end is possible, and none is needed */
+  }
+  uv_loop_close(&node.loop);
+  data_directory_close(&node.directory);
+  log_info("stopped");
+  return 0;
+}
