@@ -221,7 +221,8 @@ void history_complete(struct history *history, size_t position, enum outcome out
 
 /* A new history with the operations whose position has keep[position] set, in the same relative order of
  * events, their invoke_index and complete_index kept. With weaken[position] set (may be NULL) the completion
- * is dropped, so the outcome is unknown. */
+ * is dropped, so the outcome is unknown, and the operation gets a process number of its own, for its process
+ * may go on. */
 struct history *history_subset(const struct history *history, const bool *keep, const bool *weaken);
 
 /* ---- Reading ---- */

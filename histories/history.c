@@ -200,9 +200,31 @@ static uint32_t *renumber_events(const struct history *history, const bool *keep
   return renumber;
 }
 
+static int64_t largest_process(const struct history *history) {
+  int64_t largest = 0;
+  for (size_t i = 0; i < history->count; i++)
+    if (history->operations[i].process > largest)
+      largest = history->operations[i].process;
+  return largest;
+}
+
+/* Takes the completion away. A process number has one open operation and none behind it, so the operation
+ * gets a number of its own. */
+static void weaken_operation(struct operation *operation, int64_t process) {
+  operation->answer = (struct answer){.code = ANSWER_OTHER};
+  operation->outcome = OUTCOME_INFO;
+  operation->process = process;
+  operation->complete_event = NO_EVENT;
+  operation->complete_index = 0;
+  operation->complete_time_ns = 0;
+  operation->commit = operation->term = 0;
+  operation->node = -1;
+}
+
 struct history *history_subset(const struct history *history, const bool *keep, const bool *weaken) {
   struct history *subset = history_new();
   uint32_t *renumber = renumber_events(history, keep, weaken, &subset->event_count);
+  int64_t process = weaken ? largest_process(history) : 0;
   for (size_t i = 0; i < history->count; i++) {
     if (!keep[i])
       continue;
@@ -212,13 +234,7 @@ struct history *history_subset(const struct history *history, const bool *keep, 
     history_copy_arguments(subset, &to->arguments, &from->arguments);
     to->invoke_event = renumber[from->invoke_event];
     if (weaken && weaken[i]) {
-      to->answer = (struct answer){.code = ANSWER_OTHER};
-      to->outcome = OUTCOME_INFO;
-      to->complete_event = NO_EVENT;
-      to->complete_index = 0;
-      to->complete_time_ns = 0;
-      to->commit = to->term = 0;
-      to->node = -1;
+      weaken_operation(to, ++process);
     } else {
       history_copy_answer(subset, &to->answer, &from->answer);
       if (from->complete_event != NO_EVENT)

@@ -416,7 +416,8 @@ static bool parse_line(struct parser *parser, const struct line_text *text) {
     else if (!json_null(json) && member_once(json, &line.present, member))
       read_member(parser, &line, member);
   }
-  json->member = (struct text){0};
+  if (!json->problem)
+    json->member = (struct text){0};
   if (!json_end(json) || !finish_line(parser, &line))
     return defect_of_json(parser);
   return true;
