@@ -195,7 +195,6 @@ static const struct {
      "op id 5 was given to an earlier operation"},
     {AT(1, 1, "\"op\":5," DO("delete", "{\"path\":\"/a\"}")) AT(2, 1, "\"op\":6," OK("delete", "{}")),
      "op id 6 completes the operation of op id 5"},
-    {AT(1, "nemesis", "\"type\":\"ok\",\"f\":\"heal\""), "the process is a word"},
     {"{\"time\":1,\"process\":\"nemesis\",\"type\":\"ok\",\"f\":\"heal\"}\n",
      "a line of the nemesis is of type invoke"},
 };
