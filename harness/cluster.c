@@ -59,7 +59,7 @@ struct keeper {
 static void tell(struct keeper *keeper, const char *text) {
   if (keeper->report < 0)
     return;
-  if (write(keeper->report, text, strlen(text)) < 0)
+  if (write(keeper->report, text, strlen(text) + 1) < 0)
     log_warn("nobody waits for the cluster any more");
   close(keeper->report);
   keeper->report = -1;
@@ -260,13 +260,16 @@ static int prepare_data(const struct up_settings *settings, uint64_t *cluster_id
   return status;
 }
 
-/* What the supervisor says: "up" or why not. Nothing when it died. */
+/* What the supervisor says, up to a NUL: "up" or why not. Nothing when all of it died. */
 static void read_report(int report, char *out, size_t size) {
   size_t used = 0;
   ssize_t got;
-  while (used + 1 < size && (got = read(report, out + used, size - used - 1)) > 0)
+  memset(out, 0, size);
+  while (used + 1 < size && (got = read(report, out + used, size - used - 1)) > 0) {
     used += (size_t)got;
-  out[used] = '\0';
+    if (out[used - 1] == '\0')
+      return;
+  }
 }
 
 static void print_nodes(const struct cluster_state *state, bool json) {
