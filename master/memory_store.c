@@ -44,7 +44,8 @@ static int key_order(enum table table_a, const void *a, size_t size_a, enum tabl
                      size_t size_b) {
   if (table_a != table_b)
     return table_a < table_b ? -1 : 1;
-  const int order = memcmp(a, b, size_a < size_b ? size_a : size_b);
+  const size_t common = size_a < size_b ? size_a : size_b;
+  const int order = common ? memcmp(a, b, common) : 0;
   return order ? order : (size_a > size_b) - (size_a < size_b);
 }
 

@@ -1,0 +1,183 @@
+/* Tables with next to no cache and frequent writes against an array: groups small and too large to be
+ * completed, scans from anywhere, crashes that lose what was not written. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "master/tables.h"
+
+#define GROUPS 3
+#define KEYS 9000 /* of a group: more than is fetched at once */
+
+struct fixture {
+  struct row_store *store;
+  struct tables *tables;
+  struct random random;
+  struct tables_options options;
+  uint32_t model[GROUPS][KEYS]; /* 0: no row */
+  struct bytes *log;            /* every batch, from index 1 */
+  size_t log_size;
+};
+
+static void wake(void *context) {
+  (void)context;
+}
+
+static struct row_key make_key(uint64_t group, unsigned number) {
+  char name[16];
+  const int size = snprintf(name, sizeof name, "%05u", number);
+  return edge_key(100 + group, (struct slice){name, (size_t)size});
+}
+
+static void apply(struct fixture *fixture, size_t index) {
+  const struct bytes *batch = &fixture->log[index - 1];
+  struct error error;
+  cr_assert_eq(tables_apply(fixture->tables, index, 1, batch->data, batch->size, &error), 0);
+  row_store_poll(fixture->store);
+}
+
+static void change_some(struct fixture *fixture, size_t changes) {
+  struct random *random = &fixture->random;
+  struct bytes batch = {0};
+  batch_begin(&batch, &(struct batch_header){.term = 1, .counters.next_inode = 2});
+  for (size_t i = 0; i < changes; i++) {
+    const uint64_t group = random_below(random, GROUPS);
+    const unsigned number = (unsigned)random_below(random, group == 2 ? 50 : KEYS);
+    const struct row_key key = make_key(group, number);
+    const uint32_t value = random_chance(random, 0.3) ? 0 : 1 + (uint32_t)random_below(random, 1000000);
+    unsigned char bytes[4];
+    le32_store(bytes, value);
+    batch_append(&batch, &(struct batch_row){.change = value ? ROW_PUT : ROW_DELETE,
+                                             .table = TABLE_EDGES,
+                                             .key = {(const char *)key.bytes, key.size},
+                                             .value = {(const char *)bytes, value ? 4 : 0}});
+    fixture->model[group][number] = value;
+  }
+  fixture->log = xrealloc(fixture->log, (fixture->log_size + 1) * sizeof *fixture->log);
+  fixture->log[fixture->log_size++] = batch;
+  apply(fixture, fixture->log_size);
+}
+
+struct seen {
+  struct fixture *fixture;
+  uint64_t group;
+  unsigned next;
+  size_t left;
+};
+
+static bool found(void *context, const unsigned char *key, size_t key_size, const unsigned char *value,
+                  size_t value_size) {
+  struct seen *seen = context;
+  while (seen->fixture->model[seen->group][seen->next] == 0)
+    seen->next++;
+  const struct row_key expected = make_key(seen->group, seen->next);
+  cr_assert_eq(key_size, expected.size);
+  cr_assert_arr_eq(key, expected.bytes, key_size);
+  cr_assert_eq(value_size, 4);
+  cr_assert_eq(le32_load(value), seen->fixture->model[seen->group][seen->next]);
+  seen->next++;
+  return --seen->left > 0;
+}
+
+static void check_scan(struct fixture *fixture) {
+  struct random *random = &fixture->random;
+  struct seen seen = {.fixture = fixture, .group = random_below(random, GROUPS)};
+  seen.left = random_chance(random, 0.5) ? SIZE_MAX : 1 + random_below(random, 200);
+  const bool whole = random_chance(random, 0.3);
+  seen.next = whole ? 0 : (unsigned)random_below(random, KEYS);
+  const struct row_key from = make_key(seen.group, seen.next);
+  cr_assert(tables_scan(fixture->tables, TABLE_EDGES, from.bytes, 8, from.bytes, whole ? 0 : from.size, found,
+                        &seen));
+  while (seen.left > 0 && seen.next < KEYS)
+    cr_assert_eq(fixture->model[seen.group][seen.next++], 0, "a row was left out");
+}
+
+static void check_get(struct fixture *fixture) {
+  const uint64_t group = random_below(&fixture->random, GROUPS);
+  const unsigned number = (unsigned)random_below(&fixture->random, KEYS);
+  const struct row_key key = make_key(group, number);
+  struct slice value;
+  const uint32_t expected = fixture->model[group][number];
+  cr_assert_eq(tables_get(fixture->tables, TABLE_EDGES, &key, &value), expected != 0);
+  if (expected)
+    cr_assert_eq(le32_load(value.data), expected);
+}
+
+static void reopen(struct fixture *fixture, const char *directory) {
+  const struct store_wake waker = {wake, NULL};
+  struct error error;
+  tables_close(fixture->tables);
+  if (directory) {
+    row_store_close(fixture->store);
+    cr_assert_eq(rocksdb_store_open(directory, &waker, &fixture->store, &error), 0);
+    fixture->options.store = fixture->store;
+  }
+  cr_assert_eq(tables_open(&fixture->options, &fixture->tables, &error), 0);
+  const uint64_t from = tables_applied(fixture->tables)->index;
+  cr_assert_leq(from, fixture->log_size);
+  for (size_t index = from + 1; index <= fixture->log_size; index++)
+    apply(fixture, index);
+}
+
+static void random_run(uint64_t seed, int steps, const char *directory) {
+  const struct store_wake waker = {wake, NULL};
+  struct fixture *fixture = xcalloc(1, sizeof *fixture);
+  struct error error;
+  random_seed(&fixture->random, seed);
+  if (directory)
+    cr_assert_eq(rocksdb_store_open(directory, &waker, &fixture->store, &error), 0);
+  else
+    fixture->store = memory_store_new(&waker);
+  fixture->options = (struct tables_options){
+      .store = fixture->store, .cache_size = seed % 3 * 200000, .write_size = seed % 2 ? 20000 : 200000};
+  cr_assert_eq(tables_open(&fixture->options, &fixture->tables, &error), 0);
+  change_some(fixture, 20000);
+  for (int i = 0; i < steps; i++) {
+    const uint64_t dice = random_below(&fixture->random, 100);
+    if (dice < 50)
+      change_some(fixture, 1 + random_below(&fixture->random, 100));
+    else if (dice < 70)
+      check_get(fixture);
+    else if (dice < 98)
+      check_scan(fixture);
+    else
+      reopen(fixture, directory);
+    cr_assert_null(tables_failed(fixture->tables));
+  }
+  const uint64_t hash = tables_hash(fixture->tables);
+  reopen(fixture, directory);
+  cr_assert_eq(tables_hash(fixture->tables), hash);
+  tables_close(fixture->tables);
+  row_store_close(fixture->store);
+  for (size_t i = 0; i < fixture->log_size; i++)
+    bytes_free(&fixture->log[i]);
+  free(fixture->log);
+  free(fixture);
+}
+
+Test(tables, agree_with_a_model_over_memory) {
+  for (uint64_t seed = 0; seed < 6; seed++)
+    random_run(seed, 400, NULL);
+}
+
+Test(tables, agree_with_a_model_over_rocksdb) {
+  for (uint64_t seed = 0; seed < 6; seed++) {
+    char directory[] = "/tmp/assay-tables-XXXXXX";
+    cr_assert(mkdtemp(directory));
+    random_run(seed, 400, directory);
+    struct error error;
+    cr_assert_eq(directory_remove(directory, &error), 0, "%s", error.message);
+  }
+}
+
+Test(tables, entry_that_is_no_batch_is_corrupt) {
+  const struct store_wake waker = {wake, NULL};
+  struct row_store *store = memory_store_new(&waker);
+  struct tables *tables;
+  struct error error;
+  cr_assert_eq(tables_open(&(struct tables_options){.store = store}, &tables, &error), 0);
+  cr_assert_eq(tables_apply(tables, 1, 1, "nonsense", 8, &error), ERR_CORRUPT);
+  tables_close(tables);
+  row_store_close(store);
+}
