@@ -16,7 +16,9 @@
 
 #include "master/raft/driver.h"
 
-/* An offer nobody asks for is closed, so that the log can be cut again. */
+/* An offer nobody asks for is closed, so that the log can be cut again: soon when nothing was ever asked,
+ * later when the follower may come back to a transfer half done. */
+#define OFFER_UNHEARD_NS (INT64_C(1000) * 1000 * 1000)
 #define OFFER_IDLE_NS (INT64_C(10) * 1000 * 1000 * 1000)
 
 struct offer {
@@ -27,7 +29,8 @@ struct offer {
   struct wire_manifest manifest;
   struct bytes configuration;
   uint64_t next_file, next_offset; /* not sent yet */
-  int64_t heard_ns;
+  bool heard;
+  int64_t heard_ns;     /* or opened */
   unsigned char *piece; /* SNAPSHOT_CHUNK */
 };
 
@@ -61,7 +64,9 @@ void driver_drop_offers(struct driver *driver) {
 void driver_expire_offers(struct driver *driver) {
   for (size_t i = 0; i < driver->peer_count; i++) {
     struct driver_peer *peer = &driver->peers[i];
-    if (peer->offer && driver_now_ns(driver) - peer->offer->heard_ns > OFFER_IDLE_NS)
+    const struct offer *offer = peer->offer;
+    if (offer && offer->snapshot &&
+        driver_now_ns(driver) - offer->heard_ns > (offer->heard ? OFFER_IDLE_NS : OFFER_UNHEARD_NS))
       drop_offer(driver, peer);
   }
 }
@@ -186,6 +191,7 @@ void driver_send_pieces(struct driver *driver, uint64_t from, const struct wire_
   struct offer *offer = peer->offer;
   if (!offer || !offer->snapshot || offer->manifest.transfer != pieces->transfer)
     return;
+  offer->heard = true;
   offer->heard_ns = driver_now_ns(driver);
   if (pieces->file >= offer->manifest.file_count) {
     log_info("node %" PRIu64 " has the snapshot at index %" PRIu64, from, offer->manifest.index);

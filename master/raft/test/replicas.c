@@ -1,0 +1,510 @@
+#include "master/raft/test/replicas.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define HEAD_SIZE 24 /* file "head" of a snapshot: index, term, hash */
+
+struct replica;
+
+struct state {
+  uint64_t index, term, hash;
+};
+
+struct snapshot {
+  struct state state;
+  struct snapshot_file files[3];
+};
+
+struct receiving {
+  bool active;
+  struct state head;
+  struct snapshot_file files[3];
+  size_t file_count;
+  struct bytes content[3];
+};
+
+struct replica {
+  struct replicas *all;
+  size_t number;
+  struct journal *journal; /* NULL: down */
+  struct state_machine machine;
+  struct state applied, durable;
+  enum journal_role role;
+  uint64_t term;
+  struct receiving receiving;
+  bool fatal_expected, fatal;
+  bool closed;
+};
+
+struct slot {
+  uint64_t term, hash; /* running, this entry included */
+  bool known;
+};
+
+struct confirmation {
+  struct replicas *all;
+  uint64_t floor; /* the highest index committed anywhere when it was asked for */
+  size_t node;
+};
+
+struct replicas {
+  struct replicas_options options;
+  struct small_world *world;
+  struct replica replica[NODES_MAX];
+  struct slot *slots; /* by index: what was given to whoever was first */
+  size_t slot_capacity;
+  uint64_t highest;
+  uint64_t *leaders; /* by term: node id */
+  size_t leader_capacity;
+  uint64_t next_value;
+  uint64_t acknowledged, confirmed, installed;
+};
+
+#define CHECK(all, condition, ...)                                                                           \
+  do {                                                                                                       \
+    if (!(condition)) {                                                                                      \
+      fprintf(stderr, "seed %" PRIu64 ": ", (all)->options.seed);                                            \
+      fprintf(stderr, __VA_ARGS__);                                                                          \
+      fprintf(stderr, "\n");                                                                                 \
+      abort();                                                                                               \
+    }                                                                                                        \
+  } while (0)
+
+static struct slot *slot_at(struct replicas *all, uint64_t index) {
+  if (index >= all->slot_capacity) {
+    const size_t capacity = (size_t)index * 2 + 64;
+    all->slots = xrealloc(all->slots, capacity * sizeof *all->slots);
+    memset(all->slots + all->slot_capacity, 0, (capacity - all->slot_capacity) * sizeof *all->slots);
+    all->slot_capacity = capacity;
+  }
+  return &all->slots[index];
+}
+
+/* -- the state machine ---------------------------------------------------------------------------------- */
+
+static void check_against_others(struct replica *replica) {
+  struct replicas *all = replica->all;
+  struct slot *slot = slot_at(all, replica->applied.index);
+  if (!slot->known)
+    *slot = (struct slot){.known = true, .term = replica->applied.term, .hash = replica->applied.hash};
+  CHECK(all, slot->term == replica->applied.term && slot->hash == replica->applied.hash,
+        "node %zu has other content at index %" PRIu64 " (term %" PRIu64 ", others %" PRIu64 ")",
+        replica->number + 1, replica->applied.index, replica->applied.term, slot->term);
+  if (replica->applied.index > all->highest)
+    all->highest = replica->applied.index;
+}
+
+static void durable(void *context, uint64_t *index, uint64_t *term) {
+  const struct replica *replica = context;
+  *index = replica->durable.index;
+  *term = replica->durable.term;
+}
+
+static void committed(void *context, uint64_t index, uint64_t term, const void *data, size_t size,
+                      void *token) {
+  struct replica *replica = context;
+  struct replicas *all = replica->all;
+  CHECK(all, index == replica->applied.index + 1, "node %zu is given %" PRIu64 " after %" PRIu64,
+        replica->number + 1, index, replica->applied.index);
+  CHECK(all, term >= replica->applied.term, "node %zu: terms go back at %" PRIu64, replica->number + 1,
+        index);
+  const uint64_t with_term = checksum_fold(replica->applied.hash, &term, sizeof term);
+  replica->applied =
+      (struct state){.index = index, .term = term, .hash = checksum_fold(with_term, data, size)};
+  check_against_others(replica);
+  if (token) {
+    CHECK(all, replica->role == JOURNAL_LEADER && replica->term == term,
+          "node %zu: a token of another term is reported", replica->number + 1);
+    CHECK(all, size >= 8 && le64_load(data) == (uint64_t)(uintptr_t)token,
+          "node %zu: a token of another entry", replica->number + 1);
+    all->acknowledged++;
+  }
+}
+
+static void role(void *context, enum journal_role new_role, uint64_t term, uint64_t leader) {
+  struct replica *replica = context;
+  struct replicas *all = replica->all;
+  CHECK(all, term >= replica->term, "node %zu: its term goes back", replica->number + 1);
+  replica->role = new_role;
+  replica->term = term;
+  if (new_role != JOURNAL_LEADER)
+    return;
+  CHECK(all, leader == replica->number + 1, "node %zu leads and says that %" PRIu64 " does",
+        replica->number + 1, leader);
+  if (term >= all->leader_capacity) {
+    const size_t capacity = (size_t)term * 2 + 16;
+    all->leaders = xrealloc(all->leaders, capacity * sizeof *all->leaders);
+    memset(all->leaders + all->leader_capacity, 0, (capacity - all->leader_capacity) * sizeof *all->leaders);
+    all->leader_capacity = capacity;
+  }
+  CHECK(all, all->leaders[term] == 0 || all->leaders[term] == leader,
+        "term %" PRIu64 " has two leaders: %" PRIu64 " and %" PRIu64, term, all->leaders[term], leader);
+  all->leaders[term] = leader;
+}
+
+static void fatal(void *context, const struct error *error) {
+  struct replica *replica = context;
+  CHECK(replica->all, replica->fatal_expected, "node %zu cannot go on: %s", replica->number + 1,
+        error->message);
+  replica->fatal = true;
+}
+
+/* -- snapshots: an empty file, one with the state, one with bulk ------------------------------------------
+ */
+
+static void fill_piece(const struct snapshot *snapshot, size_t file, uint64_t offset, unsigned char *buffer,
+                       size_t size) {
+  unsigned char head[HEAD_SIZE];
+  if (file == 1) {
+    le64_store(head, snapshot->state.index);
+    le64_store(head + 8, snapshot->state.term);
+    le64_store(head + 16, snapshot->state.hash);
+    memcpy(buffer, head + offset, size);
+    return;
+  }
+  for (size_t i = 0; i < size; i++)
+    buffer[i] = (unsigned char)((offset + i) * 31 + snapshot->state.index);
+}
+
+static uint64_t file_checksum(const struct snapshot *snapshot, size_t file) {
+  unsigned char *piece = xmalloc(SNAPSHOT_CHUNK);
+  uint64_t sum = 0;
+  const uint64_t total = snapshot->files[file].size;
+  for (uint64_t at = 0; at < total; at += SNAPSHOT_CHUNK) {
+    const size_t size = total - at < SNAPSHOT_CHUNK ? (size_t)(total - at) : SNAPSHOT_CHUNK;
+    fill_piece(snapshot, file, at, piece, size);
+    sum = checksum_fold(sum, piece, size);
+  }
+  free(piece);
+  return sum;
+}
+
+struct opening {
+  struct replica *replica;
+  struct snapshot *snapshot;
+  void (*done)(void *context, struct snapshot *snapshot, const struct error *error);
+  void *context;
+};
+
+static void opened(void *owner) {
+  struct opening *opening = owner;
+  opening->done(opening->context, opening->snapshot, NULL);
+  free(opening);
+}
+
+static void snapshot_open(void *context,
+                          void (*done)(void *done_context, struct snapshot *snapshot,
+                                       const struct error *error),
+                          void *done_context) {
+  struct replica *replica = context;
+  struct snapshot *snapshot = xcalloc(1, sizeof *snapshot);
+  replica->durable = replica->applied;
+  snapshot->state = replica->applied;
+  static const char *const names[] = {"empty", "head", "bulk"};
+  const uint64_t sizes[] = {0, HEAD_SIZE, replica->all->options.bulk};
+  for (size_t i = 0; i < 3; i++) {
+    snprintf(snapshot->files[i].name, sizeof snapshot->files[i].name, "%s", names[i]);
+    snapshot->files[i].size = sizes[i];
+    snapshot->files[i].checksum = file_checksum(snapshot, i);
+  }
+  struct opening *opening = xmalloc(sizeof *opening);
+  *opening =
+      (struct opening){.replica = replica, .snapshot = snapshot, .done = done, .context = done_context};
+  const struct world *world = small_world_door(replica->all->world, replica->number);
+  world->defer(world->context, opened, opening);
+}
+
+static void snapshot_describe(struct snapshot *snapshot, uint64_t *index, uint64_t *term,
+                              const struct snapshot_file **files, size_t *file_count) {
+  *index = snapshot->state.index;
+  *term = snapshot->state.term;
+  *files = snapshot->files;
+  *file_count = 3;
+}
+
+static int snapshot_read(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
+                         struct error *error) {
+  (void)error;
+  assert(file < 3 && offset + size <= snapshot->files[file].size);
+  fill_piece(snapshot, file, offset, buffer, size);
+  return 0;
+}
+
+static void snapshot_close(struct snapshot *snapshot) {
+  free(snapshot);
+}
+
+static int receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
+                         size_t file_count, struct error *error) {
+  struct replica *replica = context;
+  struct receiving *receiving = &replica->receiving;
+  (void)error;
+  assert(file_count == 3 && index > replica->applied.index);
+  receiving->active = true;
+  receiving->head = (struct state){.index = index, .term = term};
+  memcpy(receiving->files, files, file_count * sizeof *files);
+  for (size_t i = 0; i < 3; i++)
+    bytes_clear(&receiving->content[i]);
+  return 0;
+}
+
+static int receive_write(void *context, size_t file, uint64_t offset, const void *data, size_t size,
+                         struct error *error) {
+  struct receiving *receiving = &((struct replica *)context)->receiving;
+  (void)error;
+  assert(receiving->active && offset == receiving->content[file].size);
+  bytes_append(&receiving->content[file], data, size);
+  return 0;
+}
+
+static int receive_install(void *context, struct error *error) {
+  struct replica *replica = context;
+  struct receiving *receiving = &replica->receiving;
+  (void)error;
+  assert(receiving->active);
+  for (size_t i = 0; i < 3; i++) {
+    uint64_t sum = 0;
+    const struct bytes *content = &receiving->content[i];
+    for (size_t at = 0; at < content->size; at += SNAPSHOT_CHUNK)
+      sum = checksum_fold(sum, content->data + at,
+                          content->size - at < SNAPSHOT_CHUNK ? content->size - at : SNAPSHOT_CHUNK);
+    CHECK(replica->all, content->size == receiving->files[i].size && sum == receiving->files[i].checksum,
+          "node %zu: file %zu of a snapshot arrived damaged", replica->number + 1, i);
+  }
+  const unsigned char *head = receiving->content[1].data;
+  replica->applied =
+      (struct state){.index = le64_load(head), .term = le64_load(head + 8), .hash = le64_load(head + 16)};
+  CHECK(replica->all,
+        replica->applied.index == receiving->head.index && replica->applied.term == receiving->head.term,
+        "node %zu: a snapshot is not what its manifest says", replica->number + 1);
+  replica->durable = replica->applied;
+  receiving->active = false;
+  check_against_others(replica);
+  replica->all->installed++;
+  return 0;
+}
+
+/* -- lives ---------------------------------------------------------------------------------------------- */
+
+static void forget_received(struct replica *replica) {
+  for (size_t i = 0; i < 3; i++)
+    bytes_free(&replica->receiving.content[i]);
+  replica->receiving.active = false;
+}
+
+static void journal_closed(void *context) {
+  *(bool *)context = true;
+}
+
+static void bury(struct replica *replica) {
+  replica->closed = false;
+  replica->journal->functions->close(replica->journal, journal_closed, &replica->closed);
+  small_world_bury(replica->all->world, replica->number, &replica->closed);
+  replica->journal = NULL;
+  replica->role = JOURNAL_FOLLOWER;
+  forget_received(replica);
+}
+
+void replicas_crash(struct replicas *all, size_t node) {
+  struct replica *replica = &all->replica[node];
+  assert(replica->journal);
+  small_world_crash(all->world, node);
+  bury(replica);
+}
+
+int replicas_try_start(struct replicas *all, size_t node, struct error *error) {
+  static const uint64_t members[NODES_MAX] = {1, 2, 3, 4, 5};
+  struct replica *replica = &all->replica[node];
+  assert(!replica->journal);
+  replica->applied = replica->durable;
+  replica->fatal = false;
+  replica->term = 0;
+  const struct raft_journal_options options = {.id = node + 1,
+                                               .members = members,
+                                               .member_count = all->options.nodes,
+                                               .cluster = 77,
+                                               .snapshot_threshold = all->options.snapshot_threshold,
+                                               .snapshot_trailing = all->options.snapshot_trailing,
+                                               .segment_size = all->options.segment_size};
+  replica->journal = raft_journal_new(&options, small_world_door(all->world, node), &replica->machine);
+  return replica->journal->functions->start(replica->journal, error);
+}
+
+void replicas_start(struct replicas *all, size_t node) {
+  struct error error = {0};
+  small_world_revive(all->world, node);
+  const int status = replicas_try_start(all, node, &error);
+  CHECK(all, status == 0, "node %zu does not start: %s", node + 1, error.message);
+}
+
+static void open_replica(struct replicas *all, size_t node) {
+  struct replica *replica = &all->replica[node];
+  replica->all = all;
+  replica->number = node;
+  replica->machine = (struct state_machine){.context = replica,
+                                            .durable = durable,
+                                            .committed = committed,
+                                            .role = role,
+                                            .snapshot_open = snapshot_open,
+                                            .snapshot_describe = snapshot_describe,
+                                            .snapshot_read = snapshot_read,
+                                            .snapshot_close = snapshot_close,
+                                            .receive_begin = receive_begin,
+                                            .receive_write = receive_write,
+                                            .receive_install = receive_install,
+                                            .fatal = fatal};
+  struct error error = {0};
+  const int status = replicas_try_start(all, node, &error);
+  CHECK(all, status == 0, "node %zu does not start: %s", node + 1, error.message);
+}
+
+struct replicas *replicas_new(const struct replicas_options *options) {
+  struct replicas *all = xcalloc(1, sizeof *all);
+  all->options = *options;
+  all->world = small_world_new(options->seed, options->nodes);
+  all->next_value = 1;
+  for (size_t i = 0; i < options->nodes; i++)
+    open_replica(all, i);
+  return all;
+}
+
+void replicas_free(struct replicas *all) {
+  for (size_t i = 0; i < all->options.nodes; i++) {
+    if (all->replica[i].journal)
+      replicas_crash(all, i);
+    forget_received(&all->replica[i]);
+  }
+  small_world_free(all->world);
+  free(all->slots);
+  free(all->leaders);
+  free(all);
+}
+
+/* -- what tests do -------------------------------------------------------------------------------------- */
+
+struct small_world *replicas_world(struct replicas *all) {
+  return all->world;
+}
+
+void replicas_run(struct replicas *all, int64_t for_ns) {
+  small_world_run(all->world, small_world_now_ns(all->world) + for_ns);
+}
+
+bool replicas_alive(const struct replicas *all, size_t node) {
+  return all->replica[node].journal && !all->replica[node].fatal;
+}
+
+int replicas_leader(const struct replicas *all) {
+  int leader = -1;
+  for (size_t i = 0; i < all->options.nodes; i++) {
+    const struct replica *replica = &all->replica[i];
+    if (replicas_alive(all, i) && replica->role == JOURNAL_LEADER &&
+        (leader < 0 || replica->term > all->replica[leader].term))
+      leader = (int)i;
+  }
+  return leader;
+}
+
+int replicas_append(struct replicas *all, size_t node, size_t size) {
+  struct journal *journal = all->replica[node].journal;
+  assert(size >= 8);
+  unsigned char *value = xcalloc(1, size);
+  le64_store(value, all->next_value);
+  const int status = journal->functions->append(journal, value, size, (void *)(uintptr_t)all->next_value);
+  free(value);
+  if (status == 0)
+    all->next_value++;
+  return status;
+}
+
+static void confirmation_done(void *context, int status, uint64_t read_index) {
+  struct confirmation *confirmation = context;
+  struct replicas *all = confirmation->all;
+  CHECK(all, status == 0 || status == ERR_NOT_PRIMARY, "a confirmation ends with %d", status);
+  if (status == 0) {
+    CHECK(all, read_index >= confirmation->floor,
+          "node %zu confirmed read index %" PRIu64 ", but %" PRIu64 " was committed before",
+          confirmation->node + 1, read_index, confirmation->floor);
+    all->confirmed++;
+  }
+  free(confirmation);
+}
+
+void replicas_confirm(struct replicas *all, size_t node) {
+  struct journal *journal = all->replica[node].journal;
+  struct confirmation *confirmation = xmalloc(sizeof *confirmation);
+  *confirmation = (struct confirmation){.all = all, .floor = all->highest, .node = node};
+  journal->functions->confirm(journal, confirmation_done, confirmation);
+}
+
+void replicas_make_durable(struct replicas *all, size_t node) {
+  struct replica *replica = &all->replica[node];
+  replica->durable = replica->applied;
+  replica->journal->functions->durable_moved(replica->journal);
+}
+
+uint64_t replicas_applied(const struct replicas *all, size_t node) {
+  return all->replica[node].applied.index;
+}
+
+uint64_t replicas_highest_committed(const struct replicas *all) {
+  return all->highest;
+}
+
+uint64_t replicas_acknowledged(const struct replicas *all) {
+  return all->acknowledged;
+}
+
+uint64_t replicas_confirmed(const struct replicas *all) {
+  return all->confirmed;
+}
+
+uint64_t replicas_installed(const struct replicas *all) {
+  return all->installed;
+}
+
+struct journal_status replicas_status(const struct replicas *all, size_t node) {
+  struct journal *journal = all->replica[node].journal;
+  return journal->functions->status(journal);
+}
+
+void replicas_expect_fatal(struct replicas *all, size_t node) {
+  all->replica[node].fatal_expected = true;
+}
+
+static bool settled(const struct replicas *all, uint64_t acknowledged, uint64_t committed_before) {
+  if (all->acknowledged == acknowledged)
+    return false;
+  for (size_t i = 0; i < all->options.nodes; i++)
+    if (all->replica[i].applied.index != all->highest || all->highest <= committed_before)
+      return false;
+  return true;
+}
+
+void replicas_settle(struct replicas *all, int64_t within_ns) {
+  const int64_t until_ns = small_world_now_ns(all->world) + within_ns;
+  const uint64_t before = all->highest;
+  small_world_heal(all->world);
+  small_world_set_weather(
+      all->world, &(struct small_world_weather){
+                      .delay_ns = 100000, .jitter_ns = 100000, .disk_ns = 100000, .disk_jitter_ns = 50000});
+  for (size_t i = 0; i < all->options.nodes; i++) {
+    small_world_fill_disk(all->world, i, false);
+    if (all->replica[i].journal && all->replica[i].fatal)
+      replicas_crash(all, i);
+    if (!all->replica[i].journal)
+      replicas_start(all, i);
+  }
+  const uint64_t acknowledged = all->acknowledged;
+  while (!settled(all, acknowledged, before)) {
+    CHECK(all, small_world_now_ns(all->world) < until_ns,
+          "no common state %" PRId64 " s after everything healed", within_ns / 1000000000);
+    const int leader = replicas_leader(all);
+    if (leader >= 0 && all->acknowledged == acknowledged)
+      replicas_append(all, (size_t)leader, 16);
+    replicas_run(all, 20 * 1000 * 1000);
+  }
+}
