@@ -264,15 +264,32 @@ static bool ended_cleanly(int wait_status) {
          (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM);
 }
 
+int cluster_kill_many(struct cluster *cluster, const bool *nodes, struct error *error) {
+  int first = 0;
+  for (size_t i = 0; i < cluster->size; i++) {
+    struct cluster_node *node = &cluster->nodes[i];
+    if (nodes[i] && node->state != NODE_RUNNING && node->state != NODE_PAUSED)
+      return refuse(node, "kill", error);
+  }
+  for (size_t i = 0; i < cluster->size; i++)
+    if (nodes[i]) /* one that has just ended by itself is seen below */
+      process_signal(&cluster->nodes[i].process, SIGKILL, NULL);
+  for (size_t i = 0; i < cluster->size; i++) {
+    if (!nodes[i])
+      continue;
+    const int status =
+        process_await_end(&cluster->nodes[i].process, KILL_TIMEOUT_MS, first == 0 ? error : NULL);
+    first = first == 0 ? status : first;
+    if (status == 0)
+      node_ended(&cluster->nodes[i], NODE_STOPPED, ended_by_kill);
+  }
+  return first;
+}
+
 int cluster_kill(struct cluster *cluster, size_t index, struct error *error) {
-  struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
-  if (node->state != NODE_RUNNING && node->state != NODE_PAUSED)
-    return refuse(node, "kill", error);
-  process_signal(&node->process, SIGKILL, NULL); /* one that has just ended by itself is seen below */
-  const int status = process_await_end(&node->process, KILL_TIMEOUT_MS, error);
-  if (status == 0)
-    node_ended(node, NODE_STOPPED, ended_by_kill);
-  return status;
+  bool nodes[CLUSTER_NODES_MAX] = {false};
+  nodes[node_of(cluster, index)->index] = true;
+  return cluster_kill_many(cluster, nodes, error);
 }
 
 int cluster_stop(struct cluster *cluster, size_t index, struct error *error) {
@@ -293,15 +310,32 @@ int cluster_stop(struct cluster *cluster, size_t index, struct error *error) {
                          node->name, TERM_TIMEOUT_MS);
 }
 
+int cluster_pause_many(struct cluster *cluster, const bool *nodes, struct error *error) {
+  int first = 0;
+  for (size_t i = 0; i < cluster->size; i++)
+    if (nodes[i] && cluster->nodes[i].state != NODE_RUNNING)
+      return refuse(&cluster->nodes[i], "pause", error);
+  for (size_t i = 0; i < cluster->size; i++) {
+    struct cluster_node *node = &cluster->nodes[i];
+    const int status = nodes[i] ? process_signal(&node->process, SIGSTOP, first == 0 ? error : NULL) : 0;
+    first = first == 0 ? status : first;
+    if (nodes[i] && status == 0)
+      node->state = NODE_PAUSED; /* when it leaves the kernel at the latest: it must be resumed in any case */
+  }
+  for (size_t i = 0; i < cluster->size; i++) {
+    if (!nodes[i] || cluster->nodes[i].state != NODE_PAUSED)
+      continue;
+    const int status =
+        process_await_stopped(&cluster->nodes[i].process, STOP_TIMEOUT_MS, first == 0 ? error : NULL);
+    first = first == 0 ? status : first;
+  }
+  return first;
+}
+
 int cluster_pause(struct cluster *cluster, size_t index, struct error *error) {
-  struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
-  if (node->state != NODE_RUNNING)
-    return refuse(node, "pause", error);
-  int status = process_signal(&node->process, SIGSTOP, error);
-  if (status != 0)
-    return status;
-  node->state = NODE_PAUSED; /* at the latest when it leaves the kernel, so resuming it is due in any case */
-  return process_await_stopped(&node->process, STOP_TIMEOUT_MS, error);
+  bool nodes[CLUSTER_NODES_MAX] = {false};
+  nodes[node_of(cluster, index)->index] = true;
+  return cluster_pause_many(cluster, nodes, error);
 }
 
 int cluster_resume(struct cluster *cluster, size_t index, struct error *error) {

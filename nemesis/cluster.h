@@ -56,4 +56,10 @@ struct cluster {
   void *died_context;
 };
 
+/* As cluster_kill and cluster_pause, for several at the same time: all are hit before the first is waited
+ * for.
+ */
+int cluster_kill_many(struct cluster *cluster, const bool *nodes, struct error *error);
+int cluster_pause_many(struct cluster *cluster, const bool *nodes, struct error *error);
+
 #endif

@@ -100,11 +100,11 @@ const struct fault_description *fault_list(void); /* ends with NULL names */
 /* ---- Nemesis: runs in a process of its own (`assay nemesis`) on one loop with the cluster ---- */
 
 struct nemesis_options {
-  const char *families; /* comma-separated families, faults or "none"; checked by nemesis_check_families */
-  uint64_t seed;
-  int64_t interval_ns; /* mean time between the heal of a fault and the next; 0: default */
-  int64_t duration_ns; /* mean time a fault stays; 0: default */
-  const char *history; /* path of the history that this nemesis writes: its events only */
+  const char *families; /* comma-separated families and faults, "all" or "none"; see nemesis_check_families */
+  uint64_t seed;        /* the same seed plans the same faults in the same order */
+  int64_t interval_ns;  /* mean time between the heal of a fault and the next; 0: default, 1.8 s */
+  int64_t duration_ns;  /* mean time a fault stays; 0: default, 2.4 s */
+  const char *history;  /* path of the history that this nemesis writes: its events only */
 };
 
 /* ERR_BAD_INPUT naming the unknown one and the known ones. */
@@ -114,18 +114,32 @@ struct nemesis;
 
 /* `event` is told of everything that happens, as one JSON object (NUL-terminated text, valid during the
  * call):
- * {"event": "fault", "phase": "installed" | "healed" | "skipped", "fault": …, "family": …, "targets": ["n1"],
- * "reason": …, "time_ns": …} and {"event": "node", "node": "n2", "state": "died", …}. */
+ *
+ * {"event": "fault", "phase": "installed" | "healed" | "skipped" | "stuck", "fault": …, "family": …,
+ *  "number": pairs the phases of one fault, "targets": ["n1"], "grudge": {"n1": ["n2"]} (n1 drops what n2
+ *  sends; partitions), "packets_dropped": (partitions, when healed), "reason": (skipped, stuck), "time_ns":
+ * …}
+ * {"event": "node", "node": "n2", "state": "died" | "restarted", "reason": "signal 6 (Aborted)", "time_ns":
+ * …}
+ * {"event": "error", "message": …, "time_ns": …}: the harness has failed: its history cannot be written
+ *
+ * A node that dies unasked is told at once and started again when the next fault is healed. "stuck": a heal
+ * failed; it is tried again until nemesis_stop gives up.
+ *
+ * Takes the cluster's watcher. The cluster must outlive the nemesis. */
 int nemesis_new(uv_loop_t *loop, struct cluster *cluster, const struct nemesis_options *options,
                 void (*event)(void *context, const char *json), void *context, struct nemesis **nemesis,
                 struct error *error);
 /* Who is primary, as the caller's polling found: the planner aims by it. -1: nobody known. */
 void nemesis_note_primary(struct nemesis *nemesis, int node);
 void nemesis_start(struct nemesis *nemesis);
-/* No new fault; heals and restarts all; verifies; then calls `healed` with status 0, or an error that says
- * what could not be undone. */
+/* No new fault; heals what is present; starts every node that does not run; verifies all that with the
+ * kernel; then, from the loop, calls `healed` with status 0, or an error that says what could not be undone.
+ * Once. */
 void nemesis_stop(struct nemesis *nemesis,
                   void (*healed)(void *context, int status, const struct error *error), void *context);
+/* Closes the history. Heals nothing: call nemesis_stop before, or cluster_free after. The loop must run once
+ * more for its handles to close. NULL is fine. */
 void nemesis_free(struct nemesis *nemesis);
 
 #endif

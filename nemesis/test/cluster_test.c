@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -138,37 +139,58 @@ Test(cluster, netns_outside_of_a_sandbox_is_refused) {
 }
 
 /* Two at once, each with other links: neither sees the other. */
-static int ready_ends[2], go_ends[2];
+struct beside {
+  bool cut;
+  int ready[2], go[2]; /* pipes */
+};
+
+static void meet(const struct beside *beside) {
+  char byte = 0;
+  CHECK(write(beside->ready[1], &byte, 1) == 1 && read(beside->go[0], &byte, 1) == 1, "no partner");
+}
 
 static int beside_another(void *context) {
-  const bool cut = *(const bool *)context;
+  const struct beside *beside = context;
+  const bool cut = beside->cut;
   uv_loop_t loop;
   struct cluster *cluster = make(&loop, PROVIDER_NETNS, 3);
   struct probe *probe = probe_new(cluster);
   struct error error = {0};
-  bool hears[9] = {true, !cut, !cut, true, true, true, true, true, true};
-  char byte = 0;
+  const bool hears[9] = {true, !cut, !cut, true, true, true, true, true, true};
   CHECK(cluster_set_links(cluster, hears, &error) == 0, "%s", error.message);
-  CHECK(write(ready_ends[1], &byte, 1) == 1 && read(go_ends[0], &byte, 1) == 1, "no partner");
+  meet(beside);
   probe_expect(probe, hears);
-  CHECK(write(ready_ends[1], &byte, 1) == 1 && read(go_ends[0], &byte, 1) == 1, "no partner");
+  meet(beside);
   probe_free(probe);
   unmake(&loop, cluster);
   return 0;
 }
 
+static pid_t run_beside(struct beside *beside, enum user user) {
+  const pid_t pid = fork();
+  if (pid != 0)
+    return pid;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  directory = scratch_make(); /* of its own: they are different users */
+  const int code = run_inside(user, beside_another, beside);
+  scratch_remove(directory);
+  _exit(code);
+}
+
 Test(cluster, two_sandboxes_do_not_disturb_each_other) {
-  cr_assert(pipe(ready_ends) == 0 && pipe(go_ends) == 0);
   pid_t runs[2];
-  bool cut[2] = {false, true};
-  for (int i = 0; i < 2; i++)
-    if ((runs[i] = fork()) == 0)
-      _exit(run_inside(i == 0 ? USER_AS_IS : USER_ORDINARY, beside_another, &cut[i]));
+  struct beside beside[2] = {{.cut = false}, {.cut = true}};
+  for (int i = 0; i < 2; i++) {
+    cr_assert(pipe(beside[i].ready) == 0 && pipe(beside[i].go) == 0);
+    runs[i] = run_beside(&beside[i], i == 0 ? USER_AS_IS : USER_ORDINARY);
+    close(beside[i].ready[1]);
+  }
   for (int stage = 0; stage < 2; stage++) {
-    char bytes[2] = {0};
+    char byte = 0;
     for (int i = 0; i < 2; i++)
-      cr_assert_eq(read(ready_ends[0], bytes, 1), 1);
-    cr_assert_eq(write(go_ends[1], bytes, 2), 2);
+      cr_assert_eq(read(beside[i].ready[0], &byte, 1), 1);
+    for (int i = 0; i < 2; i++)
+      cr_assert_eq(write(beside[i].go[1], &byte, 1), 1);
   }
   for (int i = 0; i < 2; i++) {
     int status;
@@ -227,7 +249,7 @@ static void check_process_life(uv_loop_t *loop, struct cluster *cluster, struct 
 
   CHECK(kill(cluster_node_pid(cluster, 0), SIGABRT) == 0, "no node");
   while (deaths.count == 0)
-    uv_run(loop, UV_RUN_ONCE);
+    uv_run(loop, UV_RUN_ONCE); /* the pidfd is input to wait for */
   CHECK(deaths.count == 1 && deaths.last == 0 && cluster_node_state(cluster, 0) == NODE_DIED, "not told");
   CHECK(WTERMSIG(cluster_node_exit_status(cluster, 0)) == SIGABRT, "another end");
   CHECK(cluster_start(cluster, 0, &error) == 0, "%s", error.message);

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@ int run_as(enum user user, int (*function)(void *context), void *context) {
       /* What exec would do: the process may look at itself in /proc. */
       prctl(PR_SET_DUMPABLE, 1);
     }
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is killed leaves nothing behind */
     const int code = function(context);
     fflush(NULL);
     _exit(code);

@@ -18,6 +18,7 @@
       fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);                                        \
       fprintf(stderr, __VA_ARGS__);                                                                          \
       fputc('\n', stderr);                                                                                   \
+      fflush(stderr);                                                                                        \
       _exit(1);                                                                                              \
     }                                                                                                        \
   } while (0)

@@ -39,12 +39,13 @@ static int connect_to(const char *address) {
 static void ask(struct probe *probe, size_t node, const char *request, char *reply, size_t size) {
   const int fd = connect_to(cluster_client_address(probe->cluster, node));
   ssize_t got = -1;
-  for (int waited_ms = 0; got < 0 && waited_ms < ANSWER_WITHIN_MS; waited_ms += 10) {
-    if (send(fd, request, strlen(request), 0) < 0)
-      poll(NULL, 0, 10); /* refused: nobody listens yet */
+  const int64_t deadline_ns = time_monotonic_ns() + ANSWER_WITHIN_MS * NS_PER_MS;
+  while (got < 0 && time_monotonic_ns() < deadline_ns) {
     struct pollfd ready = {.fd = fd, .events = POLLIN};
-    if (poll(&ready, 1, 10) > 0)
+    if (send(fd, request, strlen(request), 0) >= 0 && poll(&ready, 1, 20) > 0)
       got = recv(fd, reply, size - 1, 0);
+    if (got < 0)
+      poll(NULL, 0, 1); /* refused: nobody listens yet */
   }
   close(fd);
   CHECK(got >= 0, "node %s does not answer its clients", cluster_node_name(probe->cluster, node));

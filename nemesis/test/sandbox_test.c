@@ -148,8 +148,10 @@ static int runs_for_ever(void *context) {
 static pid_t start_for_ever(int (*function)(void *), struct told *told) {
   cr_assert(pipe(pipe_ends) == 0 && pipe(pid_ends) == 0);
   const pid_t outer = fork();
-  if (outer == 0)
+  if (outer == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     _exit(run_as(USER_AS_IS, function, NULL));
+  }
   cr_assert_eq(read(pid_ends[0], &init_pid, sizeof init_pid), (ssize_t)sizeof init_pid);
   *told = hear();
   return outer;

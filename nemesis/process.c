@@ -1,0 +1,109 @@
+/* process.c: faults of the nodes' processes: paused and resumed, killed and started again. */
+#include <assert.h>
+#include <string.h>
+
+#include "nemesis/cluster.h"
+#include "nemesis/fault.h"
+
+static int aim_at(const struct facts *facts, struct random *random, size_t count, struct aim *aim,
+                  struct error *error) {
+  size_t nodes[CLUSTER_NODES_MAX];
+  if (!facts_pick(facts, random, count, nodes))
+    return error_set(error, ERR_UNAVAILABLE, "fewer than %zu nodes are running", count);
+  for (size_t i = 0; i < count; i++)
+    aim->targets[nodes[i]] = true;
+  return 0;
+}
+
+static int aim_one(const struct fault *fault, const struct facts *facts, struct random *random,
+                   struct aim *aim, struct error *error) {
+  (void)fault;
+  return aim_at(facts, random, 1, aim, error);
+}
+
+static int aim_minority(const struct fault *fault, const struct facts *facts, struct random *random,
+                        struct aim *aim, struct error *error) {
+  (void)fault;
+  return aim_at(facts, random, (facts->nodes - 1) / 2, aim, error);
+}
+
+static int aim_majority(const struct fault *fault, const struct facts *facts, struct random *random,
+                        struct aim *aim, struct error *error) {
+  (void)fault;
+  return aim_at(facts, random, facts->nodes / 2 + 1, aim, error);
+}
+
+static int aim_all(const struct fault *fault, const struct facts *facts, struct random *random,
+                   struct aim *aim, struct error *error) {
+  (void)fault;
+  return aim_at(facts, random, facts->nodes, aim, error);
+}
+
+static int aim_primary(const struct fault *fault, const struct facts *facts, struct random *random,
+                       struct aim *aim, struct error *error) {
+  (void)fault;
+  (void)random;
+  (void)error;
+  aim->targets[facts_primary(facts)] = true;
+  return 0;
+}
+
+/* ---- Doing it ---- */
+
+static int pause_install(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  return cluster_pause_many(cluster, aim->targets, error);
+}
+
+static int kill_install(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  return cluster_kill_many(cluster, aim->targets, error);
+}
+
+/* Does `undo` to every target that is in one of two states; goes on after a failure and reports the first. */
+static int undo(struct cluster *cluster, const struct aim *aim, enum node_state state,
+                enum node_state or_state,
+                int (*function)(struct cluster *cluster, size_t node, struct error *error),
+                struct error *error) {
+  int first = 0;
+  for (size_t i = 0; i < cluster_size(cluster); i++) {
+    const enum node_state now = cluster_node_state(cluster, i);
+    if (!aim->targets[i] || (now != state && now != or_state))
+      continue;
+    const int status = function(cluster, i, first == 0 ? error : NULL);
+    first = first == 0 ? status : first;
+  }
+  return first;
+}
+
+static int pause_heal(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  return undo(cluster, aim, NODE_PAUSED, NODE_PAUSED, cluster_resume, error);
+}
+
+static int kill_heal(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  return undo(cluster, aim, NODE_STOPPED, NODE_DIED, cluster_start, error);
+}
+
+#define PAUSE(whom, words)                                                                                   \
+  .description = {"pause-" whom, "pause", words}, .install = pause_install, .heal = pause_heal
+#define KILL(whom, words)                                                                                    \
+  .description = {"kill-" whom, "kill", words}, .install = kill_install, .heal = kill_heal
+
+const struct fault process_faults[] = {
+    {PAUSE("primary", "the primary is stopped (SIGSTOP), then continued"), .nodes_min = 1, .at_primary = true,
+     .aim = aim_primary},
+    {PAUSE("one", "a random node is stopped, then continued"), .nodes_min = 1, .aim = aim_one},
+    {PAUSE("minority", "the greatest minority is stopped, then continued"), .nodes_min = 3,
+     .aim = aim_minority},
+    {PAUSE("majority", "the smallest majority is stopped, then continued"), .nodes_min = 2, .wide = true,
+     .aim = aim_majority},
+    {PAUSE("all", "all nodes are stopped, then continued"), .nodes_min = 1, .wide = true, .aim = aim_all},
+    {KILL("primary", "the primary is killed (SIGKILL), then started again"), .nodes_min = 1,
+     .at_primary = true, .aim = aim_primary},
+    {KILL("one", "a random node is killed, then started again"), .nodes_min = 1, .aim = aim_one},
+    {KILL("minority", "the greatest minority is killed, then started again"), .nodes_min = 3,
+     .aim = aim_minority},
+    {KILL("majority", "the smallest majority is killed, then started again"), .nodes_min = 2, .wide = true,
+     .aim = aim_majority},
+    {KILL("all", "all nodes are killed at once, then started again"), .nodes_min = 1, .wide = true,
+     .aim = aim_all},
+};
+const size_t process_fault_count = ARRAY_SIZE(process_faults);

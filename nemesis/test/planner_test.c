@@ -1,0 +1,437 @@
+/* Everything that is planned, on a virtual cluster and virtual time, over many seeds. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nemesis/schedule.h"
+
+#define SEEDS 400
+
+enum state { RUNS, IS_PAUSED, IS_DOWN };
+
+struct world {
+  size_t nodes;
+  struct random random;
+  int64_t now_ns, primary_known_ns;
+  enum state states[CLUSTER_NODES_MAX];
+  bool hears[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
+  bool cut;
+  const char *no_links;
+};
+
+struct tally {
+  size_t installed, skipped, overlapped;
+  size_t by_family[FAMILIES_MAX];
+  char kinds[4096]; /* names installed, each with a comma */
+  size_t kind_counts[FAULTS_MAX];
+};
+
+static const char *const family_names[] = {"partition", "pause", "kill"};
+
+static size_t family_index(const struct fault *fault) {
+  for (size_t i = 0; i < ARRAY_SIZE(family_names); i++)
+    if (strcmp(fault->description.family, family_names[i]) == 0)
+      return i;
+  cr_assert_fail("unknown family %s", fault->description.family);
+  return 0;
+}
+
+static struct facts facts_of(const struct world *world) {
+  struct facts facts = {.nodes = world->nodes, .primary = -1, .no_links = world->no_links};
+  for (size_t i = 0; i < world->nodes; i++) {
+    facts.free[i] = world->states[i] == RUNS;
+    if (facts.free[i] && world->now_ns >= world->primary_known_ns)
+      facts.primary = (int)i;
+  }
+  return facts;
+}
+
+/* Does to the world what a fault does to a cluster; every step that may not be is a failure. */
+static void apply(struct world *world, const struct fault *fault, const struct aim *aim, bool install) {
+  const size_t family = family_index(fault), n = world->nodes;
+  cr_assert_eq(aim->cuts, family == 0);
+  if (family == 0) {
+    cr_assert_eq(world->cut, !install, "two partitions at once, or none to heal");
+    world->cut = install;
+    return;
+  }
+  const enum state hurt = family == 1 ? IS_PAUSED : IS_DOWN;
+  size_t count = 0;
+  for (size_t i = 0; i < n; i++) {
+    if (!aim->targets[i])
+      continue;
+    count++;
+    cr_assert_eq(world->states[i], install ? RUNS : hurt, "%s of node %zu in state %d",
+                 fault->description.name, i, (int)world->states[i]);
+    world->states[i] = install ? hurt : RUNS;
+  }
+  cr_assert_gt(count, 0);
+}
+
+static void check_present(const struct schedule *schedule) {
+  cr_assert_leq(schedule->present_count, PRESENT_MAX);
+  if (schedule->present_count < 2)
+    return;
+  const struct fault *a = schedule->present[0].plan.fault, *b = schedule->present[1].plan.fault;
+  cr_assert_neq(family_index(a), family_index(b));
+  cr_assert(family_index(a) == 0 || family_index(b) == 0);
+  cr_assert(!a->wide && !b->wide);
+}
+
+static void install(struct world *world, struct schedule *schedule, struct tally *tally) {
+  struct aim aim;
+  struct error error = {0};
+  const struct facts facts = facts_of(world);
+  struct plan *plan = &schedule->next;
+  const int status = fault_aim(plan->fault, &facts, &plan->aim, &aim, &error);
+  if (status != 0) {
+    cr_assert_gt(strlen(error.message), 0);
+    tally->skipped++;
+    schedule_skipped(schedule, status == ERR_UNAVAILABLE, world->now_ns);
+    return;
+  }
+  const struct fault *fault = plan->fault;
+  apply(world, fault, &aim, true);
+  world->now_ns += (int64_t)random_below(&world->random, 50 * NS_PER_MS);
+  tally->installed++;
+  tally->by_family[family_index(fault)]++;
+  if (!strstr(tally->kinds, fault->description.name)) {
+    strcat(tally->kinds, fault->description.name);
+    strcat(tally->kinds, ",");
+  }
+  schedule_installed(schedule, &aim, world->now_ns);
+  tally->overlapped += schedule->present_count == 2;
+  check_present(schedule);
+  /* An election, or nobody who could win one. */
+  world->primary_known_ns = world->now_ns + (int64_t)random_below(&world->random, 1500 * NS_PER_MS);
+}
+
+static void heal(struct world *world, struct schedule *schedule, size_t which) {
+  const struct present present = schedule->present[which];
+  apply(world, present.plan.fault, &present.aim, false);
+  world->now_ns += (int64_t)random_below(&world->random, 50 * NS_PER_MS);
+  schedule_healed(schedule, which, world->now_ns);
+  world->primary_known_ns = world->now_ns + (int64_t)random_below(&world->random, 700 * NS_PER_MS);
+}
+
+static bool turn(struct world *world, struct schedule *schedule, struct tally *tally, int64_t until_ns) {
+  size_t which = 0;
+  const int64_t when_ns = schedule_when(schedule);
+  if (when_ns > until_ns)
+    return false;
+  if (when_ns > world->now_ns)
+    world->now_ns = when_ns;
+  const enum turn due = schedule_turn(schedule, world->now_ns, &which);
+  cr_assert_neq(due, TURN_NONE, "nothing is due at the time when something is");
+  if (due == TURN_INSTALL)
+    install(world, schedule, tally);
+  else
+    heal(world, schedule, which);
+  return true;
+}
+
+static struct world world_new(uint64_t seed, size_t nodes) {
+  struct world world = {.nodes = nodes};
+  random_seed(&world.random, seed * 31 + 7);
+  return world;
+}
+
+static struct schedule schedule_new(const char *families, uint64_t seed, const struct world *world) {
+  const struct fault *faults[FAULTS_MAX];
+  size_t count;
+  struct error error = {0};
+  struct schedule schedule = {0};
+  cr_assert_eq(catalogue_select(families, faults, &count, &error), 0, "%s", error.message);
+  const struct facts facts = facts_of(world);
+  planner_init(&schedule.planner, seed, faults, count, &facts, 0, 0);
+  return schedule;
+}
+
+static struct tally run(struct world *world, const char *families, uint64_t seed, int64_t seconds) {
+  struct schedule schedule = schedule_new(families, seed, world);
+  struct tally tally = {0};
+  schedule_begin(&schedule, 0);
+  while (turn(world, &schedule, &tally, seconds * NS_PER_S))
+    ;
+  schedule_end(&schedule, world->now_ns);
+  while (turn(world, &schedule, &tally, NEVER - 1))
+    ;
+  cr_assert_eq(schedule.present_count, 0);
+  cr_assert(!world->cut, "links are still cut");
+  for (size_t i = 0; i < world->nodes; i++)
+    cr_assert_eq(world->states[i], RUNS, "node %zu is still hurt", i);
+  return tally;
+}
+
+Test(planner, three_families_have_three_faults_each_in_a_minute) {
+  size_t overlapped = 0;
+  for (uint64_t seed = 0; seed < SEEDS; seed++)
+    for (size_t nodes = 3; nodes <= 5; nodes += 2) {
+      struct world world = world_new(seed, nodes);
+      const struct tally tally = run(&world, "partition,pause,kill", seed, 60);
+      for (size_t i = 0; i < ARRAY_SIZE(family_names); i++)
+        cr_assert_geq(tally.by_family[i], 3, "seed %d, %zu nodes: %s came %zu times", (int)seed, nodes,
+                      family_names[i], tally.by_family[i]);
+      overlapped += tally.overlapped;
+    }
+  cr_assert(overlapped > SEEDS && overlapped < 8 * SEEDS, "%zu overlaps", overlapped);
+}
+
+Test(planner, worst_draws_still_leave_time_for_nine_faults) {
+  /* The bound that the defaults were chosen by, without any luck. */
+  const int64_t cycle_ns = INTERVAL_DEFAULT_NS * 3 / 2 + DURATION_DEFAULT_NS * 3 / 2;
+  cr_assert_lt(NS_PER_S + 8 * cycle_ns + 9 * (250 * NS_PER_MS), 60 * NS_PER_S);
+}
+
+Test(planner, primary_is_isolated_early_and_often) {
+  for (uint64_t seed = 0; seed < SEEDS; seed++) {
+    struct world world = world_new(seed, 3);
+    struct schedule schedule = schedule_new("partition,kill", seed, &world);
+    struct plan plan;
+    size_t at_primary = 0, partitions = 0;
+    for (int i = 0; i < 12; i++) {
+      cr_assert(planner_next(&schedule.planner, &plan));
+      if (family_index(plan.fault) != 0)
+        continue;
+      partitions++;
+      at_primary += plan.fault->at_primary;
+      cr_assert(partitions != 1 || plan.fault->at_primary);
+    }
+    cr_assert(partitions == 6 && at_primary == 3);
+  }
+}
+
+Test(planner, every_fault_has_its_turn) {
+  for (size_t nodes = 1; nodes <= CLUSTER_NODES_MAX; nodes++) {
+    struct world world = world_new(nodes, nodes);
+    const struct tally tally = run(&world, "all", 5, 1200);
+    for (const struct fault_description *fault = fault_list(); fault->name; fault++) {
+      const struct fault *faults[FAULTS_MAX];
+      size_t count;
+      catalogue_select(fault->name, faults, &count, NULL);
+      const struct facts facts = facts_of(&world);
+      cr_assert_eq(strstr(tally.kinds, fault->name) != NULL, !fault_unsuitable(faults[0], &facts, NULL),
+                   "%s with %zu nodes", fault->name, nodes);
+    }
+  }
+}
+
+Test(planner, unsuitable_families_are_skipped_and_the_others_go_on) {
+  struct world world = world_new(1, 3);
+  world.no_links = "provider host cannot cut links";
+  const struct tally tally = run(&world, "partition,kill", 1, 60);
+  cr_assert(tally.skipped >= 3 && tally.skipped < 20 && tally.by_family[0] == 0 && tally.by_family[2] >= 3,
+            "%zu skipped", tally.skipped);
+  struct world lonely = world_new(2, 3);
+  lonely.no_links = world.no_links;
+  const struct tally nothing = run(&lonely, "partition", 2, 60);
+  cr_assert(nothing.installed == 0 && nothing.skipped >= 10 && nothing.skipped < 100);
+}
+
+Test(planner, none_plans_nothing) {
+  struct world world = world_new(1, 3);
+  struct schedule schedule = schedule_new("none", 1, &world);
+  schedule_begin(&schedule, 0);
+  cr_assert_eq(schedule_when(&schedule), NEVER);
+}
+
+Test(planner, one_seed_one_plan_whatever_happens) {
+  const struct fault *faults[3][200] = {{0}};
+  int64_t durations[3][200] = {{0}};
+  for (int round = 0; round < 3; round++) {
+    struct world world = world_new(7, 5);
+    struct schedule schedule = schedule_new("all", 99, &world);
+    for (int i = 0; i < 200; i++) {
+      struct plan plan;
+      struct aim aim;
+      cr_assert(planner_next(&schedule.planner, &plan));
+      faults[round][i] = plan.fault;
+      durations[round][i] = plan.duration_ns;
+      struct facts facts = facts_of(&world);
+      facts.primary = round == 2 ? -1 : 0;
+      /* In the last round nobody is ever primary. */
+      if (fault_aim(plan.fault, &facts, &plan.aim, &aim, NULL) == ERR_UNAVAILABLE)
+        cr_assert(planner_instead(&schedule.planner, &plan) && !plan.fault->at_primary);
+      cr_assert(faults[round][i] == faults[0][i] && durations[round][i] == durations[0][i]);
+    }
+  }
+}
+
+Test(planner, another_seed_another_plan) {
+  size_t same = 0;
+  struct world world = world_new(7, 5);
+  struct schedule a = schedule_new("all", 1, &world), b = schedule_new("all", 2, &world);
+  for (int i = 0; i < 100; i++) {
+    struct plan x, y;
+    planner_next(&a.planner, &x);
+    planner_next(&b.planner, &y);
+    same += x.fault == y.fault;
+  }
+  cr_assert_lt(same, 50);
+}
+
+/* ---- Shapes ---- */
+
+static struct aim shape(const char *name, size_t nodes, uint64_t seed, int primary) {
+  const struct fault *faults[FAULTS_MAX];
+  size_t count;
+  struct facts facts = {.nodes = nodes, .primary = primary};
+  struct aim aim;
+  struct random random;
+  struct error error = {0};
+  random_seed(&random, seed);
+  memset(facts.free, true, sizeof facts.free);
+  cr_assert_eq(catalogue_select(name, faults, &count, NULL), 0);
+  cr_assert_eq(count, 1);
+  cr_assert_eq(fault_aim(faults[0], &facts, &random, &aim, &error), 0, "%s", error.message);
+  for (size_t i = 0; aim.cuts && i < nodes; i++)
+    cr_assert(aim.hears[i * nodes + i], "a node does not hear itself");
+  return aim;
+}
+
+static size_t count_targets(const struct aim *aim) {
+  size_t count = 0;
+  for (size_t i = 0; i < CLUSTER_NODES_MAX; i++)
+    count += aim->targets[i];
+  return count;
+}
+
+#define EACH_CLUSTER(least)                                                                                  \
+  for (size_t n = (least); n <= CLUSTER_NODES_MAX; n++)                                                      \
+    for (uint64_t seed = 0; seed < 50; seed++)
+
+/* Hears exactly those on its own side. */
+static void check_sides(const struct aim *aim, size_t n) {
+  for (size_t a = 0; a < n; a++)
+    for (size_t b = 0; b < n; b++)
+      cr_assert_eq(aim->hears[a * n + b], aim->targets[a] == aim->targets[b]);
+}
+
+Test(shapes, halves_one_and_primary_are_two_sides) {
+  EACH_CLUSTER(2) {
+    struct aim aim = shape("partition-halves", n, seed, -1);
+    cr_assert_eq(count_targets(&aim), n / 2);
+    check_sides(&aim, n);
+    aim = shape("partition-one", n, seed, -1);
+    cr_assert_eq(count_targets(&aim), 1);
+    check_sides(&aim, n);
+    const size_t primary = seed % n;
+    aim = shape("partition-primary", n, seed, (int)primary);
+    cr_assert(count_targets(&aim) == 1 && aim.targets[primary]);
+    check_sides(&aim, n);
+  }
+}
+
+Test(shapes, ring_gives_everybody_a_majority_of_its_own) {
+  EACH_CLUSTER(3) {
+    const struct aim aim = shape("partition-ring", n, seed, -1);
+    for (size_t a = 0; a < n; a++) {
+      size_t heard = 0;
+      for (size_t b = 0; b < n; b++)
+        heard += aim.hears[a * n + b];
+      cr_assert_eq(heard, n / 2 + 1);
+      for (size_t b = 0; b < a; b++)
+        cr_assert(memcmp(&aim.hears[a * n], &aim.hears[b * n], n) != 0, "two hear the same");
+    }
+  }
+}
+
+Test(shapes, bridge_connects_two_halves) {
+  EACH_CLUSTER(3) {
+    const struct aim aim = shape("partition-bridge", n, seed, -1);
+    cr_assert_eq(count_targets(&aim), 1);
+    size_t bridge = 0, smaller = n;
+    while (!aim.targets[bridge])
+      bridge++;
+    for (size_t a = 0; a < n; a++) {
+      size_t heard = 0;
+      for (size_t b = 0; b < n; b++) {
+        heard += aim.hears[a * n + b];
+        cr_assert_eq(aim.hears[a * n + b], aim.hears[b * n + a]);
+        /* Whoever hears a third node beside the bridge hears all that it hears. */
+        if (a != bridge && b != bridge && aim.hears[a * n + b])
+          cr_assert_eq(memcmp(&aim.hears[a * n], &aim.hears[b * n], n), 0);
+      }
+      cr_assert(a != bridge || heard == n);
+      smaller = heard < smaller ? heard : smaller;
+    }
+    cr_assert_eq(smaller, (n - 1) / 2 + 1);
+  }
+}
+
+Test(shapes, one_way_cuts_no_link_in_both_directions) {
+  size_t deaf_primary = 0, mute_primary = 0, single = 0;
+  EACH_CLUSTER(2) {
+    const size_t primary = seed % n;
+    const struct aim aim = shape("partition-one-way", n, seed, (int)primary);
+    size_t cut = 0, not_heard = 0, not_hearing = 0;
+    for (size_t a = 0; a < n; a++)
+      for (size_t b = 0; b < n; b++) {
+        cr_assert(aim.hears[a * n + b] || aim.hears[b * n + a]);
+        cut += !aim.hears[a * n + b];
+        not_hearing += a == primary && !aim.hears[a * n + b];
+        not_heard += b == primary && !aim.hears[a * n + b];
+      }
+    cr_assert(cut == 1 || cut == n - 1);
+    deaf_primary += not_hearing == n - 1;
+    mute_primary += not_heard == n - 1;
+    single += cut == 1 && n > 2;
+  }
+  cr_assert(deaf_primary > 40 && mute_primary > 40 && single > 40, "%zu %zu %zu", deaf_primary, mute_primary,
+            single);
+}
+
+Test(shapes, process_faults_hit_as_many_as_their_name_says) {
+  EACH_CLUSTER(3) {
+    const int primary = (int)(seed % n);
+    const struct {
+      const char *whom;
+      size_t count;
+    } expected[] = {
+        {"one", 1}, {"minority", (n - 1) / 2}, {"majority", n / 2 + 1}, {"all", n}, {"primary", 1}};
+    for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+      for (int kill = 0; kill < 2; kill++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s-%s", kill ? "kill" : "pause", expected[i].whom);
+        const struct aim aim = shape(name, n, seed, primary);
+        cr_assert_eq(count_targets(&aim), expected[i].count);
+        cr_assert(strcmp(expected[i].whom, "primary") != 0 || aim.targets[primary]);
+      }
+  }
+}
+
+Test(shapes, primary_that_is_down_is_no_target) {
+  struct facts facts = {.nodes = 3, .primary = 1, .free = {true, false, true}};
+  cr_assert_eq(facts_primary(&facts), -1);
+  struct error error = {0};
+  struct aim aim;
+  struct random random;
+  random_seed(&random, 1);
+  const struct fault *faults[FAULTS_MAX];
+  size_t count;
+  catalogue_select("kill-primary", faults, &count, NULL);
+  cr_assert_eq(fault_aim(faults[0], &facts, &random, &aim, &error), ERR_UNAVAILABLE);
+  cr_assert_str_eq(error.message, "nobody is known to be primary");
+  catalogue_select("kill-all", faults, &count, NULL);
+  cr_assert_eq(fault_aim(faults[0], &facts, &random, &aim, &error), ERR_UNAVAILABLE);
+}
+
+/* ---- Names ---- */
+
+Test(catalogue, names_select) {
+  struct error error = {0};
+  const struct fault *faults[FAULTS_MAX];
+  size_t count;
+  cr_assert_eq(catalogue_select("kill, partition-ring,kill-all", faults, &count, &error), 0, "%s",
+               error.message);
+  cr_assert_eq(count, 6);
+  cr_assert_str_eq(faults[0]->description.name, "partition-ring");
+  cr_assert_eq(nemesis_check_families("all", &error), 0);
+  cr_assert_eq(nemesis_check_families("none", &error), 0);
+  const char *const wrong[] = {"", "partitions", "kill,", "kill,clock", "Kill"};
+  for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+    cr_assert_eq(nemesis_check_families(wrong[i], &error), ERR_BAD_INPUT, "'%s'", wrong[i]);
+    cr_assert(strstr(error.message, "partition-one-way") && strstr(error.message, "kill-all"), "%s",
+              error.message);
+  }
+}
