@@ -96,6 +96,7 @@ static void on_answer(void *context, const struct master_answer *answer) {
   struct slot *slot = context;
   struct load *load = slot->lane->load;
   const int64_t now_ns = time_monotonic_ns();
+  load->result->answered++;
   if (now_ns >= load->measure_ns && now_ns < load->end_ns) {
     if (answer->outcome == MASTER_OK) {
       histogram_add(&load->result->latencies, (uint64_t)(now_ns - slot->asked_ns));
@@ -207,6 +208,7 @@ static void on_prepared(void *context, const struct master_answer *answer) {
   struct lane *lane = context;
   if (answer->outcome != MASTER_OK)
     give_up(lane->load, "cannot create the files to work on", answer);
+  lane->load->result->answered++;
   lane->busy--;
   prepare_more(lane);
 }

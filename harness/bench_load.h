@@ -34,6 +34,7 @@ struct load_options {
 struct load_result {
   struct histogram latencies; /* ns, of what was answered ok within the measured time */
   double seconds;             /* measured; shorter than asked when delete ran out of files */
+  uint64_t answered;          /* all answers, those of the preparation and the warm-up too */
   uint64_t failed;            /* answers other than ok within the measured time */
   const char *first_error;    /* the name of one, NULL without */
 };

@@ -25,6 +25,7 @@
 
 struct run_figures {
   double per_second, p50_us, p99_us;
+  double cpu_us; /* processor time of masters and clients an answer, which noise of others moves little */
 };
 
 struct bench_case {
@@ -235,6 +236,7 @@ static int run_once(struct bench *bench, struct bench_case *item, size_t run, ui
         .per_second = (double)result->latencies.count / result->seconds,
         .p50_us = (double)histogram_quantile(&result->latencies, 0.5) / NS_PER_US,
         .p99_us = (double)histogram_quantile(&result->latencies, 0.99) / NS_PER_US,
+        .cpu_us = result->answered ? (after.ours - before.ours) * 1e6 / (double)result->answered : 0,
     };
     item->failed += result->failed;
     item->first_error = result->first_error ? result->first_error : item->first_error;
@@ -279,18 +281,19 @@ static struct spread spread_of(const double *values, size_t count) {
 
 struct case_figures {
   struct spread per_second;
-  double p50_us, p99_us;
+  double p50_us, p99_us, cpu_us;
 };
 
 static struct case_figures figures_of(const struct bench_case *item, size_t runs) {
-  double per_second[RUNS_MAX], p50[RUNS_MAX], p99[RUNS_MAX];
+  double per_second[RUNS_MAX], p50[RUNS_MAX], p99[RUNS_MAX], cpu[RUNS_MAX];
   for (size_t run = 0; run < runs; run++) {
     per_second[run] = item->runs[run].per_second;
     p50[run] = item->runs[run].p50_us;
     p99[run] = item->runs[run].p99_us;
+    cpu[run] = item->runs[run].cpu_us;
   }
   return (struct case_figures){spread_of(per_second, runs), spread_of(p50, runs).median,
-                               spread_of(p99, runs).median};
+                               spread_of(p99, runs).median, spread_of(cpu, runs).median};
 }
 
 static void print_json(const struct bench *bench) {
@@ -300,12 +303,12 @@ static void print_json(const struct bench *bench) {
     const struct bench_case *item = &bench->cases[i];
     const struct case_figures figures = figures_of(item, (size_t)bench->runs);
     printf(
-        "{\"case\": \"%s\", \"ops_per_second\": %.0f, \"p50_us\": %.0f, \"p99_us\": %.0f, "
+        "{\"case\": \"%s\", \"ops_per_second\": %.0f, \"p50_us\": %.0f, \"p99_us\": %.0f, \"cpu_us\": %.1f, "
         "\"ops_per_second_least\": %.0f, \"ops_per_second_most\": %.0f, \"failed\": %" PRIu64
         ", \"runs\": %" PRId64 ", \"nodes\": %" PRId64 ", \"noise\": {\"spin_ratio\": %.2f, "
         "\"fsync_us\": %.0f, \"fsync_us_most\": %.0f, \"foreign_cpu\": %.3f, \"foreign_cpu_most\": %.3f}}\n",
-        item->name, figures.per_second.median, figures.p50_us, figures.p99_us, figures.per_second.least,
-        figures.per_second.most, item->failed, bench->runs, bench->nodes,
+        item->name, figures.per_second.median, figures.p50_us, figures.p99_us, figures.cpu_us,
+        figures.per_second.least, figures.per_second.most, item->failed, bench->runs, bench->nodes,
         noise->spin_most / noise->spin_least, sync.median, sync.most,
         noise->foreign_sum / (double)noise->foreign_count, noise->foreign_most);
   }
@@ -314,12 +317,13 @@ static void print_json(const struct bench *bench) {
 static void print_table(const struct bench *bench) {
   const struct noise *noise = &bench->noise;
   const struct spread sync = spread_of(noise->syncs, noise->sync_count);
-  printf("%-16s %12s %23s %10s %10s\n", "case", "operations/s", "least … most of runs", "p50 us", "p99 us");
+  printf("%-16s %12s %23s %10s %10s %10s\n", "case", "operations/s", "least … most of runs", "p50 us",
+         "p99 us", "cpu us/op");
   for (size_t i = 0; i < bench->case_count; i++) {
     const struct bench_case *item = &bench->cases[i];
     const struct case_figures figures = figures_of(item, (size_t)bench->runs);
-    printf("%-16s %12.0f %10.0f … %10.0f %10.0f %10.0f", item->name, figures.per_second.median,
-           figures.per_second.least, figures.per_second.most, figures.p50_us, figures.p99_us);
+    printf("%-16s %12.0f %10.0f … %10.0f %10.0f %10.0f %10.1f", item->name, figures.per_second.median,
+           figures.per_second.least, figures.per_second.most, figures.p50_us, figures.p99_us, figures.cpu_us);
     if (item->failed > 0)
       printf("   %" PRIu64 " failed, e.g. %s", item->failed, item->first_error);
     printf("\n");
