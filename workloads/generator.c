@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define OPERATIONS_PER_SET_DEFAULT 2000
+#define READER_EVERY 4
 
 static const struct workload *const workloads[] = {
     &workload_mixed,
@@ -163,6 +164,14 @@ static void begin_set(struct generator *generator, size_t group, uint64_t number
     generator->workload->begin(set);
 }
 
+/* One client in READER_EVERY only reads. A client that writes leaves a primary that was cut from its quorum
+ * with its first write, which goes unanswered; one that only reads stays for as long as it is answered, and
+ * so sees whether that primary goes on answering when another one has taken over. Readers neither make nor
+ * use up working sets. */
+static bool is_reader(size_t client) {
+  return client % READER_EVERY == READER_EVERY - 1;
+}
+
 /* The working set of a client's group, and the client's note; both are made when they are new. */
 static struct working_set *set_of(struct generator *generator, size_t client, struct note **note) {
   const size_t group = client / GROUP_SIZE;
@@ -194,21 +203,30 @@ static void draw_setup(struct draw *draw, const struct workload *workload) {
   draw_path(draw, workload->setup[step].path);
 }
 
+static void draw_anything(struct draw *draw, const struct workload *workload) {
+  struct note *note = draw->note;
+  *note =
+      (struct note){.set = draw->set->number, .step = -1, .object = -1, .other = -1, .values = note->values};
+  *draw->arguments = (struct arguments){.kind = OPERATION_STAT};
+  if (!is_reader(draw->client) && draw->set->made_count < workload->setup_count)
+    draw_setup(draw, workload);
+  else
+    workload->draw(draw);
+}
+
 void generator_next(struct generator *generator, size_t client, struct arguments *arguments) {
   const struct workload *workload = generator->workload;
   struct note *note;
   struct working_set *set = set_of(generator, client, &note);
-  if (set->drawn++ == generator->options.operations_per_set) {
+  const bool reader = is_reader(client);
+  if (!reader && set->drawn++ == generator->options.operations_per_set) {
     begin_set(generator, client / GROUP_SIZE, set->number + 1);
     set->drawn = 1;
   }
-  *note = (struct note){.set = set->number, .step = -1, .object = -1, .other = -1, .values = note->values};
-  *arguments = (struct arguments){.kind = OPERATION_STAT};
   struct draw draw = {generator, &generator->random, set, note, arguments, client};
-  if (set->made_count < workload->setup_count)
-    draw_setup(&draw, workload);
-  else
-    workload->draw(&draw);
+  do
+    draw_anything(&draw, workload);
+  while (reader && operation_is_mutation(arguments->kind));
   assert(arguments->kind == OPERATION_COMMIT_BLOCK || arguments->path.data);
 }
 
