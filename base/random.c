@@ -84,7 +84,7 @@ void random_shuffle(struct random *random, void *items, size_t count, size_t siz
 
 uint64_t random_seed_from_system(void) {
   uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-    assert(!"getrandom cannot fail for 8 bytes");
+  const ssize_t got = getrandom(&seed, sizeof seed, 0);
+  assert(got == sizeof seed); /* it cannot fail for 8 bytes */
   return seed;
 }
