@@ -222,13 +222,14 @@ static void print_listing(const char *path) {
 
 static void on_child(void *context, const struct master_answer *answer) {
   struct listed *item = context;
+  struct session *session = item->session;
   item->stat = *answer;
   item->stat.value = NULL;
   item->stat.entries = NULL;
   if (--listing.left > 0)
     return;
-  print_listing(item->session->request.path);
-  master_client_close(item->session->client, NULL, NULL);
+  print_listing(session->request.path);
+  master_client_close(session->client, NULL, NULL);
 }
 
 static void ask_children(struct session *session) {

@@ -3,17 +3,20 @@
 source "$(dirname "$0")/lib.sh"
 netns_works || { echo "skipped: no namespaces here"; exit 77; }
 
-start() { # NAME SIGNALS-ARE-DEFAULT: setsid gives the run a process group and session of its own
+# A run in a process group and session of its own, as a terminal starts it. A shell's background jobs would ignore Ctrl-C.
+start() { # NAME
   : >"$scratch/$1"
-  setsid "$assay" run --time 60s --final 500ms --clients 16 --fault-interval 500ms --seed 3 --name "$1" \
+  env --default-signal=INT setsid "$assay" run --time 60s --final 500ms --clients 16 --fault-interval 500ms --seed 3 --name "$1" \
     --store "$store" >"$scratch/$1" 2>&1 &
   pid=$!
 }
-running() { await_text "$store/latest/events.jsonl" '"phase":"running"' "$pid" &&
-  await_text "$store/latest/events.jsonl" '"phase":"installed"' "$pid"; }
+running() { # NAME
+  await_text "$store/$1/*/events.jsonl" '"phase":"running"' "$pid" &&
+    await_text "$store/$1/*/events.jsonl" '"phase":"installed"' "$pid"
+}
 
 start interrupted
-if running; then
+if running interrupted; then
   kill -INT -- "-$pid" 2>/dev/null || kill -INT "$pid"
   wait "$pid"
   status=$?
@@ -26,7 +29,7 @@ fi
 expect_nothing_left "after Ctrl-C"
 
 start killed
-if running; then
+if running killed; then
   kill -KILL "$pid"
   wait "$pid" 2>/dev/null
   run=$(readlink -f "$store/latest")

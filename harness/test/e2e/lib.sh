@@ -44,10 +44,10 @@ expect_nothing_left() {
   fail "$1: still running: $(ps -o pid=,args= -p "$(echo $left | tr ' ' ,)" | cut -c1-200)"
 }
 
-# Waits until the file holds the text, at most 60 s, or until the process is gone.
-await_text() { # FILE TEXT PID
+# Waits until a file of the pattern holds the text, at most 60 s, or until the process is gone.
+await_text() { # PATTERN TEXT PID
   for _ in $(seq 600); do
-    grep -qsE -- "$2" "$1" && return 0
+    grep -qsE -- "$2" $1 && return 0
     kill -0 "$3" 2>/dev/null || break
     sleep 0.1
   done
