@@ -25,6 +25,8 @@ static int fake_append(struct journal *journal, const void *data, size_t size, v
     return ERR_NOT_PRIMARY;
   if (node->append_status != 0)
     return node->append_status;
+  if (node->unaware)
+    return 0; /* it goes nowhere */
   if (cluster->count == cluster->capacity) {
     cluster->capacity = cluster->capacity ? 2 * cluster->capacity : 64;
     cluster->entries = xrealloc(cluster->entries, cluster->capacity * sizeof *cluster->entries);
@@ -145,7 +147,7 @@ static void open_node(struct fake_node *node) {
 }
 
 static void close_node(struct fake_node *node) {
-  node->leads = false;
+  node->leads = node->unaware = false;
   node->confirm_count = 0;
   primary_free(node->primary);
   while (fake_run(node))
@@ -186,10 +188,18 @@ void fake_cluster_free(struct fake_cluster *cluster) {
   free(cluster);
 }
 
+void fake_tell(struct fake_node *node) {
+  if (!node->unaware)
+    return;
+  node->unaware = node->leads = false;
+  node->machine->role(node->machine->context, JOURNAL_FOLLOWER, node->cluster->term, 0);
+}
+
 bool fake_deliver(struct fake_node *node) {
   struct fake_cluster *cluster = node->cluster;
   if (node->applied >= cluster->commit)
     return false;
+  fake_tell(node);
   struct fake_entry *entry = &cluster->entries[node->applied++];
   void *token = NULL;
   if (node->leads && entry->node == node->number && entry->term == cluster->term) {
@@ -207,7 +217,7 @@ void fake_confirm(struct fake_node *node) {
   memcpy(confirms, node->confirms, count * sizeof *confirms);
   node->confirm_count = 0;
   for (size_t i = 0; i < count; i++) {
-    const bool leads = node->leads && confirms[i].term == node->cluster->term;
+    const bool leads = node->leads && !node->unaware && confirms[i].term == node->cluster->term;
     confirms[i].done(confirms[i].context, leads ? 0 : ERR_NOT_PRIMARY, confirms[i].read_index);
   }
 }
@@ -223,8 +233,12 @@ void fake_depose(struct fake_cluster *cluster) {
   old->machine->role(old->machine->context, JOURNAL_FOLLOWER, cluster->term, 0);
 }
 
-void fake_lead(struct fake_cluster *cluster, size_t number, size_t kept) {
-  fake_depose(cluster);
+void fake_lead(struct fake_cluster *cluster, size_t number, size_t kept, bool silently) {
+  if (silently && cluster->leader != number && cluster->leader < FAKE_NODES)
+    cluster->nodes[cluster->leader].unaware = true;
+  else
+    fake_depose(cluster);
+  fake_tell(&cluster->nodes[number]);
   while (cluster->count > cluster->commit + kept)
     bytes_free(&cluster->entries[--cluster->count].data);
   cluster->term++;
@@ -243,6 +257,7 @@ void fake_quiesce(struct fake_cluster *cluster) {
       moved = true;
     }
     for (size_t i = 0; i < FAKE_NODES; i++) {
+      fake_tell(&cluster->nodes[i]);
       while (fake_deliver(&cluster->nodes[i]))
         moved = true;
       if (cluster->nodes[i].confirm_count > 0)

@@ -41,6 +41,7 @@ struct fake_node {
   struct primary *primary;
   const struct state_machine *machine;
   bool leads;
+  bool unaware; /* another one leads meanwhile, and this node has not heard of it */
   uint64_t applied;
   struct fake_confirm confirms[64];
   size_t confirm_count;
@@ -72,8 +73,10 @@ void fake_settle(struct fake_cluster *cluster);
 bool fake_deliver(struct fake_node *node);
 /* All confirmations asked for come back. */
 void fake_confirm(struct fake_node *node);
-/* `node` leads from now on; of the entries not committed, the first `kept` stay in the log. */
-void fake_lead(struct fake_cluster *cluster, size_t node, size_t kept);
+/* `node` leads from now on; of the entries not committed, the first `kept` stay in the log. Who led before
+ * hears of it at once, or, if `silently`, by fake_tell() or with the next entry that reaches it. */
+void fake_lead(struct fake_cluster *cluster, size_t node, size_t kept, bool silently);
+void fake_tell(struct fake_node *node);
 /* The leader hears that it leads no longer; nobody does. */
 void fake_depose(struct fake_cluster *cluster);
 /* Commits everything and tells everybody until nothing moves any more. */

@@ -266,7 +266,7 @@ static void ask_tree(struct run *run, struct fake_node *node, const struct oracl
 static void check_whole(struct run *run) {
   struct fake_cluster *cluster = run->cluster;
   if (cluster->leader == FAKE_NODES)
-    fake_lead(cluster, random_below(&run->random, FAKE_NODES), cluster->count - cluster->commit);
+    fake_lead(cluster, random_below(&run->random, FAKE_NODES), cluster->count - cluster->commit, false);
   fake_quiesce(cluster);
   cr_assert_eq(run->outstanding, 0);
   follow(run, cluster->commit);
@@ -308,18 +308,21 @@ static void step(struct run *run, bool crashes) {
   } else if (dice < 970) {
     fake_confirm(node);
   } else if (dice < 980) {
-    fake_lead(cluster, node->number, random_below(random, cluster->count - cluster->commit + 1));
+    fake_lead(cluster, node->number, random_below(random, cluster->count - cluster->commit + 1),
+              random_chance(random, 0.5));
   } else if (dice < 983) {
     fake_depose(cluster);
   } else if (dice < 986) {
+    fake_tell(node);
+  } else if (dice < 988) {
     check_hash(run, node);
-  } else if (dice < 990 && crashes) {
+  } else if (dice < 991 && crashes) {
     fake_crash(node);
-  } else if (dice < 992) {
+  } else if (dice < 993) {
     struct fake_node *to = &cluster->nodes[random_below(random, FAKE_NODES)];
     if (to != node && !to->leads)
       fake_transfer(node, to, 1 + random_below(random, SNAPSHOT_CHUNK));
-  } else if (dice < 994) {
+  } else if (dice < 995) {
     check_whole(run);
   }
 }
@@ -333,7 +336,7 @@ static void reserved(void *context, const struct answer *answer) {
 
 /* Half of the clients introduce themselves. */
 static void reserve(struct run *run) {
-  fake_lead(run->cluster, 0, 0);
+  fake_lead(run->cluster, 0, 0, false);
   fake_quiesce(run->cluster);
   run->outstanding++;
   primary_submit(run->cluster->nodes[0].primary,
