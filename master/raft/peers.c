@@ -183,6 +183,32 @@ static void refuse_without_room(struct driver *driver, struct wire_message *mess
   append->entries = NULL;
 }
 
+/* The leader may not know how far this node has come, because the answers got lost, and begin before what was
+ * cut off here. raft would reject that for ever, as entries it never saw. But everything up to our snapshot
+ * is committed, hence in the log of every leader of our term or a later one, with the same terms: the message
+ * says the same when it begins there. */
+static void skip_cut_off(struct driver *driver, struct wire_message *message) {
+  struct raft_append_entries *append = &message->raft.append_entries;
+  const uint64_t index = driver->snapshot_index;
+  if (append->term < raft_current_term(&driver->raft) || append->prev_log_index >= index ||
+      append->prev_log_index > driver->raft.trail.offset)
+    return;
+  const uint64_t known = index - append->prev_log_index;
+  append->prev_log_index = index;
+  append->prev_log_term = wal_term_at(driver->wal, index);
+  if (append->n_entries > known) {
+    append->n_entries -= (unsigned)known;
+    append->entries += known;
+    message->raft_entries += known;
+    message->entries += known;
+    return;
+  }
+  if (append->n_entries > 0)
+    batch_drop(message->entries[0].batch);
+  append->n_entries = 0;
+  append->entries = NULL;
+}
+
 /* What raft asserts and a network, or a peer that lost its disk, may bring about all the same. */
 static bool acceptable(struct driver *driver, const struct wire_message *message) {
   struct raft *raft = &driver->raft;
@@ -223,8 +249,10 @@ static void receive_raft(struct driver *driver, struct wire_message *message) {
       batch_drop(message->entries[0].batch);
     return;
   }
-  if (is_append)
+  if (is_append) {
+    skip_cut_off(driver, message);
     refuse_without_room(driver, message);
+  }
   message->raft.server_id = peer->id;
   message->raft.server_address = peer->address;
   const bool with_entries = is_append && append->n_entries > 0;

@@ -134,7 +134,7 @@ enum wal_end wal_judge_end(const struct bytes *content, uint64_t offset, uint64_
   if (read_frame_header(content, offset, segment, &frame) && frame.number == number && frame.size % 8 == 0 &&
       frame.size >= WAL_FRAME_HEADER)
     at = frame.size > content->size - offset ? content->size : offset + frame.size;
-  for (; content->size - at >= WAL_FRAME_HEADER; at += 8) {
+  for (; at + WAL_FRAME_HEADER <= content->size; at += 8) {
     if (wal_read_frame(content, at, segment, &frame) && frame.number > number) {
       *behind = at;
       return WAL_END_ROT;

@@ -237,8 +237,11 @@ static int take_end(struct recovery *recovery, uint64_t offset, uint32_t frames,
   return 0;
 }
 
-/* A file without a sound first frame: a spare, or one whose first write was cut short. */
+/* A file without a sound first frame: the spare, or one whose first write was cut short. There is only one,
+ * behind all others: the next is made when this one has been opened. */
 static int take_unopened(struct recovery *recovery) {
+  if (recovery->position + 1 < recovery->count)
+    return damaged(recovery, 0, "it is empty, or its first frame is broken, and another segment follows");
   bool torn;
   const int status = take_end(recovery, 0, 0, &torn);
   if (status == 0) {

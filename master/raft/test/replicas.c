@@ -484,6 +484,18 @@ static bool settled(const struct replicas *all, uint64_t acknowledged, uint64_t 
   return true;
 }
 
+static void describe_all(const struct replicas *all) {
+  for (size_t i = 0; i < all->options.nodes; i++) {
+    const struct journal_status status = replicas_status(all, i);
+    fprintf(stderr,
+            "node %zu: %s of term %" PRIu64 ", leader %" PRIu64 ", log %" PRIu64 "..%" PRIu64
+            ", committed %" PRIu64 ", applied %" PRIu64 ", durable %" PRIu64 ", snapshot %" PRIu64 "\n",
+            i + 1, status.role == JOURNAL_LEADER ? "leader" : "follower", status.term, status.leader,
+            status.first_index, status.last_index, status.commit_index, all->replica[i].applied.index,
+            all->replica[i].durable.index, status.snapshot_index);
+  }
+}
+
 void replicas_settle(struct replicas *all, int64_t within_ns) {
   const int64_t until_ns = small_world_now_ns(all->world) + within_ns;
   const uint64_t before = all->highest;
@@ -500,10 +512,12 @@ void replicas_settle(struct replicas *all, int64_t within_ns) {
   }
   const uint64_t acknowledged = all->acknowledged;
   while (!settled(all, acknowledged, before)) {
+    if (small_world_now_ns(all->world) >= until_ns)
+      describe_all(all);
     CHECK(all, small_world_now_ns(all->world) < until_ns,
           "no common state %" PRId64 " s after everything healed", within_ns / 1000000000);
     const int leader = replicas_leader(all);
-    if (leader >= 0 && all->acknowledged == acknowledged)
+    if (leader >= 0 && (all->acknowledged == acknowledged || all->highest <= before))
       replicas_append(all, (size_t)leader, 16);
     replicas_run(all, 20 * 1000 * 1000);
   }

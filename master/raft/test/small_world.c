@@ -582,6 +582,15 @@ const char *small_world_file_name(struct small_world *world, size_t node, size_t
   return n < world->nodes[node].file_count ? world->nodes[node].files[n].name : NULL;
 }
 
+struct bytes *small_world_make_file(struct small_world *world, size_t node, const char *name) {
+  make_file(&world->nodes[node], name, 0);
+  return &find_file(&world->nodes[node], name)->content;
+}
+
+void small_world_drop_file(struct small_world *world, size_t node, const char *name) {
+  drop_file(&world->nodes[node], name);
+}
+
 void small_world_wipe(struct small_world *world, size_t node) {
   while (world->nodes[node].file_count > 0)
     drop_file(&world->nodes[node], world->nodes[node].files[0].name);

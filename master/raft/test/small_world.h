@@ -48,6 +48,9 @@ void small_world_break_sync(struct small_world *world, size_t node);
 struct bytes *small_world_file(struct small_world *world, size_t node, const char *name);
 /* The n-th file's name in no particular order, NULL behind the last. */
 const char *small_world_file_name(struct small_world *world, size_t node, size_t n);
+/* A new empty file. */
+struct bytes *small_world_make_file(struct small_world *world, size_t node, const char *name);
+void small_world_drop_file(struct small_world *world, size_t node, const char *name);
 void small_world_wipe(struct small_world *world, size_t node);
 
 /* -- lives -- */
