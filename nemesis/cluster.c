@@ -81,8 +81,10 @@ static char **copy_list(const char *const *list) {
 }
 
 static void forget(struct cluster *cluster) {
-  for (size_t i = 0; i < cluster->size; i++)
+  for (size_t i = 0; i < cluster->size; i++) {
     free(cluster->nodes[i].directory);
+    free(cluster->nodes[i].client_address);
+  }
   for (char **item = cluster->extra; *item; item++)
     free(*item);
   free((void *)cluster->extra);
@@ -129,7 +131,9 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
   }
   for (size_t i = 0; i < made->size; i++) {
     struct cluster_node *node = &made->nodes[i];
-    snprintf(node->client_address, sizeof node->client_address, "%s:%d", node->host, node->client_port);
+    struct bytes address = {0};
+    bytes_append_format(&address, "%s:%d", node->host, node->client_port);
+    node->client_address = (char *)address.data;
   }
   *cluster = made;
   return 0;

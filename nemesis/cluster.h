@@ -35,8 +35,8 @@ struct cluster_node {
   char name[NODE_NAME_SIZE];
   char host[ADDRESS_SIZE];
   int peer_port, client_port;
-  char client_address[ADDRESS_SIZE]; /* host:client_port */
-  char *directory;                   /* …/nodes/n1 */
+  char *client_address; /* host:client_port */
+  char *directory;      /* …/nodes/n1 */
   enum node_state state;
   struct process process;   /* while running or paused */
   struct node_watch *watch; /* as long as `process` is not reaped */

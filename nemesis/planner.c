@@ -47,7 +47,7 @@ void planner_init(struct planner *planner, uint64_t seed, const struct fault *co
 static const struct fault *deal(struct deck *deck, struct random *random) {
   assert(deck->count > 0);
   if (deck->dealt == deck->count) {
-    random_shuffle(random, deck->faults, deck->count, sizeof *deck->faults);
+    random_shuffle(random, deck->faults, deck->count, sizeof(const struct fault *));
     deck->dealt = 0;
   }
   return deck->faults[deck->dealt++];

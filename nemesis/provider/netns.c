@@ -44,8 +44,8 @@ static int refused(struct error *error, const char *what, int nl_status) {
 
 /* Only the calling thread changes its network; its process's other threads stay where they are. */
 static void enter(int network) {
-  if (setns(network, CLONE_NEWNET) != 0)
-    assert(!"a namespace that is held open can be joined");
+  const int status = setns(network, CLONE_NEWNET);
+  assert(status == 0); /* a namespace that is held open can be joined */
 }
 
 static int open_own(struct error *error) {

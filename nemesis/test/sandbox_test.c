@@ -346,8 +346,10 @@ Test(sandbox, works_for_root_in_a_chroot_and_tells_others_why_not) {
   scratch = directory;
   for (enum user user = 0; user < USERS; user++) {
     cr_assert_eq(run_inside(user, in_chroot, NULL), 0);
-    rmdir(path_join(scratch, "proc"));
-    rmdir(path_join(scratch, "run"));
+    char *proc = path_join(directory, "proc"), *run = path_join(directory, "run");
+    cr_assert(rmdir(proc) == 0 && rmdir(run) == 0);
+    free(proc);
+    free(run);
   }
   scratch_remove(directory);
 }
