@@ -116,6 +116,7 @@ static void turn(void *owner) {
   struct driver *driver = owner;
   driver->turn_deferred = false;
   if (driver->state == DRIVER_CLOSING) {
+    driver_fail_confirms(driver);
     driver_closing_progress(driver);
     return;
   }

@@ -291,7 +291,8 @@ static void send_copy(struct node *node, size_t to, const struct iovec *vectors,
   *frame = (struct frame){.world = world, .from = node->number, .to = to, .size = size};
   unsigned char *at = frame->data;
   for (size_t i = 0; i < vector_count; i++) {
-    memcpy(at, vectors[i].iov_base, vectors[i].iov_len);
+    if (vectors[i].iov_len > 0)
+      memcpy(at, vectors[i].iov_base, vectors[i].iov_len);
     at += vectors[i].iov_len;
   }
   schedule(world, world->now_ns + draw_ns(world, world->weather.delay_ns, world->weather.jitter_ns), deliver,
@@ -349,7 +350,7 @@ static void make_file(struct node *node, const char *name, uint64_t size) {
   struct file *file = &node->files[node->file_count++];
   *file = (struct file){0};
   snprintf(file->name, sizeof file->name, "%s", name);
-  memset(bytes_reserve(&file->content, size), 0, size);
+  memset(bytes_reserve(&file->content, size + 1), 0, size);
   file->content.size = size;
 }
 
