@@ -12,7 +12,6 @@
 #define STAT_FILES 1000u       /* per connection */
 #define DELETE_RATE 60000u     /* files prepared for each second of deleting, over all connections */
 #define DIRECTORY_FILES 10000u /* files that one directory gets before the next is begun */
-#define MOVED ".moved"
 #define PREPARE_OUTSTANDING 64u
 #define REQUEST_TIMEOUT_NS (20 * NS_PER_S)
 
@@ -83,9 +82,14 @@ static void directory_path(const struct lane *lane, uint64_t file, char *path, s
            file / DIRECTORY_FILES);
 }
 
+static void suffixed_path(const struct lane *lane, uint64_t file, const char *suffix, char *path,
+                          size_t size) {
+  snprintf(path, size, "/%" PRIu64 "-%zu/%" PRIu64 "/file-%08" PRIu64 "%s", lane->load->options->round,
+           lane->index, file / DIRECTORY_FILES, file, suffix);
+}
+
 static void file_path(const struct lane *lane, uint64_t file, char *path, size_t size) {
-  snprintf(path, size, "/%" PRIu64 "-%zu/%" PRIu64 "/file-%08" PRIu64, lane->load->options->round,
-           lane->index, file / DIRECTORY_FILES, file);
+  suffixed_path(lane, file, "", path, size);
 }
 
 /* ---- the closed loop ---- */
@@ -131,12 +135,11 @@ static void ask_set(struct slot *slot, struct master_request *request, char *pat
   file_path(slot->lane, random_below(&slot->lane->load->random, slot->lane->wanted), path, size);
 }
 
-static void ask_rename(struct slot *slot, struct master_request *request, char *path, size_t size,
-                       char *other, size_t other_size) {
+static void ask_rename(struct slot *slot, struct master_request *request, char *path, char *other,
+                       size_t size) {
   request->operation = MASTER_RENAME;
   file_path(slot->lane, slot->index, path, size);
-  file_path(slot->lane, slot->index, other, other_size - strlen(MOVED));
-  strcat(other, MOVED);
+  suffixed_path(slot->lane, slot->index, ".moved", other, size);
   request->path = slot->moved ? other : path;
   request->destination = slot->moved ? path : other;
   slot->moved = !slot->moved;
@@ -151,7 +154,7 @@ static enum load_kind draw_mixed(struct random *random) {
 static void ask(struct slot *slot) {
   struct lane *lane = slot->lane;
   struct load *load = lane->load;
-  char path[128], other[160];
+  char path[128], other[128];
   struct master_request request = {.path = path};
   enum load_kind kind = load->options->kind;
   const bool ran_out = kind == LOAD_DELETE && lane->deleted == lane->wanted;
@@ -177,7 +180,7 @@ static void ask(struct slot *slot) {
     ask_set(slot, &request, path, sizeof path);
     break;
   case LOAD_RENAME:
-    ask_rename(slot, &request, path, sizeof path, other, sizeof other);
+    ask_rename(slot, &request, path, other, sizeof path);
     break;
   default:
     request.operation = MASTER_DELETE;

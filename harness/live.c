@@ -33,17 +33,16 @@ static size_t fitting(const char *text, size_t columns) {
 static void describe(const struct live_facts *facts, char *out, size_t size) {
   char rate[COUNT_TEXT_SIZE], ok[COUNT_TEXT_SIZE], fail[COUNT_TEXT_SIZE], info[COUNT_TEXT_SIZE], primary[64];
   if (facts->primary)
-    snprintf(primary, sizeof primary, "%s (term %llu)", facts->primary, (unsigned long long)facts->term);
+    snprintf(primary, sizeof primary, "primary %s term %llu", facts->primary,
+             (unsigned long long)facts->term);
   else
-    snprintf(primary, sizeof primary, "nobody");
-  snprintf(out, size, "%6.1f s  %s op/s  ok %s  fail %s  info %s  primary %s  %s%s%s",
-           (double)facts->elapsed_ns / 1e9, count_text(facts->rate, rate), count_text(facts->ok, ok),
-           count_text(facts->fail, fail), count_text(facts->info, info), primary,
-           facts->phase ? facts->phase : "faults: ",
-           facts->phase       ? ""
+    snprintf(primary, sizeof primary, "no primary");
+  snprintf(out, size, "%6.1f s  %s/s  ok %s  fail %s  info %s  %s  %s", (double)facts->elapsed_ns / 1e9,
+           count_text(facts->rate, rate), count_text(facts->ok, ok), count_text(facts->fail, fail),
+           count_text(facts->info, info), primary,
+           facts->phase       ? facts->phase
            : facts->faults[0] ? facts->faults
-                              : "none",
-           facts->phase && facts->faults[0] ? " …" : "");
+                              : "no fault");
 }
 
 void live_show(struct live *live, const struct live_facts *facts) {

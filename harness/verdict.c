@@ -121,9 +121,13 @@ static void decide_invalid(const struct evidence *evidence, struct decision *dec
 
 static void decide_failed(const struct evidence *evidence, struct decision *decision) {
   say(decision, "No verdict, the test itself failed: %s", failure_text(evidence));
-  if (evidence->check && evidence->check->verdict == VERDICT_VALID && evidence->statistics->operations > 0)
-    say(decision, "%sWhat was recorded until then is linearizable.",
-        decision->sentence[strlen(decision->sentence) - 1] == '\n' ? "" : " ");
+  if (!evidence->check || evidence->check->verdict != VERDICT_VALID || evidence->statistics->operations == 0)
+    return;
+  const char last = decision->sentence[strlen(decision->sentence) - 1];
+  say(decision, "%sWhat was recorded until then is linearizable.",
+      last == '\n'  ? ""
+      : last == '.' ? " "
+                    : ". ");
 }
 
 /* Findings about the cluster that a good history does not show. */

@@ -39,7 +39,7 @@
       g.fillText(+at.toFixed(3) + " s", x(at * 1e3), H - B + 15);
     }
     g.stroke();
-    for (const [name, size, alpha] of [["ok", 1.5, .45], ["fail", 2, .6], ["info", 3, .9]]) {
+    for (const [name, size, alpha] of [["fail", 1.5, .6], ["ok", 1.5, .5], ["info", 3, .9]]) {
       g.globalAlpha = alpha; g.fillStyle = colour(name);
       const points = data[name];
       for (let i = 0; i < points.length; i += 2)

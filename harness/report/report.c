@@ -161,7 +161,7 @@ static void append_value(struct bytes *page, const char *name, const json_t *val
   else if (json_is_integer(value))
     html_format(page, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
   else if (json_is_real(value))
-    html_format(page, "%g", json_real_value(value));
+    html_format(page, "%.3g", json_real_value(value));
   else if (json_is_boolean(value))
     html_raw(page, json_is_true(value) ? "yes" : "no");
   else
