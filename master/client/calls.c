@@ -110,10 +110,10 @@ void call_wait(struct master_client *client, struct call *call) {
 
 void calls_free(struct master_client *client) {
   assert(list_is_empty(&client->by_deadline));
-  while (!list_is_empty(&client->spare)) {
-    struct call *call = CONTAINER_OF(client->spare.next, struct call, by_state);
-    list_remove(&call->by_state);
-    free(call);
+  struct list *next;
+  for (struct list *at = client->spare.next; at != &client->spare; at = next) {
+    next = at->next;
+    free(CONTAINER_OF(at, struct call, by_state));
   }
   floors_free(&client->floors);
   free(client->slots);

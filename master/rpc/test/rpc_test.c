@@ -87,7 +87,7 @@ Test(rpc, listings_larger_than_the_arena_come_back_whole) {
   random_seed(&draw, 2);
   enum { ENTRIES = 20000 };
   Rpc__Entry *entries = xcalloc(ENTRIES, sizeof *entries);
-  Rpc__Entry **pointers = xcalloc(ENTRIES, sizeof *pointers);
+  Rpc__Entry **pointers = xcalloc(ENTRIES, sizeof(Rpc__Entry *));
   char(*names)[16] = xcalloc(ENTRIES, sizeof *names);
   for (size_t i = 0; i < ENTRIES; i++) {
     rpc__entry__init(&entries[i]);
