@@ -34,6 +34,9 @@ struct fault {
              struct error *error);
   /* After a failure, heal() undoes what was done of it. */
   int (*install)(struct cluster *cluster, const struct aim *aim, struct error *error);
+  /* A second act while the fault is present, `second_after_ns` after its installation; NULL: none. */
+  int (*second)(struct cluster *cluster, const struct aim *aim, struct error *error);
+  int64_t second_after_ns;
   /* Undoes what is not undone yet, so it may be tried again. */
   int (*heal)(struct cluster *cluster, const struct aim *aim, struct error *error);
 };

@@ -218,6 +218,22 @@ static void heal_present(struct nemesis *nemesis, size_t which) {
   restart_dead(nemesis, NULL);
 }
 
+/* A second act that failed is no reason to stop: the heal undoes the fault whole. */
+static void second_act(struct nemesis *nemesis, size_t which) {
+  const struct present *present = &nemesis->schedule.present[which];
+  const struct fault *fault = present->plan.fault;
+  struct error error = {0};
+  json_t *value = describe(nemesis, &present->plan, &present->aim);
+  record(nemesis, true, "second", value, time_monotonic_ns());
+  if (fault->second(nemesis->cluster, &present->aim, &error) != 0) {
+    json_object_set_new(value, "reason", text_of_error(&error));
+    log_warn("the second act of %s failed: %s", fault->description.name, error.message);
+  }
+  record(nemesis, false, "second", value, time_monotonic_ns());
+  json_decref(value);
+  schedule_second_done(&nemesis->schedule, which);
+}
+
 static void on_timer(uv_timer_t *timer);
 
 static void wait_for_turn(struct nemesis *nemesis) {
@@ -239,6 +255,9 @@ static void on_timer(uv_timer_t *timer) {
     break;
   case TURN_INSTALL:
     install_next(nemesis);
+    break;
+  case TURN_SECOND:
+    second_act(nemesis, which);
     break;
   case TURN_HEAL:
     heal_present(nemesis, which);
@@ -317,7 +336,6 @@ static void on_stop(uv_timer_t *timer) {
   struct nemesis *nemesis = CONTAINER_OF(timer, struct nemesis, timer);
   struct schedule *schedule = &nemesis->schedule;
   struct error error = {0};
-  schedule_end(schedule, time_monotonic_ns());
   /* The last one first: it stands on what the first has left. */
   while (schedule->present_count > 0) {
     const size_t before = schedule->present_count;

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "nemesis/cluster.h"
 #include "nemesis/fault.h"
 
 static bool *hears(struct aim *aim, const struct facts *facts, size_t node, size_t other) {
@@ -147,12 +148,50 @@ static int heal(struct cluster *cluster, const struct aim *aim, struct error *er
   return cluster_links_clear(cluster, error) ? 0 : ERR_IO;
 }
 
+/* ---- The stalled primary ----
+ *
+ * Cut off and stopped in the same moment, it is continued when its peers have had time to elect another, and
+ * stays cut off: it wakes into a cluster that has moved on, believes for a while that it leads, and can be
+ * told by nobody but its clients. A long collection of garbage together with a failing switch does that in
+ * production. */
+
+#define STALL_NS (800 * NS_PER_MS) /* longer than an election takes, shorter than a client's patience */
+
+static int stall_install(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  const int status = install(cluster, aim, error);
+  return status != 0 ? status : cluster_pause_many(cluster, aim->targets, error);
+}
+
+static int stall_second(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  for (size_t i = 0; i < cluster_size(cluster); i++)
+    if (aim->targets[i] && cluster_node_state(cluster, i) == NODE_PAUSED) {
+      const int status = cluster_resume(cluster, i, error);
+      if (status != 0)
+        return status;
+    }
+  return 0;
+}
+
+static int stall_heal(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  const int status = stall_second(cluster, aim, error);
+  return status != 0 ? status : heal(cluster, aim, error);
+}
+
 #define PARTITION(shape, words)                                                                              \
   .description = {"partition-" shape, "partition", words}, .install = install, .heal = heal
 
 const struct fault partition_faults[] = {
     {PARTITION("primary", "the primary hears and is heard by no other node; its clients still reach it"),
      .nodes_min = 2, .at_primary = true, .aim = aim_primary},
+    {.description = {"partition-stalled", "partition",
+                     "the primary is cut off and stopped, and continued 0.8 s later, still cut off"},
+     .nodes_min = 3,
+     .at_primary = true,
+     .aim = aim_primary,
+     .install = stall_install,
+     .second = stall_second,
+     .second_after_ns = STALL_NS,
+     .heal = stall_heal},
     {PARTITION("halves", "two halves that do not hear each other"), .nodes_min = 2, .aim = aim_halves},
     {PARTITION("one", "one random node against all others"), .nodes_min = 2, .aim = aim_one},
     {PARTITION("ring", "every node hears a majority, no two the same one"), .nodes_min = 3, .aim = aim_ring},

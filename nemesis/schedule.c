@@ -21,9 +21,12 @@ void schedule_begin(struct schedule *schedule, int64_t now_ns) {
 
 int64_t schedule_when(const struct schedule *schedule) {
   int64_t when_ns = schedule->next_ns;
-  for (size_t i = 0; i < schedule->present_count; i++)
-    if (schedule->present[i].heal_ns < when_ns)
-      when_ns = schedule->present[i].heal_ns;
+  for (size_t i = 0; i < schedule->present_count; i++) {
+    const struct present *present = &schedule->present[i];
+    const int64_t due_ns = present->second_ns < present->heal_ns ? present->second_ns : present->heal_ns;
+    if (due_ns < when_ns)
+      when_ns = due_ns;
+  }
   return when_ns;
 }
 
@@ -33,13 +36,22 @@ enum turn schedule_turn(const struct schedule *schedule, int64_t now_ns, size_t 
       *which = i;
       return TURN_HEAL;
     }
+  for (size_t i = 0; i < schedule->present_count; i++)
+    if (schedule->present[i].second_ns <= now_ns) {
+      *which = i;
+      return TURN_SECOND;
+    }
   return schedule->next_ns <= now_ns ? TURN_INSTALL : TURN_NONE;
 }
 
 void schedule_installed(struct schedule *schedule, const struct aim *aim, int64_t now_ns) {
   assert(schedule->has_next && schedule->present_count < PRESENT_MAX);
+  const struct fault *fault = schedule->next.fault;
   schedule->present[schedule->present_count++] =
-      (struct present){.plan = schedule->next, .aim = *aim, .heal_ns = now_ns + schedule->next.duration_ns};
+      (struct present){.plan = schedule->next,
+                       .aim = *aim,
+                       .heal_ns = now_ns + schedule->next.duration_ns,
+                       .second_ns = fault->second ? now_ns + fault->second_after_ns : NEVER};
   plan_next(schedule, now_ns);
 }
 
@@ -50,6 +62,11 @@ void schedule_skipped(struct schedule *schedule, bool try_another, int64_t now_n
     return;
   }
   plan_next(schedule, now_ns);
+}
+
+void schedule_second_done(struct schedule *schedule, size_t which) {
+  assert(which < schedule->present_count);
+  schedule->present[which].second_ns = NEVER;
 }
 
 void schedule_healed(struct schedule *schedule, size_t which, int64_t now_ns) {

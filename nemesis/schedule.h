@@ -16,7 +16,8 @@ struct present {
   struct plan plan;
   struct aim aim;
   int64_t heal_ns;
-  bool stuck; /* a heal of it has failed */
+  int64_t second_ns; /* when its second act is due; NEVER: it has none, or had it */
+  bool stuck;        /* a heal of it has failed */
 };
 
 struct schedule {
@@ -28,7 +29,7 @@ struct schedule {
   int64_t next_ns; /* NEVER: after what is present is healed */
 };
 
-enum turn { TURN_NONE, TURN_INSTALL, TURN_HEAL };
+enum turn { TURN_NONE, TURN_INSTALL, TURN_SECOND, TURN_HEAL };
 
 /* The planner must have been initialised. */
 void schedule_begin(struct schedule *schedule, int64_t now_ns);
@@ -36,7 +37,7 @@ void schedule_begin(struct schedule *schedule, int64_t now_ns);
 /* When something is due next; NEVER if nothing will be. */
 int64_t schedule_when(const struct schedule *schedule);
 
-/* What is due now: install `next`, or heal `present[*which]`. */
+/* What is due now: install `next`, or do the second act of `present[*which]`, or heal it. */
 enum turn schedule_turn(const struct schedule *schedule, int64_t now_ns, size_t *which);
 
 /* `next` is present now. */
@@ -45,6 +46,9 @@ void schedule_installed(struct schedule *schedule, const struct aim *aim, int64_
 /* `next` could not be installed. With `try_another`, another fault of its family is due soon, if there is one
  * that needs no primary; else the turn is lost. */
 void schedule_skipped(struct schedule *schedule, bool try_another, int64_t now_ns);
+
+/* The second act is over, however it went. */
+void schedule_second_done(struct schedule *schedule, size_t which);
 
 void schedule_healed(struct schedule *schedule, size_t which, int64_t now_ns);
 
