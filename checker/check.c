@@ -110,7 +110,8 @@ static void keep_placements(struct check *check, const struct problem *problem,
 static enum search_end search_component(struct check *check, uint32_t component, uint64_t state_limit) {
   const struct components *components = &check->components;
   uint32_t first = components->first[component], end = components->first[component + 1];
-  struct problem *problem = problem_new(check->history, components->positions + first, end - first, NULL);
+  struct problem *problem =
+      problem_new(check->history, components->positions + first, end - first, NULL, true);
   struct check_counters *counters = &check->result->counters;
   struct search_result found;
   check->budget.state_limit = state_limit;
@@ -217,7 +218,7 @@ static void conclude(struct check *check, int64_t start_ns) {
     uint32_t count = check->components.first[check->failed + 1] - first;
     struct failure failure = {check->history, check->components.positions + first, count,
                               check->failed_event};
-    minimise(&failure, check->options->minimise, &check->budget, result);
+    minimise(&failure, check->options->minimise, result);
     result->minimise_seconds = (double)(time_monotonic_ns() - start_ns) / (double)NS_PER_S - result->seconds;
   } else if (check->left_count > 0) {
     result->verdict = VERDICT_UNKNOWN;

@@ -17,10 +17,6 @@ struct attribution {
 
 #define VALUE_SHARED (NONE - 1)
 
-static const struct operation *operation_of(const struct problem *problem, uint32_t step) {
-  return &problem->history->operations[problem->steps[step].operation];
-}
-
 static void find_impossible(struct attribution *attribution, uint32_t observer) {
   if (attribution->problem->facts->impossible == NONE) {
     attribution->problem->facts->impossible = observer;
@@ -30,15 +26,14 @@ static void find_impossible(struct attribution *attribution, uint32_t observer) 
 /* `observer` saw an effect that only `maker` can have had. */
 static void attribute(struct attribution *attribution, uint32_t observer, uint32_t maker) {
   struct problem *problem = attribution->problem;
-  if (maker == NONE ||
-      operation_of(problem, maker)->invoke_event > operation_of(problem, observer)->complete_event) {
+  if (maker == NONE || problem->steps[maker].invoked_at > problem->steps[observer].completed_at) {
     find_impossible(attribution, observer);
     return;
   }
   if (problem->steps[maker].role != ROLE_UNKNOWN) {
     return;
   }
-  uint32_t completion = operation_of(problem, observer)->complete_event;
+  uint32_t completion = problem->steps[observer].completed_at;
   if (attribution->due[maker] == NONE) {
     problem->promoted++;
   }
@@ -294,6 +289,7 @@ static void note_last_seen(struct problem *problem, const struct step *step) {
                         : NONE;
     if (life != NONE && lives[life].last_seen < step->invoke) {
       lives[life].last_seen = step->invoke;
+      lives[life].last_seer = (uint32_t)(step - problem->steps);
     }
   }
   if ((action->expected.seen & SEEN_CREATOR) && action->expected.creator != step->creator &&
@@ -301,6 +297,7 @@ static void note_last_seen(struct problem *problem, const struct step *step) {
     uint32_t life = life_of_creator(problem, action->expected.creator, action->path);
     if (life != NONE && lives[life].last_seen < step->invoke) {
       lives[life].last_seen = step->invoke;
+      lives[life].last_seer = (uint32_t)(step - problem->steps);
     }
   }
 }
@@ -353,14 +350,32 @@ void watch_free(struct watch *watch) {
   free(watch->life_left);
 }
 
+/* Somebody who saw the life and is not placed yet. */
+static uint32_t open_observer(const struct fact_table *facts, const struct life *life, const bool *placed) {
+  for (uint32_t i = 0; i < life->group_count; i++) {
+    const struct fact_group *group = &facts->groups[life->group_first + i];
+    for (uint32_t j = 0; j < group->count; j++) {
+      if (!placed[facts->observers[group->first + j]]) {
+        return facts->observers[group->first + j];
+      }
+    }
+  }
+  return NONE;
+}
+
 /* Nobody still needs an inode that is gone for good, nor anything below it. */
 static bool removal_permitted(const struct watch *watch, const struct tree *tree, uint32_t root,
-                              uint32_t event) {
+                              const bool *placed, uint32_t event, struct objection *objection) {
+  const struct fact_table *facts = tree->problem->facts;
   uint32_t at = root;
   while (true) {
     const struct node *node = &tree->nodes[at];
     if (node->life != NONE &&
-        (watch->life_left[node->life] > 0 || tree->problem->facts->lives[node->life].last_seen > event)) {
+        (watch->life_left[node->life] > 0 || facts->lives[node->life].last_seen > event)) {
+      uint32_t observer = open_observer(facts, &facts->lives[node->life], placed);
+      *objection =
+          (struct objection){OBJECTION_ENDS, observer == NONE ? facts->lives[node->life].last_seer : observer,
+                             node->inode.version};
       return false;
     }
     if (node->first_child != NONE) {
@@ -377,34 +392,44 @@ static bool removal_permitted(const struct watch *watch, const struct tree *tree
   }
 }
 
-bool facts_permit(const struct watch *watch, const struct tree *tree, const bool *placed, uint32_t event) {
-  const struct problem *problem = tree->problem;
-  const struct fact_table *facts = problem->facts;
-  for (uint32_t i = 0; i < tree->touch_count; i++) {
-    const struct touch *touch = &tree->touches[i];
-    const struct node *node = &tree->nodes[touch->node];
-    const struct life *life = &facts->lives[node->life];
-    uint32_t end = life->group_first + life->group_count;
-    if (touch->group < end && facts->groups[touch->group].version == touch->version &&
-        watch->group_left[touch->group] > 0) {
+/* Nobody still needs the version that was left, and the one that was reached looks as they saw it. */
+static bool touch_permitted(const struct watch *watch, const struct tree *tree, const struct touch *touch,
+                            const bool *placed, struct objection *objection) {
+  const struct fact_table *facts = tree->problem->facts;
+  const struct node *node = &tree->nodes[touch->node];
+  const struct life *life = &facts->lives[node->life];
+  uint32_t end = life->group_first + life->group_count;
+  const struct fact_group *left = &facts->groups[touch->group];
+  if (touch->group < end && left->version == touch->version && watch->group_left[touch->group] > 0) {
+    const struct life one = {.group_first = touch->group, .group_count = 1};
+    *objection = (struct objection){OBJECTION_LEAVES, open_observer(facts, &one, placed), touch->version};
+    return false;
+  }
+  uint32_t group = node->inode.group;
+  if (group >= end || facts->groups[group].version != node->inode.version || watch->group_left[group] == 0) {
+    return true;
+  }
+  for (uint32_t j = 0; j < facts->groups[group].count; j++) {
+    uint32_t observer = facts->observers[facts->groups[group].first + j];
+    const struct step *step = &tree->problem->steps[observer];
+    if (!placed[observer] &&
+        (step->role != ROLE_OBSERVATION || !model_node_fits(tree, touch->node, step->actions))) {
+      *objection = (struct objection){OBJECTION_DIFFERS, observer, node->inode.version};
       return false;
     }
-    uint32_t group = node->inode.group;
-    if (group >= end || facts->groups[group].version != node->inode.version ||
-        watch->group_left[group] == 0) {
-      continue;
-    }
-    for (uint32_t j = 0; j < facts->groups[group].count; j++) {
-      uint32_t observer = facts->observers[facts->groups[group].first + j];
-      const struct step *step = &problem->steps[observer];
-      if (!placed[observer] &&
-          (step->role != ROLE_OBSERVATION || !model_node_fits(tree, touch->node, step->actions))) {
-        return false;
-      }
+  }
+  return true;
+}
+
+bool facts_permit(const struct watch *watch, const struct tree *tree, const bool *placed, uint32_t event,
+                  struct objection *objection) {
+  for (uint32_t i = 0; i < tree->touch_count; i++) {
+    if (!touch_permitted(watch, tree, &tree->touches[i], placed, objection)) {
+      return false;
     }
   }
   for (uint32_t i = 0; i < tree->removal_count; i++) {
-    if (!removal_permitted(watch, tree, tree->removals[i], event)) {
+    if (!removal_permitted(watch, tree, tree->removals[i], placed, event, objection)) {
       return false;
     }
   }

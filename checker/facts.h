@@ -23,6 +23,7 @@
 struct life {
   uint32_t group_first, group_count;
   uint32_t last_seen; /* event of the last invocation that saw it alive; 0 when nobody did */
+  uint32_t last_seer; /* that step */
   uint32_t maker;     /* step */
 };
 
@@ -74,8 +75,22 @@ static inline void watch_take_back(struct watch *watch, const struct problem *pr
   }
 }
 
+/* A fact that a step would make impossible. */
+enum objection_kind {
+  OBJECTION_LEAVES,  /* the inode leaves `version`, which `observer` still has to see */
+  OBJECTION_DIFFERS, /* the inode comes to `version`, at which `observer` saw something else */
+  OBJECTION_ENDS,    /* the inode goes, which `observer` still has to see */
+};
+
+struct objection {
+  enum objection_kind kind;
+  uint32_t observer;
+  uint64_t version;
+};
+
 /* Whether the state that `step` has just made (it is placed already) can still satisfy every fact. `placed`
- * tells by step, `event` is where the search stands. */
-bool facts_permit(const struct watch *watch, const struct tree *tree, const bool *placed, uint32_t event);
+ * tells by step, `event` is where the search stands. `objection` is filled when it cannot. */
+bool facts_permit(const struct watch *watch, const struct tree *tree, const bool *placed, uint32_t event,
+                  struct objection *objection);
 
 #endif

@@ -429,6 +429,10 @@ static struct guard guard_code(const struct action *action, const struct effect 
                ? guard_at(GUARD_FOOTPRINT, NONE)
                : guard_at(GUARD_ABSENT, action->path);
   case ANSWER_EXISTS:
+    if (action->kind != OPERATION_MKDIR && action->kind != OPERATION_CREATE &&
+        action->kind != OPERATION_RENAME) {
+      return guard_at(GUARD_NEVER, NONE);
+    }
     if (action->kind == OPERATION_RENAME) {
       return effect->code == ANSWER_OK ? guard_at(GUARD_PRESENT, action->destination) : effect->guard;
     }

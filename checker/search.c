@@ -162,6 +162,47 @@ static enum fit try_step(struct search *search, uint32_t index, struct guard *gu
   return FIT_NO;
 }
 
+/* ---- What to tell people ---- */
+
+static bool same_obstacle(const struct obstacle *x, const struct obstacle *y) {
+  return x->step == y->step && x->doomed == y->doomed &&
+         (x->doomed ? x->objection.kind == y->objection.kind && x->objection.observer == y->objection.observer
+                    : x->guard.kind == y->guard.kind && x->guard.path == y->guard.path);
+}
+
+static void note_obstacle(struct search *search, struct obstacle obstacle) {
+  struct search_result *result = search->result;
+  if (search->event != search->deepest_event || result->obstacle_count == OBSTACLES_MAX) {
+    return;
+  }
+  for (uint32_t i = 0; i < result->obstacle_count; i++) {
+    if (same_obstacle(&obstacle, &result->obstacles[i])) {
+      return;
+    }
+  }
+  const struct step *step = &search->problem->steps[obstacle.step];
+  obstacle.maker = NONE;
+  if (!obstacle.doomed && obstacle.guard.path != NONE) {
+    uint32_t node = tree_walk(&search->tree, obstacle.guard.path).node;
+    obstacle.maker = node == NONE || node == TREE_ROOT
+                         ? NONE
+                         : search->problem->creator_step[search->tree.nodes[node].creator];
+  }
+  if (!step->batch && step->actions[0].path != NONE) {
+    uint32_t node = tree_walk(&search->tree, step->actions[0].path).node;
+    obstacle.version = node == NONE ? 0 : search->tree.nodes[node].inode.version;
+  }
+  result->obstacles[result->obstacle_count++] = obstacle;
+}
+
+static void note_depth(struct search *search, uint32_t stuck) {
+  if (search->deepest_stuck == NONE || search->event > search->deepest_event) {
+    search->deepest_event = search->event;
+    search->deepest_stuck = stuck;
+    search->result->obstacle_count = 0;
+  }
+}
+
 static void absorb(struct search *search, uint32_t index) {
   struct guard guard;
   const struct step *step = &search->problem->steps[index];
@@ -194,7 +235,9 @@ static bool fire(struct search *search, uint32_t index, enum fit fit) {
     return true;
   }
   model_apply(&search->tree, step, search->placed);
-  if (!facts_permit(&search->watch, &search->tree, search->placed, search->event)) {
+  struct obstacle obstacle = {.step = index, .doomed = true};
+  if (!facts_permit(&search->watch, &search->tree, search->placed, search->event, &obstacle.objection)) {
+    note_obstacle(search, obstacle);
     search->reason = (struct reason){step->read_mask | step->write_mask, step->write_mask};
     return false;
   }
@@ -324,13 +367,6 @@ static struct hash configuration(const struct search *search) {
   return hash_with(key, search->placed_hash.b);
 }
 
-static void note_depth(struct search *search, uint32_t stuck) {
-  if (search->deepest_stuck == NONE || search->event > search->deepest_event) {
-    search->deepest_event = search->event;
-    search->deepest_stuck = stuck;
-  }
-}
-
 static void push_frame(struct search *search, const struct frame *frame) {
   if (search->frame_count == search->frame_capacity) {
     search->frame_capacity = search->frame_capacity == 0 ? 64 : 2 * search->frame_capacity;
@@ -414,6 +450,9 @@ static bool choose(struct search *search, uint32_t due) {
   struct frame frame = {.event = search->event, .trail_mark = search->trail_count};
   bool alone = find_candidates(search, due, &frame);
   if (frame.count == 0) {
+    struct obstacle obstacle = {.step = due};
+    try_step(search, due, &obstacle.guard);
+    note_obstacle(search, obstacle);
     search->reason = frame.reason;
     return recover(search);
   }

@@ -3,6 +3,8 @@
 #define ASSAY_CHECKER_SEARCH_H
 
 #include "checker/checker.h"
+#include "checker/facts.h"
+#include "checker/model.h"
 #include "checker/step.h"
 
 struct budget {
@@ -20,8 +22,23 @@ enum search_end {
   SEARCH_BUDGET,     /* time or memory */
 };
 
+/* Why one of the worlds that came furthest ended: a due step that nothing could enable, or a step that could
+ * be placed only at the cost of a fact. */
+struct obstacle {
+  uint32_t step;
+  bool doomed;        /* placing it has no future, because of `objection`; else it cannot be placed */
+  struct guard guard; /* what it would have needed */
+  struct objection objection;
+  uint32_t maker;   /* step that made the inode at guard.path, NONE if there is none */
+  uint64_t version; /* of the inode the step is about; 0 when there is none */
+};
+
+#define OBSTACLES_MAX 3
+
 struct search_result {
   enum search_end end;
+  struct obstacle obstacles[OBSTACLES_MAX]; /* of the furthest event, different ones */
+  uint32_t obstacle_count;
   /* The best linearization found, of everything or up to `event`: steps in order, and for each the event of
    * the problem before which it was placed. Owned. */
   uint32_t *order;

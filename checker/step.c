@@ -148,14 +148,15 @@ static void compile_expectation(struct problem *problem, struct action *action, 
                                 const struct answer *answer) {
   struct expectation *expected = &action->expected;
   action->expects = true;
+  unsigned ignored = problem->versions ? 0 : SEEN_VERSION;
   expected->code = outcome == OUTCOME_OK ? ANSWER_OK : answer->code;
   expected->at = answer->at;
   if (expected->code != ANSWER_OK) {
-    expected->seen = answer->seen & (SEEN_VERSION | SEEN_AT);
+    expected->seen = answer->seen & (SEEN_VERSION | SEEN_AT) & ~ignored;
     expected->version = answer->version;
     return;
   }
-  expected->seen = answer->seen & members_of(action->kind);
+  expected->seen = answer->seen & members_of(action->kind) & ~ignored;
   expected->creator = expected->seen & SEEN_CREATOR ? creator_add(problem, answer->creator) : NONE;
   expected->value = expected->seen & SEEN_VALUE ? text_table_add(&problem->values, answer->value) : NONE;
   expected->kind = answer->inode_kind;
@@ -185,7 +186,7 @@ static void compile_action(struct problem *problem, struct action *action, const
   action->exist_ok = asked->exist_ok;
   action->overwrite = asked->overwrite;
   action->recursive = asked->recursive;
-  action->has_if_version = asked->has_if_version;
+  action->has_if_version = asked->has_if_version && problem->versions;
   action->if_version = asked->if_version;
   action->length = asked->length;
   bool by_block = asked->kind == OPERATION_COMMIT_BLOCK;
@@ -281,12 +282,10 @@ static int compare_keys(const void *x, const void *y) {
  * history's event of each step, NONE for never; steps that were promoted are due just before the completion
  * they share. */
 static void order_events(struct problem *problem, const uint32_t *due) {
-  const struct operation *operations = problem->history->operations;
   uint64_t *keys = xmalloc((2 * (size_t)problem->step_count + 1) * sizeof *keys);
   uint32_t count = 0;
   for (uint32_t i = 0; i < problem->step_count; i++) {
-    const struct operation *operation = &operations[problem->steps[i].operation];
-    keys[count++] = ((uint64_t)operation->invoke_event * 2 + 1) << 32 | i;
+    keys[count++] = ((uint64_t)problem->steps[i].invoked_at * 2 + 1) << 32 | i;
     if (due[i] != NONE) {
       uint64_t exact = problem->steps[i].role != ROLE_UNKNOWN;
       keys[count++] = ((uint64_t)due[i] * 2 + exact) << 32 | i;
@@ -299,7 +298,7 @@ static void order_events(struct problem *problem, const uint32_t *due) {
     uint32_t index = (uint32_t)keys[i];
     struct step *step = &problem->steps[index];
     uint32_t original = (uint32_t)(keys[i] >> 33);
-    bool invoke = original == operations[step->operation].invoke_event;
+    bool invoke = original == step->invoked_at;
     problem->events[i] = (struct event){index, invoke ? EVENT_INVOKE : EVENT_DUE, original};
     if (invoke) {
       step->invoke = i;
@@ -345,9 +344,10 @@ static void drop_idle_steps(struct problem *problem) {
 }
 
 struct problem *problem_new(const struct history *history, const uint32_t *positions, uint32_t count,
-                            const uint8_t *treatments) {
+                            const uint8_t *treatments, bool versions) {
   struct problem *problem = xcalloc(1, sizeof *problem);
   problem->history = history;
+  problem->versions = versions;
   problem->region = xcalloc(1, sizeof *problem->region);
   path_child_add(problem, NONE, NONE);
   creator_add(problem, 0);
@@ -358,15 +358,20 @@ struct problem *problem_new(const struct history *history, const uint32_t *posit
     if (treatments != NULL && treatments[i] == TREAT_UNKNOWN) {
       operation.outcome = OUTCOME_INFO;
     }
-    if ((treatments != NULL && treatments[i] == TREAT_DROP) || !operation_matters(&operation)) {
+    bool mismatch = operation.outcome == OUTCOME_FAIL && operation.answer.code == ANSWER_VERSION_MISMATCH;
+    if ((treatments != NULL && treatments[i] == TREAT_DROP) || !operation_matters(&operation) ||
+        (mismatch && !versions)) {
       continue;
     }
     struct step *step = &problem->steps[problem->step_count];
     step->operation = positions[i];
+    bool anytime = treatments != NULL && treatments[i] == TREAT_ANYTIME;
+    step->invoked_at = anytime ? 0 : operation.invoke_event;
+    step->completed_at = anytime ? history->event_count : operation.complete_event;
     compile_step(problem, step, &operation);
     bool adds = operation.arguments.kind == OPERATION_ADD_BLOCK;
     step->made_block = adds ? block_add(problem, operation.op_id) : NONE;
-    step->deadline = operation.outcome == OUTCOME_INFO ? NONE : operation.complete_event;
+    step->deadline = operation.outcome == OUTCOME_INFO ? NONE : step->completed_at;
     problem->step_count++;
   }
   drop_idle_steps(problem);

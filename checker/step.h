@@ -104,14 +104,15 @@ struct step {
   bool dynamic; /* commit-block: its path is where the block is */
   bool unique;  /* takes part in no symmetry */
   enum role role;
-  uint32_t operation;  /* position in the history */
-  uint32_t creator;    /* dense: what it makes carries this */
-  uint32_t made_block; /* add-block: dense */
-  uint32_t invoke;     /* event of the problem */
-  uint32_t deadline;   /* event by which it must be placed; NONE: never */
-  uint32_t class;      /* steps of one class are interchangeable */
-  uint32_t life;       /* first of the lives it may begin, see facts.h; NONE: a batch or no creation */
-  uint32_t group;      /* the fact it observes, see facts.h */
+  uint32_t operation;                /* position in the history */
+  uint32_t invoked_at, completed_at; /* events of the history */
+  uint32_t creator;                  /* dense: what it makes carries this */
+  uint32_t made_block;               /* add-block: dense */
+  uint32_t invoke;                   /* event of the problem */
+  uint32_t deadline;                 /* event by which it must be placed; NONE: never */
+  uint32_t class;                    /* steps of one class are interchangeable */
+  uint32_t life;  /* first of the lives it may begin, see facts.h; NONE: a batch or no creation */
+  uint32_t group; /* the fact it observes, see facts.h */
   uint32_t access_first, access_count;
   mask read_mask, write_mask; /* what it depends on and changes, a bit for each key */
   struct hash key;            /* of this step in the hash of a set of steps */
@@ -127,6 +128,7 @@ struct event {
 
 struct problem {
   const struct history *history;
+  bool versions;
   struct text_table names, values;
   struct key_table path_table, creator_table, block_table;
   struct path *paths;
@@ -160,12 +162,18 @@ static inline bool path_covers(const struct problem *problem, uint32_t above, ui
 uint32_t path_child(const struct problem *problem, uint32_t parent, uint32_t name);
 
 /* What the minimiser does to an operation. */
-enum treatment { TREAT_KEEP, TREAT_DROP, TREAT_UNKNOWN };
+enum treatment {
+  TREAT_KEEP,
+  TREAT_DROP,
+  TREAT_UNKNOWN, /* as if its answer had been lost */
+  TREAT_ANYTIME, /* as if it had been asked first and answered last of all */
+};
 
 /* Compiles the operations at `positions` (ascending). `treatments` (one for each of them, or NULL) leaves out
- * or weakens. Never fails: the history was screened before (check.c). */
+ * or weakens. `versions` false: as if no answer had shown a version and no set had asked for one. Never
+ * fails: the history was screened before (check.c). */
 struct problem *problem_new(const struct history *history, const uint32_t *positions, uint32_t count,
-                            const uint8_t *treatments);
+                            const uint8_t *treatments, bool versions);
 void problem_free(struct problem *problem);
 
 /* Whether the operation says or may have done anything at all. */

@@ -1,0 +1,43 @@
+/* trial.h: searching what the minimiser has left of a component. */
+#ifndef ASSAY_CHECKER_TRIAL_H
+#define ASSAY_CHECKER_TRIAL_H
+
+#include "checker/minimise.h"
+#include "checker/step.h"
+
+struct trial {
+  const struct failure *failure;
+  struct budget budget;
+  bool versions;       /* false: without regard to versions */
+  uint32_t end;        /* event of the history from which on nothing is looked at */
+  uint32_t *positions; /* room */
+  uint8_t *treatments;
+  uint64_t runs;
+};
+
+void trial_init(struct trial *trial, const struct failure *failure, int64_t time_ns);
+void trial_free(struct trial *trial);
+
+static inline const struct operation *trial_operation(const struct trial *trial, uint32_t i) {
+  return &trial->failure->history->operations[trial->failure->positions[i]];
+}
+
+/* Whether operation i changed something, or may have. */
+bool trial_is_mutation(const struct trial *trial, uint32_t i);
+
+/* Whether its answer lies before the end. */
+bool trial_is_answered(const struct trial *trial, uint32_t i);
+
+/* Searches the component with one treatment for each operation. Nothing that begins behind the end is looked
+ * at, and answers behind it are not. With `result` (may be NULL; freed by the caller) also says what was
+ * found; *problem is then what was searched, freed by the caller. SEARCH_BUDGET when the time is over. */
+enum search_end trial_run(struct trial *trial, const uint8_t *treatments, uint64_t state_limit,
+                          struct search_result *result, struct problem **problem);
+
+/* From a set of operations that fails together with one of them, the culprit, and is fine without it, to a
+ * small such set (culprit.c). `treatments` (room for all, written) then says what is left; returns false when
+ * no culprit is found among `suspects` (indexes of operations of the component). */
+bool culprit_find(struct trial *trial, const uint32_t *suspects, uint32_t suspect_count, uint8_t *treatments,
+                  uint32_t *culprit);
+
+#endif
