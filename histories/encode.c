@@ -20,7 +20,7 @@ static inline void put(struct bytes *out, const char *data, size_t size) {
 #define PUT(out, literal) put(out, literal, sizeof(literal) - 1)
 
 static void put_word(struct bytes *out, const char *word) {
-  put(out, word, strlen(word));
+  bytes_append(out, word, strlen(word));
 }
 
 void encode_unsigned(struct bytes *out, uint64_t value) {

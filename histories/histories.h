@@ -108,8 +108,8 @@ struct arguments {
 
 struct list_entry {
   struct text name;
-  enum inode_kind kind;
   uint64_t creator;
+  enum inode_kind kind;
   bool has_kind, has_creator;
 };
 
@@ -143,14 +143,13 @@ struct answer {
   uint64_t creator;
   uint64_t version;
   enum inode_kind inode_kind;
+  bool completed, exists;
   struct text value;
-  bool completed;
   uint64_t length;
   uint64_t block_count;
   uint64_t child_count;
   struct list_entry *entries;
   size_t entry_count;
-  bool exists;
   uint64_t block;
   struct block_entry *blocks;
   size_t block_entry_count;

@@ -75,9 +75,9 @@ void generator_free(struct generator *generator) {
 /* ---- Text ---- */
 
 static char *put_text(char *at, const char *text) {
-  const size_t size = strlen(text);
-  memcpy(at, text, size);
-  return at + size;
+  while (*text)
+    *at++ = *text++;
+  return at;
 }
 
 static char *put_number(char *at, uint64_t number) {

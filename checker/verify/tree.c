@@ -162,6 +162,7 @@ void tree_complete(struct tree *tree, struct inode *inode, uint64_t length) {
 /* ---- Blocks ---- */
 
 static void grow_buckets(struct tree *tree) {
+  assert(tree->bucket_count > 0);
   const size_t count = tree->bucket_count * 2;
   struct block **buckets = xcalloc(count, sizeof(struct block *));
   for (size_t i = 0; i < tree->bucket_count; i++)

@@ -41,7 +41,7 @@ static void make_answer(struct random *random, enum operation_kind kind, struct 
     answer->entries = entries;
     answer->entry_count = random_below(random, 5);
     for (size_t i = 0; i < answer->entry_count; i++)
-      entries[i] = (struct list_entry){text_of("f3"), INODE_FILE, answer->creator, true, true};
+      entries[i] = (struct list_entry){text_of("f3"), answer->creator, INODE_FILE, true, true};
   }
 }
 

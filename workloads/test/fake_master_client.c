@@ -107,7 +107,7 @@ void master_client_submit(struct master_client *client, const struct master_requ
                 {request->value, client->value, &client->arguments.value}};
   for (size_t i = 0; i < ARRAY_SIZE(copies); i++)
     if (copies[i].from) {
-      strcpy(copies[i].room, copies[i].from);
+      memcpy(copies[i].room, copies[i].from, strlen(copies[i].from) + 1);
       *copies[i].to = text_of(copies[i].room);
     }
   if (!fake_cluster.silent)

@@ -38,7 +38,7 @@ static void keep(struct outstanding *outstanding, const struct arguments *argume
   for (size_t i = 0; i < ARRAY_SIZE(copies); i++)
     if (copies[i].text->data) {
       cr_assert_eq(strlen(copies[i].text->data), copies[i].text->size);
-      strcpy(copies[i].room, copies[i].text->data);
+      memcpy(copies[i].room, copies[i].text->data, copies[i].text->size + 1);
       copies[i].text->data = copies[i].room;
     }
 }
@@ -179,7 +179,7 @@ Test(generator, working_sets_rotate) {
       cr_assert_str_eq(top, other);
     }
     sets += strcmp(top, last) != 0;
-    strcpy(last, top);
+    memcpy(last, top, sizeof last);
   }
   cr_assert_eq(sets, 10, "%zu", sets);
   generator_free(generator);

@@ -7,7 +7,7 @@
 void naive_tree_init(struct naive_tree *tree) {
   *tree = (struct naive_tree){.count = 1};
   tree->nodes = xcalloc(1, sizeof *tree->nodes);
-  strcpy(tree->nodes[0].path, "/");
+  tree->nodes[0].path[0] = '/';
   tree->nodes[0].version = 1;
 }
 
@@ -23,7 +23,7 @@ static struct naive_node *find(struct naive_tree *tree, const char *path) {
 }
 
 static void parent_path(const char *path, char *parent) {
-  strcpy(parent, path);
+  memcpy(parent, path, strlen(path) + 1);
   char *slash = strrchr(parent, '/');
   slash[slash == parent] = '\0';
 }
@@ -46,7 +46,7 @@ static enum answer_code directory(struct naive_tree *tree, const char *path, boo
   tree->nodes = xrealloc(tree->nodes, (tree->count + 1) * sizeof *tree->nodes);
   struct naive_node *made = &tree->nodes[tree->count++];
   *made = (struct naive_node){.creator = op_id, .version = 1};
-  strcpy(made->path, path);
+  memcpy(made->path, path, strlen(path) + 1);
   find(tree, parent)->version++;
   return ANSWER_OK;
 }
@@ -103,7 +103,7 @@ static enum answer_code rename_node(struct naive_tree *tree, const char *from, c
     if (strcmp(tree->nodes[i].path, from) == 0 || is_under(tree->nodes[i].path, from)) {
       snprintf(path, sizeof path, "%s%s", to, tree->nodes[i].path + size);
       assert(strlen(path) < sizeof tree->nodes[i].path);
-      strcpy(tree->nodes[i].path, path);
+      memcpy(tree->nodes[i].path, path, strlen(path) + 1);
     }
   return ANSWER_OK;
 }
