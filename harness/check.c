@@ -56,18 +56,24 @@ static void print_json(const char *path, const struct history *history, const st
   json_decref(object);
 }
 
+/* Of a counterexample that could not be made small, people read the beginning. */
+#define SHOWN_MAX 30
+
 static void print_text(const char *path, const struct history *history, const struct check_result *result,
                        double parse_seconds) {
   char count[COUNT_TEXT_SIZE];
   printf("%s: %s: %s operations, decided in %.3f s by %s (read in %.3f s)\n", path,
          verdict_name(result->verdict), count_text((int64_t)history->count, count), result->seconds,
          result->method ? result->method : "search", parse_seconds);
-  for (size_t i = 0; result->counterexample && i < result->counterexample->count; i++) {
+  const size_t involved = result->counterexample ? result->counterexample->count : 0;
+  for (size_t i = 0; i < involved && i < SHOWN_MAX; i++) {
     char text[600];
     const struct operation *operation = &result->counterexample->operations[i];
     operation_print(operation, text, sizeof text);
     printf("  [%zu] index %llu  %s\n", i + 1, (unsigned long long)operation->invoke_index, text);
   }
+  if (involved > SHOWN_MAX)
+    printf("  … and %zu more; --counterexample OUT writes them\n", involved - SHOWN_MAX);
   if (result->explanation && result->verdict != VERDICT_VALID)
     printf("%s\n", result->explanation);
   fflush(stdout);

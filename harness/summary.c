@@ -85,6 +85,9 @@ static void print_counterexample(FILE *out, const json_t *result) {
     fprintf(out, "%s  [%zu] index %lld  %s\n", i == 0 ? "\n" : "", i + 1,
             (long long)json_integer_value(json_array_get(indexes, i)),
             json_string_value(json_array_get(texts, i)));
+  if (json_array_size(indexes) > json_array_size(texts))
+    fprintf(out, "  … and %zu more, in counterexample.jsonl\n",
+            json_array_size(indexes) - json_array_size(texts));
   if (explanation && strcmp(document_string(result, "history_verdict", ""), "valid") != 0)
     fprintf(out, "\n%s\n", explanation);
 }

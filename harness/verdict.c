@@ -258,13 +258,17 @@ static json_t *operations_json(const struct statistics *statistics) {
   return operations;
 }
 
+/* Of a counterexample that could not be made small, people read the beginning. */
+#define TEXTS_MAX 30
+
 static void add_counterexample(json_t *result, const struct history *counterexample) {
   json_t *indexes = json_array(), *texts = json_array();
   for (size_t i = 0; i < counterexample->count; i++) {
     char text[600];
     operation_print(&counterexample->operations[i], text, sizeof text);
     json_array_append_new(indexes, json_integer((json_int_t)counterexample->operations[i].invoke_index));
-    json_array_append_new(texts, json_string(text));
+    if (i < TEXTS_MAX)
+      json_array_append_new(texts, json_string(text));
   }
   json_object_set_new(result, "counterexample", indexes);
   json_object_set_new(result, "counterexample_operations", texts);
