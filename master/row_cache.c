@@ -3,7 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define BYTES_PER_BUCKET 128 /* what a row takes, about */
+#define BYTES_PER_BUCKET 128      /* what a row takes, about */
+#define EVICT_BUCKETS (16u << 10) /* passed in one go, at most: it must not stall the loop */
 
 static size_t power_of_two_above(size_t value) {
   size_t power = 1024;
@@ -256,12 +257,13 @@ static void evict_row(struct row_cache *cache, struct row *row) {
   free(row);
 }
 
-static void pass_bucket(struct row_cache *cache, size_t bucket) {
+static void pass_bucket(struct row_cache *cache, size_t bucket, bool pressed) {
   for (struct row *row = cache->buckets[bucket], *next; row; row = next) {
     next = row->next;
     if (row_is_dirty(cache, row) || row_is_frozen(cache, row))
       continue;
-    if (row->referenced || (row->group && row->group->complete && row->group->referenced))
+    const bool spared = !pressed && row->group && row->group->complete && row->group->referenced;
+    if (row->referenced || spared)
       row->referenced = false;
     else
       evict_row(cache, row);
@@ -278,10 +280,10 @@ static void pass_group_bucket(struct row_cache *cache, size_t bucket) {
   }
 }
 
-void row_cache_evict(struct row_cache *cache, size_t bytes) {
+void row_cache_evict(struct row_cache *cache, size_t bytes, bool pressed) {
   const size_t goal = cache->memory > bytes ? cache->memory - bytes : 0;
-  for (size_t passed = 0; cache->memory > goal && passed <= 2 * cache->mask + 2; passed++) {
-    pass_bucket(cache, cache->hand);
+  for (size_t passed = 0; cache->memory > goal && passed < EVICT_BUCKETS; passed++) {
+    pass_bucket(cache, cache->hand, pressed);
     cache->hand = (cache->hand + 1) & cache->mask;
     if (cache->hand % 4 == 0) {
       pass_group_bucket(cache, cache->group_hand);

@@ -100,7 +100,8 @@ void row_cache_drop_group(struct row_cache *cache, struct group *group);
 /* Brings the rows of a group into key order, without holes. */
 void group_sort(struct group *group);
 
-/* Evicts clean rows that were not used lately until `bytes` are free or everything was looked at twice. */
-void row_cache_evict(struct row_cache *cache, size_t bytes);
+/* Evicts clean rows that were not used lately until `bytes` are free, or enough was looked at for once. Rows
+ * of complete groups in use are spared, unless `pressed`. */
+void row_cache_evict(struct row_cache *cache, size_t bytes, bool pressed);
 
 #endif

@@ -30,6 +30,10 @@ void tables_durable(const struct tables *tables, uint64_t *index, uint64_t *term
   *term = tables->durable_term;
 }
 
+size_t tables_memory(const struct tables *tables) {
+  return tables->cache.memory;
+}
+
 static struct slice key_slice(const struct row_key *key) {
   return (struct slice){(const char *)key->bytes, key->size};
 }
@@ -278,8 +282,9 @@ int tables_apply(struct tables *tables, uint64_t index, uint64_t term, const voi
 void tables_trim(struct tables *tables) {
   const size_t unwritten = tables->dirty_bytes + tables->frozen_bytes;
   const size_t clean = tables->cache.memory > unwritten ? tables->cache.memory - unwritten : 0;
-  if (clean > tables->options.cache_size)
-    row_cache_evict(&tables->cache, clean - tables->options.cache_size);
+  const size_t limit = tables->options.cache_size;
+  if (clean > limit)
+    row_cache_evict(&tables->cache, clean - limit, clean > limit + limit / 4);
 }
 
 /* -- reading -- */

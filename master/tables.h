@@ -57,6 +57,9 @@ void tables_durable(const struct tables *tables, uint64_t *index, uint64_t *term
 /* A hash of all rows and counters, whatever is in memory and whatever is not. Reads everything, blocking. */
 uint64_t tables_hash(struct tables *tables);
 
+/* Bytes of memory that rows take. */
+size_t tables_memory(const struct tables *tables);
+
 /* NULL, or why the store cannot go on. */
 const struct error *tables_failed(const struct tables *tables);
 

@@ -171,6 +171,36 @@ Test(tables, agree_with_a_model_over_rocksdb) {
   }
 }
 
+/* Ever more rows in one directory that is always in use: the memory stays bounded. */
+Test(tables, cache_is_bounded) {
+  const struct store_wake waker = {wake, NULL};
+  struct row_store *store = memory_store_new(&waker);
+  struct tables *tables;
+  struct error error;
+  const struct tables_options options = {.store = store, .cache_size = 1u << 20, .write_size = 100000};
+  cr_assert_eq(tables_open(&options, &tables, &error), 0);
+  for (unsigned number = 0; number < 60000;) {
+    struct bytes batch = {0};
+    batch_begin(&batch, &(struct batch_header){.term = 1, .counters.next_inode = 2});
+    for (int i = 0; i < 100; i++, number++) {
+      const struct row_key key = make_key(0, number);
+      struct slice value;
+      cr_assert(!tables_get(tables, TABLE_EDGES, &key, &value));
+      batch_append(&batch, &(struct batch_row){.change = ROW_PUT,
+                                               .table = TABLE_EDGES,
+                                               .key = {(const char *)key.bytes, key.size},
+                                               .value = {"0123456789", 10}});
+    }
+    cr_assert_eq(tables_apply(tables, tables_applied(tables)->index + 1, 1, batch.data, batch.size, &error),
+                 0);
+    bytes_free(&batch);
+    row_store_poll(store);
+    cr_assert_leq(tables_memory(tables), 3 * options.cache_size);
+  }
+  tables_close(tables);
+  row_store_close(store);
+}
+
 Test(tables, entry_that_is_no_batch_is_corrupt) {
   const struct store_wake waker = {wake, NULL};
   struct row_store *store = memory_store_new(&waker);
