@@ -205,7 +205,7 @@ Test(client, an_answer_that_comes_too_late_is_nobodys) {
   await(&write.count, 1);
   cr_assert_eq(write.answer.outcome, MASTER_INFO);
   cr_assert_eq(servers[0].accepted, 1);
-  fake_answer(late_session, late_id, RPC__STATUS__STATUS_OK);
+  fake_answer(late_session, late_id, RPC__STATUS__STATUS_EXISTS);
   stat_file(client, &read);
   await(&read.count, 1);
   cr_assert(read.answer.outcome == MASTER_OK && write.count == 1);
