@@ -23,6 +23,8 @@ struct disk_file {
   char *name;
 };
 
+#define SLICE_SIZE (128u << 10)
+
 enum disk_operation { DISK_CREATE, DISK_WRITE, DISK_FETCH, DISK_REMOVE, DISK_CLOSE };
 
 struct disk_request {
@@ -58,27 +60,39 @@ static int sync_directory(const struct disk *disk) {
   return fsync(disk->directory) == 0 ? 0 : io_status("syncing the directory of", "the log");
 }
 
-static int set_aside(int descriptor, uint64_t reserve, const char *name) {
-  if (reserve == 0)
-    return 0;
-  if (fallocate(descriptor, 0, 0, (off_t)reserve) == 0)
-    return 0;
-  if (errno != EOPNOTSUPP && errno != ENOSYS)
-    return io_status("setting room aside for", name);
-  return ftruncate(descriptor, (off_t)reserve) == 0 ? 0 : io_status("sizing", name);
-}
-
-static int create_file(const struct disk *disk, struct disk_request *request) {
+static int create_file(const struct disk *disk, const struct disk_request *request) {
   struct disk_file *file = request->file;
   file->descriptor = openat(disk->directory, file->name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
   if (file->descriptor < 0)
     return io_status("creating", file->name);
-  int status = set_aside(file->descriptor, request->size, file->name);
+  if (request->size == 0 || fallocate(file->descriptor, 0, 0, (off_t)request->size) == 0 ||
+      errno == EOPNOTSUPP || errno == ENOSYS)
+    return 0;
+  return io_status("setting room aside for", file->name);
+}
+
+/* Writes the next zeros of a new file. */
+static int fill_slice(struct disk_request *request) {
+  static const char zeros[SLICE_SIZE];
+  const uint64_t left = request->size - request->offset;
+  const ssize_t written = pwrite(request->file->descriptor, zeros,
+                                 left < SLICE_SIZE ? (size_t)left : SLICE_SIZE, (off_t)request->offset);
+  if (written < 0)
+    return errno == EINTR ? 0 : io_status("filling", request->file->name);
+  /* Begins to write back, so that the sync at the end is short. */
+  sync_file_range(request->file->descriptor, (off_t)request->offset, written, SYNC_FILE_RANGE_WRITE);
+  request->offset += (uint64_t)written;
+  return 0;
+}
+
+/* The end of a creation: durable with its name, or nothing of it left. */
+static int finish_file(const struct disk *disk, const struct disk_request *request, int status) {
+  struct disk_file *file = request->file;
   if (status == 0 && fsync(file->descriptor) != 0)
-    status = io_status("syncing", file->name) == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_IO;
+    status = io_status("syncing", file->name);
   if (status == 0)
     status = sync_directory(disk);
-  if (status != 0) {
+  if (status != 0 && file->descriptor >= 0) {
     unlinkat(disk->directory, file->name, 0);
     close(file->descriptor);
     file->descriptor = -1;
@@ -140,11 +154,44 @@ static void remove_file(const struct disk *disk, const char *name) {
     sync_directory(disk);
 }
 
-static void carry_out(const struct disk *disk, struct disk_request *request) {
+static void post_answer(struct disk *disk, struct disk_request *request) {
+  pthread_mutex_lock(&disk->mutex);
+  request->next = NULL;
+  *disk->answered_end = request;
+  disk->answered_end = &request->next;
+  pthread_mutex_unlock(&disk->mutex);
+  uv_async_send(&disk->answer);
+}
+
+/* One more slice of the file being filled; the last one ends its creation. */
+static void go_on_filling(struct disk *disk) {
+  struct disk_request *request = disk->filling;
+  const int status = request->offset < request->size ? fill_slice(request) : 0;
+  if (status == 0 && request->offset < request->size)
+    return;
+  disk->filling = NULL;
+  request->status = finish_file(disk, request, status);
+  post_answer(disk, request);
+}
+
+static void begin_creation(struct disk *disk, struct disk_request *request) {
+  while (disk->filling)
+    go_on_filling(disk);
+  request->offset = 0;
+  const int status = create_file(disk, request);
+  if (status == 0) {
+    disk->filling = request;
+    return;
+  }
+  request->status = finish_file(disk, request, status);
+  post_answer(disk, request);
+}
+
+static void carry_out(struct disk *disk, struct disk_request *request) {
   switch (request->operation) {
   case DISK_CREATE:
-    request->status = create_file(disk, request);
-    break;
+    begin_creation(disk, request);
+    return;
   case DISK_WRITE:
     request->status = write_vectors(request);
     break;
@@ -159,29 +206,34 @@ static void carry_out(const struct disk *disk, struct disk_request *request) {
       log_warn("closing %s failed: %s", request->file->name, strerror(errno));
     break;
   }
+  post_answer(disk, request);
+}
+
+/* The next request; NULL when there is none now. `*stop` when there will be none. */
+static struct disk_request *next_request(struct disk *disk, bool *stop) {
+  pthread_mutex_lock(&disk->mutex);
+  while (!disk->asked && !disk->filling && !disk->stopping)
+    pthread_cond_wait(&disk->wake, &disk->mutex);
+  struct disk_request *request = disk->asked;
+  if (request) {
+    disk->asked = request->next;
+    if (!disk->asked)
+      disk->asked_end = &disk->asked;
+  }
+  *stop = disk->stopping && !request && !disk->filling;
+  pthread_mutex_unlock(&disk->mutex);
+  return request;
 }
 
 static void *disk_thread(void *argument) {
   struct disk *disk = argument;
-  pthread_mutex_lock(&disk->mutex);
-  while (disk->asked || !disk->stopping) {
-    if (!disk->asked) {
-      pthread_cond_wait(&disk->wake, &disk->mutex);
-      continue;
-    }
-    struct disk_request *request = disk->asked;
-    disk->asked = request->next;
-    if (!disk->asked)
-      disk->asked_end = &disk->asked;
-    pthread_mutex_unlock(&disk->mutex);
-    carry_out(disk, request);
-    pthread_mutex_lock(&disk->mutex);
-    request->next = NULL;
-    *disk->answered_end = request;
-    disk->answered_end = &request->next;
-    uv_async_send(&disk->answer);
+  for (bool stop = false; !stop;) {
+    struct disk_request *request = next_request(disk, &stop);
+    if (request)
+      carry_out(disk, request);
+    else if (disk->filling)
+      go_on_filling(disk);
   }
-  pthread_mutex_unlock(&disk->mutex);
   return NULL;
 }
 

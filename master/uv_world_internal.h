@@ -23,6 +23,7 @@ struct disk {
   struct disk_request *asked, **asked_end; /* guarded by the mutex */
   struct disk_request *answered, **answered_end;
   bool stopping;
+  struct disk_request *filling; /* a new file that is being filled with zeros; the thread's */
   uv_async_t answer;
 };
 

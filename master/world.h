@@ -45,7 +45,7 @@ struct world {
   int (*disk_erase)(struct disk_file *file, uint64_t offset, uint64_t size, struct error *error);
 
   /* Not blocking. The requests of one world are carried out one after the other in the order they were made,
-   * and their callbacks come in that order, from the loop. */
+   * and their callbacks come in that order, from the loop; a creation may take its time and be overtaken. */
   /* A new empty file with room for `reserve` bytes set aside, which read as zeros. `status` is 0,
    * ERR_NO_SPACE or ERR_IO (the name exists, …); `file` is NULL unless 0. What a failed creation left behind
    * is removed. */

@@ -244,11 +244,22 @@ static int take_unopened(struct recovery *recovery) {
     return damaged(recovery, 0, "it is empty, or its first frame is broken, and another segment follows");
   bool torn;
   const int status = take_end(recovery, 0, 0, &torn);
-  if (status == 0) {
-    const struct world *world = recovery->wal->options.world;
+  if (status != 0)
+    return status;
+  struct wal *wal = recovery->wal;
+  const struct world *world = wal->options.world;
+  if (torn || recovery->content.size != wal->options.segment_size) {
     world->disk_remove(world->context, recovery->name);
+    return 0;
   }
-  return status;
+  struct disk_file *file;
+  const int opened = world->disk_open(world->context, recovery->name, &file, recovery->error);
+  if (opened != 0)
+    return opened;
+  wal->spare = xcalloc(1, sizeof *wal->spare);
+  *wal->spare =
+      (struct wal_segment){.number = recovery->number, .file = file, .reserve = recovery->content.size};
+  return 0;
 }
 
 static int read_frames(struct recovery *recovery, struct wal_segment *segment) {
