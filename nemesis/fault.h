@@ -27,14 +27,15 @@ struct aim {
 struct fault {
   struct fault_description description;
   bool at_primary; /* cannot be aimed while nobody is known to be primary */
-  bool wide;       /* hits a majority or all: nothing is left to hurt beside it */
+  bool alone;      /* no other fault beside it: it hits a majority or all, or hurts in two ways itself */
   size_t nodes_min;
   /* ERR_UNAVAILABLE with the reason when there is nobody to hit just now; `aim` is all zero before. */
   int (*aim)(const struct fault *fault, const struct facts *facts, struct random *random, struct aim *aim,
              struct error *error);
   /* After a failure, heal() undoes what was done of it. */
   int (*install)(struct cluster *cluster, const struct aim *aim, struct error *error);
-  /* A second act while the fault is present, `second_after_ns` after its installation; NULL: none. */
+  /* A second act while the fault is present, `second_after_ns` after its installation, or half-way through
+   * its stay if that comes first; NULL: none. */
   int (*second)(struct cluster *cluster, const struct aim *aim, struct error *error);
   int64_t second_after_ns;
   /* Undoes what is not undone yet, so it may be tried again. */

@@ -229,8 +229,9 @@ static void second_act(struct nemesis *nemesis, size_t which) {
     json_object_set_new(value, "reason", text_of_error(&error));
     log_warn("the second act of %s failed: %s", fault->description.name, error.message);
   }
-  record(nemesis, false, "second", value, time_monotonic_ns());
-  json_decref(value);
+  const int64_t now_ns = time_monotonic_ns();
+  record(nemesis, false, "second", value, now_ns);
+  tell_fault(nemesis, "second", value, now_ns);
   schedule_second_done(&nemesis->schedule, which);
 }
 

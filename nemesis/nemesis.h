@@ -115,16 +115,17 @@ struct nemesis;
 /* `event` is told of everything that happens, as one JSON object (NUL-terminated text, valid during the
  * call):
  *
- * {"event": "fault", "phase": "installed" | "healed" | "skipped" | "stuck", "fault": …, "family": …,
- *  "number": pairs the phases of one fault, "targets": ["n1"], "grudge": {"n1": ["n2"]} (n1 drops what n2
+ * {"event": "fault", "phase": "installed" | "second" | "healed" | "skipped" | "stuck", "fault": …, "family":
+ * …, "number": pairs the phases of one fault, "targets": ["n1"], "grudge": {"n1": ["n2"]} (n1 drops what n2
  *  sends; partitions), "packets_dropped": (partitions, when healed), "reason": (skipped, stuck), "time_ns":
  * …}
  * {"event": "node", "node": "n2", "state": "died" | "restarted", "reason": "signal 6 (Aborted)", "time_ns":
  * …}
  * {"event": "error", "message": …, "time_ns": …}: the harness has failed: its history cannot be written
  *
- * A node that dies unasked is told at once and started again when the next fault is healed. "stuck": a heal
- * failed; it is tried again until nemesis_stop gives up.
+ * A node that dies unasked is told at once and started again when the next fault is healed. "second":
+ * a fault of two acts (partition-stalled) has come to the other one. "stuck": a heal failed; it is tried
+ * again until nemesis_stop gives up.
  *
  * Takes the cluster's watcher. The cluster must outlive the nemesis. */
 int nemesis_new(uv_loop_t *loop, struct cluster *cluster, const struct nemesis_options *options,

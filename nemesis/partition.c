@@ -187,6 +187,7 @@ const struct fault partition_faults[] = {
                      "the primary is cut off and stopped, and continued 0.8 s later, still cut off"},
      .nodes_min = 3,
      .at_primary = true,
+     .alone = true,
      .aim = aim_primary,
      .install = stall_install,
      .second = stall_second,

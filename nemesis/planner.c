@@ -72,7 +72,7 @@ static struct planner_family *next_family(struct planner *planner) {
  * hurt; and never three. */
 static bool may_overlap(const struct planner *planner, const struct fault *fault) {
   const struct fault *last = planner->last;
-  if (!last || planner->last_overlaps || last->wide || fault->wide)
+  if (!last || planner->last_overlaps || last->alone || fault->alone)
     return false;
   const bool last_cuts = strcmp(last->description.family, "partition") == 0;
   return last_cuts != (strcmp(fault->description.family, "partition") == 0);
@@ -116,7 +116,7 @@ bool planner_instead(struct planner *planner, struct plan *plan) {
     return false;
   /* Not dealt, so that the later turns stay as they were planned. */
   plan->fault = family->others.faults[random_below(&plan->aim, family->others.count)];
-  plan->overlaps = plan->overlaps && !plan->fault->wide;
+  plan->overlaps = plan->overlaps && !plan->fault->alone;
   planner->last = plan->fault;
   planner->last_overlaps = plan->overlaps;
   return true;

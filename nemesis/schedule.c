@@ -46,12 +46,13 @@ enum turn schedule_turn(const struct schedule *schedule, int64_t now_ns, size_t 
 
 void schedule_installed(struct schedule *schedule, const struct aim *aim, int64_t now_ns) {
   assert(schedule->has_next && schedule->present_count < PRESENT_MAX);
-  const struct fault *fault = schedule->next.fault;
-  schedule->present[schedule->present_count++] =
-      (struct present){.plan = schedule->next,
-                       .aim = *aim,
-                       .heal_ns = now_ns + schedule->next.duration_ns,
-                       .second_ns = fault->second ? now_ns + fault->second_after_ns : NEVER};
+  const struct plan *plan = &schedule->next;
+  const int64_t half_ns = plan->duration_ns / 2, after_ns = plan->fault->second_after_ns;
+  schedule->present[schedule->present_count++] = (struct present){
+      .plan = *plan,
+      .aim = *aim,
+      .heal_ns = now_ns + plan->duration_ns,
+      .second_ns = plan->fault->second ? now_ns + (after_ns < half_ns ? after_ns : half_ns) : NEVER};
   plan_next(schedule, now_ns);
 }
 

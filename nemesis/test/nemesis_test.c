@@ -33,7 +33,7 @@ struct watcher {
   struct probe *probe;
   bool hears[NODES * NODES];
   enum node_state states[NODES];
-  size_t installed, healed, skipped, died, restarted, wanted, errors;
+  size_t installed, healed, skipped, died, restarted, errors;
   bool stopping, stopped;
   int status;
   struct error error;
@@ -84,9 +84,10 @@ static void on_fault(struct watcher *watcher, json_t *event, const char *phase) 
              json_string_value(json_object_get(event, "reason")));
     return;
   }
-  CHECK(installed || strcmp(phase, "healed") == 0, "phase %s", phase);
+  const bool healed = strcmp(phase, "healed") == 0, second = strcmp(phase, "second") == 0;
+  CHECK(installed + healed + second == 1, "phase %s", phase);
   watcher->installed += installed;
-  watcher->healed += !installed;
+  watcher->healed += healed;
   if (!strstr(watcher->kinds, name)) {
     strcat(watcher->kinds, name);
     strcat(watcher->kinds, ",");
@@ -94,12 +95,13 @@ static void on_fault(struct watcher *watcher, json_t *event, const char *phase) 
   CHECK(json_array_size(json_object_get(event, "targets")) > 0, "%s without targets", name);
   if (strcmp(family, "partition") == 0) {
     memset(watcher->hears, true, sizeof watcher->hears);
-    if (installed)
+    if (!healed)
       note_grudge(watcher, json_object_get(event, "grudge"));
     else
       CHECK(json_is_integer(json_object_get(event, "packets_dropped")), "no evidence");
-  } else {
-    const enum node_state hurt = strcmp(family, "pause") == 0 ? NODE_PAUSED : NODE_STOPPED;
+  }
+  if (strcmp(family, "partition") != 0 || strcmp(name, "partition-stalled") == 0) {
+    const enum node_state hurt = strcmp(family, "kill") == 0 ? NODE_STOPPED : NODE_PAUSED;
     json_array_foreach(json_object_get(event, "targets"), i, target)
         watcher->states[node_index(json_string_value(target))] = installed ? hurt : NODE_RUNNING;
   }
@@ -118,6 +120,8 @@ static void on_event(void *context, const char *text) {
     const bool died = strcmp(json_string_value(json_object_get(event, "state")), "died") == 0;
     watcher->died += died;
     watcher->restarted += !died;
+    watcher->states[node_index(json_string_value(json_object_get(event, "node")))] =
+        died ? NODE_DIED : NODE_RUNNING;
     snprintf(watcher->reason, sizeof watcher->reason, "%s",
              json_string_value(json_object_get(event, "reason")));
   } else {
@@ -205,7 +209,7 @@ static int all_faults(void *context) {
   nemesis_note_primary(watcher.nemesis, 0);
   nemesis_start(watcher.nemesis);
   size_t kinds = 0;
-  while (kinds < 16) {
+  while (kinds < 17) {
     uv_run(&watcher.loop, UV_RUN_DEFAULT);
     kinds = 0;
     for (const struct fault_description *fault = fault_list(); fault->name; fault++)
@@ -283,6 +287,26 @@ static int node_dies(void *context) {
   CHECK(strstr(watcher.reason, "signal 6"), "%s", watcher.reason);
   CHECK(cluster_node_state(watcher.cluster, 2) == NODE_DIED && watcher.restarted == 0,
         "restarted in silence");
+  nemesis_start(watcher.nemesis);
+  while (watcher.restarted == 0)
+    uv_run(&watcher.loop, UV_RUN_DEFAULT);
+  CHECK(watcher.healed == 1 && watcher.died == 1, "%zu heals", watcher.healed);
+  CHECK(cluster_node_state(watcher.cluster, 2) == NODE_RUNNING, "not restarted");
+  watcher_stop(&watcher);
+  CHECK(watcher.status == 0 && watcher.restarted == 1, "%s", watcher.error.message);
+  watcher_close(&watcher);
+  free(history);
+  return 0;
+}
+
+static int node_dies_last(void *context) {
+  struct watcher watcher = {0};
+  char *history = path_join(directory, "nemesis.jsonl");
+  (void)context;
+  watcher_open(&watcher, PROVIDER_HOST, "none", history);
+  CHECK(kill(cluster_node_pid(watcher.cluster, 2), SIGABRT) == 0, "no node");
+  while (watcher.died == 0)
+    uv_run(&watcher.loop, UV_RUN_DEFAULT);
   watcher_stop(&watcher);
   CHECK(watcher.status == 0 && watcher.restarted == 1, "%s", watcher.error.message);
   CHECK(cluster_node_state(watcher.cluster, 2) == NODE_RUNNING, "not restarted");
@@ -293,6 +317,8 @@ static int node_dies(void *context) {
 
 Test(nemesis, node_that_dies_unasked_is_told_then_restarted_at_the_heal) {
   cr_assert_eq(run_as(USER_AS_IS, node_dies, NULL), 0);
+  scratch_empty(directory);
+  cr_assert_eq(run_as(USER_AS_IS, node_dies_last, NULL), 0);
 }
 
 static int host_skips(void *context) {

@@ -20,7 +20,7 @@ struct world {
 };
 
 struct tally {
-  size_t installed, skipped, overlapped;
+  size_t installed, skipped, overlapped, stalled, seconds;
   size_t by_family[FAMILIES_MAX];
   char kinds[4096]; /* names installed, each with a comma */
   size_t kind_counts[FAULTS_MAX];
@@ -47,12 +47,18 @@ static struct facts facts_of(const struct world *world) {
 }
 
 /* Does to the world what a fault does to a cluster; every step that may not be is a failure. */
-static void apply(struct world *world, const struct fault *fault, const struct aim *aim, bool install) {
+static void apply(struct world *world, const struct fault *fault, const struct aim *aim, enum turn turn) {
   const size_t family = family_index(fault), n = world->nodes;
+  const bool install = turn == TURN_INSTALL;
   cr_assert_eq(aim->cuts, family == 0);
   if (family == 0) {
     cr_assert_eq(world->cut, !install, "two partitions at once, or none to heal");
-    world->cut = install;
+    world->cut = turn != TURN_HEAL;
+    for (size_t i = 0; fault->second && i < n; i++)
+      if (aim->targets[i]) {
+        cr_assert(!install || world->states[i] == RUNS);
+        world->states[i] = install ? IS_PAUSED : RUNS;
+      }
     return;
   }
   const enum state hurt = family == 1 ? IS_PAUSED : IS_DOWN;
@@ -75,7 +81,7 @@ static void check_present(const struct schedule *schedule) {
   const struct fault *a = schedule->present[0].plan.fault, *b = schedule->present[1].plan.fault;
   cr_assert_neq(family_index(a), family_index(b));
   cr_assert(family_index(a) == 0 || family_index(b) == 0);
-  cr_assert(!a->wide && !b->wide);
+  cr_assert(!a->alone && !b->alone);
 }
 
 static void install(struct world *world, struct schedule *schedule, struct tally *tally) {
@@ -91,10 +97,11 @@ static void install(struct world *world, struct schedule *schedule, struct tally
     return;
   }
   const struct fault *fault = plan->fault;
-  apply(world, fault, &aim, true);
+  apply(world, fault, &aim, TURN_INSTALL);
   world->now_ns += (int64_t)random_below(&world->random, 50 * NS_PER_MS);
   tally->installed++;
   tally->by_family[family_index(fault)]++;
+  tally->stalled += fault->second != NULL;
   if (!strstr(tally->kinds, fault->description.name)) {
     strcat(tally->kinds, fault->description.name);
     strcat(tally->kinds, ",");
@@ -106,9 +113,16 @@ static void install(struct world *world, struct schedule *schedule, struct tally
   world->primary_known_ns = world->now_ns + (int64_t)random_below(&world->random, 1500 * NS_PER_MS);
 }
 
+static void second(struct world *world, struct schedule *schedule, struct tally *tally, size_t which) {
+  const struct present *present = &schedule->present[which];
+  apply(world, present->plan.fault, &present->aim, TURN_SECOND);
+  tally->seconds++;
+  schedule_second_done(schedule, which);
+}
+
 static void heal(struct world *world, struct schedule *schedule, size_t which) {
   const struct present present = schedule->present[which];
-  apply(world, present.plan.fault, &present.aim, false);
+  apply(world, present.plan.fault, &present.aim, TURN_HEAL);
   world->now_ns += (int64_t)random_below(&world->random, 50 * NS_PER_MS);
   schedule_healed(schedule, which, world->now_ns);
   world->primary_known_ns = world->now_ns + (int64_t)random_below(&world->random, 700 * NS_PER_MS);
@@ -125,8 +139,10 @@ static bool turn(struct world *world, struct schedule *schedule, struct tally *t
   cr_assert_neq(due, TURN_NONE, "nothing is due at the time when something is");
   if (due == TURN_INSTALL)
     install(world, schedule, tally);
-  else
+  else if (due == TURN_HEAL)
     heal(world, schedule, which);
+  else
+    second(world, schedule, tally, which);
   return true;
 }
 
@@ -158,6 +174,8 @@ static struct tally run(struct world *world, const char *families, uint64_t seed
     ;
   cr_assert_eq(schedule.present_count, 0);
   cr_assert(!world->cut, "links are still cut");
+  cr_assert(tally.seconds == tally.stalled || tally.seconds + 1 == tally.stalled,
+            "%zu second acts of %zu; the last may be cut short", tally.seconds, tally.stalled);
   for (size_t i = 0; i < world->nodes; i++)
     cr_assert_eq(world->states[i], RUNS, "node %zu is still hurt", i);
   return tally;
@@ -330,6 +348,9 @@ Test(shapes, ring_gives_everybody_a_majority_of_its_own) {
       for (size_t b = 0; b < n; b++)
         heard += aim.hears[a * n + b];
       cr_assert_eq(heard, n / 2 + 1);
+      /* A window of odd size has its owner in the middle, so hearing is mutual. */
+      for (size_t b = 0; (n / 2 + 1) % 2 == 1 && b < n; b++)
+        cr_assert_eq(aim.hears[a * n + b], aim.hears[b * n + a]);
       for (size_t b = 0; b < a; b++)
         cr_assert(memcmp(&aim.hears[a * n], &aim.hears[b * n], n) != 0, "two hear the same");
     }

@@ -256,6 +256,21 @@ static int runs_stubbornly(void *context) {
   return status;
 }
 
+static int leads_a_group(void *context) {
+  CHECK(setpgid(0, 0) == 0, "no group");
+  return runs_until_stopped(context);
+}
+
+Test(sandbox, ctrl_c_in_the_terminal_reaches_the_body_once) {
+  struct told told;
+  int status;
+  const pid_t outer = start_for_ever(leads_a_group, &told);
+  /* What the terminal does: everybody in the foreground group gets it. */
+  cr_assert_eq(kill(-parent_of(init_pid), SIGINT), 0);
+  waitpid(outer, &status, 0);
+  cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7, "status %x", status);
+}
+
 Test(sandbox, second_stop_signal_forces) {
   struct told told;
   int status;
