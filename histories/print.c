@@ -86,7 +86,7 @@ static void print_number(struct bytes *out, bool *first, const char *name, uint6
   bytes_append_format(out, "%s %" PRIu64, name, value);
 }
 
-static void print_answer(struct bytes *out, enum operation_kind kind, const struct answer *answer);
+static void print_answer(struct bytes *out, const struct answer *answer);
 
 static void print_lists(struct bytes *out, bool *first, const struct answer *answer) {
   if (answer->seen & SEEN_ENTRIES) {
@@ -102,7 +102,7 @@ static void print_lists(struct bytes *out, bool *first, const struct answer *ans
     bytes_append_format(out, "[");
     for (size_t i = 0; i < answer->item_count; i++) {
       bytes_append_format(out, i ? "; " : "");
-      print_answer(out, OPERATION_KINDS, &answer->items[i]);
+      print_answer(out, &answer->items[i]);
     }
     bytes_append_format(out, "]");
   }
@@ -145,8 +145,7 @@ static void print_members(struct bytes *out, const struct answer *answer) {
   print_lists(out, &first, answer);
 }
 
-static void print_answer(struct bytes *out, enum operation_kind kind, const struct answer *answer) {
-  (void)kind;
+static void print_answer(struct bytes *out, const struct answer *answer) {
   bytes_append_format(out, "%s", answer_name(answer->code));
   print_members(out, answer);
 }
@@ -172,8 +171,9 @@ void arguments_print(const struct arguments *arguments, char *out, size_t size) 
 }
 
 void answer_print(enum operation_kind kind, const struct answer *answer, char *out, size_t size) {
+  (void)kind; /* an answer tells by the members that were seen what it is */
   struct bytes text = {0};
-  print_answer(&text, kind, answer);
+  print_answer(&text, answer);
   deliver(&text, out, size);
 }
 
@@ -184,7 +184,7 @@ void operation_print(const struct operation *operation, char *out, size_t size) 
   if (operation->outcome == OUTCOME_FAIL)
     bytes_append_format(&text, "fail ");
   if (operation->outcome != OUTCOME_INFO)
-    print_answer(&text, operation->arguments.kind, &operation->answer);
+    print_answer(&text, &operation->answer);
   else if (operation->complete_event == NO_EVENT || operation->answer.code == ANSWER_OTHER)
     bytes_append_format(&text, "unknown");
   else
