@@ -187,6 +187,7 @@ static int keep(void *context) {
   uv_signal_start(&keeper->terminate, on_signal, SIGTERM);
   uv_timer_start(&keeper->patience, on_patience, UP_PATIENCE_MS, 0);
   uv_run(&keeper->loop, UV_RUN_DEFAULT);
+  uv_loop_close(&keeper->loop);
   return keeper->exit_code;
 }
 

@@ -307,6 +307,7 @@ static int host_run(void *context) {
   say_cluster(&host);
   listen_to_input(&host);
   uv_run(&host.loop, UV_RUN_DEFAULT);
+  uv_loop_close(&host.loop);
   bytes_free(&host.words);
   return host.exit_code;
 }

@@ -1,11 +1,13 @@
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "harness/child.h"
 
 struct heard {
   struct bytes text;
+  char start[100]; /* of the text, once the child has ended */
   size_t lines;
   bool ended;
 };
@@ -39,7 +41,9 @@ static void run(const char *script, struct child *child, struct heard *heard) {
   uv_run(&loop, UV_RUN_DEFAULT);
   cr_expect_eq(uv_loop_close(&loop), 0);
   cr_expect(heard->ended && !child->running);
-  bytes_append_u8(&heard->text, 0);
+  snprintf(heard->start, sizeof heard->start, "%.*s", (int)heard->text.size,
+           heard->text.data ? (char *)heard->text.data : "");
+  bytes_free(&heard->text);
   free(arguments[2]);
 }
 
@@ -47,7 +51,7 @@ Test(child, is_told_heard_and_ends_when_its_input_does) {
   struct child child;
   struct heard heard;
   run("echo ready; read word; echo $word back; cat; exit 7", &child, &heard);
-  cr_expect_str_eq((char *)heard.text.data, "[ready][hello back]");
+  cr_expect_str_eq(heard.start, "[ready][hello back]");
   cr_expect_eq(child.exit_status, 7);
   cr_expect_eq(child.term_signal, 0);
 }
