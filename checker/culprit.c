@@ -35,7 +35,7 @@ static bool fails(struct hunt *hunt) {
   struct search_result result;
   struct problem *problem;
   bool failed = trial_run(hunt->trial, hunt->tried, TRY_STATES, &result, &problem) == SEARCH_IMPOSSIBLE &&
-                (hunt->stranger || problem->facts->impossible == NONE);
+                (hunt->stranger || problem->facts->impossible == NONE || problem->facts->witness != NONE);
   search_result_free(&result);
   problem_free(problem);
   return failed;

@@ -130,18 +130,31 @@ static void add_objection(struct bytes *text, const struct problem *problem,
                                      : " shows");
 }
 
-static void add_impossible(struct bytes *text, const struct problem *problem, uint32_t step) {
+static void add_impossible(struct bytes *text, const struct problem *problem, uint32_t step,
+                           uint32_t witness) {
   add_name(text, problem, step);
   bytes_append_format(text, " answered ");
   add_answer(text, problem, step);
-  bytes_append_format(text, ": no operation that began before it returned can have made what it shows");
+  if (witness == NONE) {
+    bytes_append_format(text, ": no operation that began before it returned can have made what it shows");
+    return;
+  }
+  const struct operation *x = operation_of(problem, step), *y = operation_of(problem, witness);
+  bool before = y->complete_event < x->invoke_event, after = x->complete_event < y->invoke_event;
+  bytes_append_format(text, ", but ");
+  add_name(text, problem, witness);
+  bytes_append_format(text, before  ? ", which returned before it began, had answered "
+                            : after ? ", which began after it returned, answered "
+                                    : " answered ");
+  add_answer(text, problem, witness);
+  bytes_append_format(text, ": each version of an inode is made once, looks one way, and does not come back");
 }
 
 char *explain(const struct problem *problem, const struct search_result *result, size_t unknown) {
   struct bytes text = {0};
   assert(result->stuck != NONE);
   if (problem->facts->impossible != NONE) {
-    add_impossible(&text, problem, problem->facts->impossible);
+    add_impossible(&text, problem, problem->facts->impossible, problem->facts->witness);
   } else {
     add_name(&text, problem, result->stuck);
     bytes_append_format(&text, " answered ");

@@ -214,6 +214,7 @@ static void find_path_lives(struct problem *problem) {
 void facts_attribute(struct problem *problem, uint32_t *due) {
   problem->facts = region_take(problem->region, sizeof *problem->facts);
   problem->facts->impossible = NONE;
+  problem->facts->witness = NONE;
   problem->creator_public = region_take(problem->region, problem->creator_count);
   problem->value_public = region_take(problem->region, problem->values.count);
   problem->creator_public[ROOT_CREATOR] = true;
@@ -232,6 +233,71 @@ void facts_attribute(struct problem *problem, uint32_t *due) {
   free(attribution.value_writer);
   give_lives(problem);
   find_path_lives(problem);
+}
+
+/* ---- Contradictions that need no search ---- */
+
+static void find_contradiction(struct problem *problem, uint32_t step, uint32_t witness) {
+  if (problem->facts->impossible == NONE) {
+    problem->facts->impossible = step;
+    problem->facts->witness = witness;
+  }
+}
+
+/* Two answers about one version of one inode. */
+static bool pictures_differ(const struct step *x, const struct step *y) {
+  const struct action *a = x->actions, *b = y->actions;
+  unsigned both = a->expected.seen & b->expected.seen;
+  if (x->role == ROLE_MUTATION && y->role == ROLE_MUTATION) {
+    return true; /* a version is made once */
+  }
+  if (x->role == ROLE_MUTATION || y->role == ROLE_MUTATION) {
+    const struct action *set = x->role == ROLE_MUTATION ? a : b, *seen = x->role == ROLE_MUTATION ? b : a;
+    return set->kind == OPERATION_SET && (seen->expected.seen & SEEN_VALUE) &&
+           seen->expected.value != set->value;
+  }
+  return ((both & SEEN_VALUE) && a->expected.value != b->expected.value) ||
+         ((both & SEEN_COMPLETED) && a->expected.completed != b->expected.completed) ||
+         ((both & SEEN_ENTRIES) && a->expected.entries_complete && b->expected.entries_complete &&
+          a->expected.entries_hash != b->expected.entries_hash);
+}
+
+/* Versions only grow: nobody may see one after somebody was told a later one, and nobody may have been told
+ * it before the mutation that made it was asked. Walks from the last version to the first. */
+static void contradict_life(struct problem *problem, const struct life *life) {
+  const struct fact_table *facts = problem->facts;
+  const struct step *steps = problem->steps;
+  uint32_t soonest = NONE; /* of those who saw a later version, the one who was told first */
+  for (uint32_t i = life->group_count; i-- > 0;) {
+    const struct fact_group *group = &facts->groups[life->group_first + i];
+    uint32_t soonest_here = soonest;
+    for (uint32_t j = 0; j < group->count; j++) {
+      uint32_t step = facts->observers[group->first + j], first = facts->observers[group->first];
+      if (soonest != NONE && steps[step].invoked_at > steps[soonest].completed_at) {
+        find_contradiction(problem, step, soonest);
+      }
+      if (j > 0 && pictures_differ(&steps[first], &steps[step])) {
+        find_contradiction(problem, steps[first].invoked_at > steps[step].invoked_at ? first : step,
+                           steps[first].invoked_at > steps[step].invoked_at ? step : first);
+      }
+      if (soonest_here == NONE || steps[step].completed_at < steps[soonest_here].completed_at) {
+        soonest_here = step;
+      }
+    }
+    for (uint32_t j = 0; j < group->count; j++) {
+      uint32_t step = facts->observers[group->first + j];
+      if (steps[step].role == ROLE_MUTATION && steps[step].invoked_at > steps[soonest_here].completed_at) {
+        find_contradiction(problem, soonest_here, step);
+      }
+    }
+    soonest = soonest_here;
+  }
+}
+
+static void find_contradictions(struct problem *problem) {
+  for (uint32_t i = 0; i < problem->facts->life_count; i++) {
+    contradict_life(problem, &problem->facts->lives[i]);
+  }
 }
 
 /* ---- Groups ---- */
@@ -331,6 +397,7 @@ void facts_compile(struct problem *problem) {
     problem->steps[sighting->step].group = facts->group_count - 1;
   }
   free(sightings);
+  find_contradictions(problem);
 }
 
 /* ---- During the search ---- */

@@ -41,6 +41,7 @@ struct fact_table {
   uint32_t group_count;
   uint32_t *observers; /* steps */
   uint32_t impossible; /* a step that no state and no order can explain, NONE if none was found */
+  uint32_t witness;    /* the step that contradicts it, NONE when it shows what nobody made */
   uint32_t *path_life; /* by path: the only life that can ever stand there, or NONE */
 };
 

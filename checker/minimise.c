@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "checker/explain.h"
+#include "checker/facts.h"
 #include "checker/step.h"
 #include "checker/trial.h"
 
@@ -205,6 +206,7 @@ static void cut_out(struct minimiser *minimiser, const bool *definite, struct ch
   result->counterexample = history_subset(failure->history, keep, NULL);
   for (size_t i = 0; i < result->counterexample->count && !minimiser->trial.versions; i++) {
     result->counterexample->operations[i].answer.seen &= ~(unsigned)SEEN_VERSION;
+    result->counterexample->operations[i].arguments.has_if_version = false;
   }
   free(keep);
 }
@@ -218,10 +220,24 @@ static void cut_out_component(const struct failure *failure, struct check_result
   free(keep);
 }
 
+/* Two answers contradict each other so plainly that no search is needed. */
+static bool is_plain(struct minimiser *minimiser) {
+  struct search_result found;
+  struct problem *problem;
+  weaken_rest(minimiser, minimiser->definite);
+  trial_run(&minimiser->trial, minimiser->treatments, 1, &found, &problem);
+  bool plain = problem->facts->impossible != NONE;
+  search_result_free(&found);
+  problem_free(problem);
+  return plain;
+}
+
 static void minimise_thoroughly(struct minimiser *minimiser, struct check_result *result) {
   cut_end(minimiser);
-  minimiser->trial.versions = false;
-  minimiser->trial.versions = !fails(minimiser, minimiser->definite, SURE_STATES);
+  if (!is_plain(minimiser)) {
+    minimiser->trial.versions = false;
+    minimiser->trial.versions = !fails(minimiser, minimiser->definite, SURE_STATES);
+  }
   drop_answers(minimiser);
   if (list_definite(minimiser) > SMALL && hunt_culprit(minimiser)) {
     cut_out(minimiser, minimiser->tried, result);
