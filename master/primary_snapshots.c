@@ -1,4 +1,5 @@
 /* primary_snapshots.c: the journal's snapshot hooks, on the tables and their store. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "master/primary_internal.h"
@@ -77,9 +78,8 @@ static int receive_write(void *context, size_t file, uint64_t offset, const void
 
 static int receive_install(void *context, struct error *error) {
   struct primary *primary = context;
-  const int status = tables_install(primary->tables, error);
-  namespace_reset(&primary->space);
-  return status;
+  assert(primary->role != ROLE_PRIMARY && overlay_is_empty(primary->overlay));
+  return tables_install(primary->tables, error);
 }
 
 void primary_snapshot_hooks(struct state_machine *machine) {

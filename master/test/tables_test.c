@@ -177,9 +177,9 @@ Test(tables, cache_is_bounded) {
   struct row_store *store = memory_store_new(&waker);
   struct tables *tables;
   struct error error;
-  const struct tables_options options = {.store = store, .cache_size = 1u << 20, .write_size = 100000};
+  const struct tables_options options = {.store = store, .cache_size = 8u << 20, .write_size = 500000};
   cr_assert_eq(tables_open(&options, &tables, &error), 0);
-  for (unsigned number = 0; number < 60000;) {
+  for (unsigned number = 0; number < 250000;) {
     struct bytes batch = {0};
     batch_begin(&batch, &(struct batch_header){.term = 1, .counters.next_inode = 2});
     for (int i = 0; i < 100; i++, number++) {
@@ -195,7 +195,7 @@ Test(tables, cache_is_bounded) {
                  0);
     bytes_free(&batch);
     row_store_poll(store);
-    cr_assert_leq(tables_memory(tables), 3 * options.cache_size);
+    cr_assert_leq(tables_memory(tables), 2 * options.cache_size);
   }
   tables_close(tables);
   row_store_close(store);
