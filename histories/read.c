@@ -343,6 +343,18 @@ static bool check_failure(struct parser *parser, struct line *line) {
   return true;
 }
 
+/* Members that belong to another error, or to another operation's, were not observed. */
+static void drop_strangers(struct answer *failure, enum operation_kind kind) {
+  if (failure->code != ANSWER_VERSION_MISMATCH) {
+    failure->seen &= ~(unsigned)SEEN_VERSION;
+    failure->version = 0;
+  }
+  if (kind != OPERATION_BATCH) {
+    failure->seen &= ~(unsigned)SEEN_AT;
+    failure->at = 0;
+  }
+}
+
 static bool finish_completion(struct parser *parser, struct line *line) {
   struct operation *operation = line->operation;
   if (line->op_id && operation->op_id && line->op_id != operation->op_id)
@@ -355,6 +367,7 @@ static bool finish_completion(struct parser *parser, struct line *line) {
     if (!check_failure(parser, line))
       return false;
     operation->outcome = line->type == TYPE_FAIL ? OUTCOME_FAIL : OUTCOME_INFO;
+    drop_strangers(&line->failure, operation->arguments.kind);
     operation->answer = line->failure;
   }
   operation->node = (int32_t)line->node;

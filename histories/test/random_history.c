@@ -138,11 +138,11 @@ static void random_completion(struct random *random, struct history *history, si
     history_complete(history, position, OUTCOME_INFO, &answer, time_ns);
   } else if (draw < 0.4) {
     answer.code = (enum answer_code)random_between(random, ANSWER_INVALID, ANSWER_REFUSED);
-    if (random_chance(random, 0.3)) {
+    if (answer.code == ANSWER_VERSION_MISMATCH && random_chance(random, 0.8)) {
       answer.seen = SEEN_VERSION;
       answer.version = random_number(random);
     }
-    if (random_chance(random, 0.3)) {
+    if (history->operations[position].arguments.kind == OPERATION_BATCH && random_chance(random, 0.8)) {
       answer.seen |= SEEN_AT;
       answer.at = random_number(random);
     }

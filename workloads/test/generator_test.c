@@ -185,6 +185,25 @@ Test(generator, working_sets_rotate) {
   generator_free(generator);
 }
 
+Test(generator, an_answer_from_the_set_before_teaches_nothing) {
+  struct generator *generator =
+      make(&(struct generator_options){.workload = "names", .operations_per_set = 50});
+  const struct answer answer = {0};
+  for (size_t round = 0; round < 20; round++) {
+    struct arguments arguments, late[6];
+    for (size_t client = 0; client < 6; client++)
+      generator_next(generator, client, &late[client]);
+    for (size_t step = 0; step < 50; step++) {
+      generator_next(generator, 0, &arguments);
+      /* This set has not seen its directories made, so that is what is drawn for it. */
+      cr_assert_eq(arguments.kind, OPERATION_MKDIR);
+    }
+    for (size_t client = 1; client < 6; client++)
+      generator_learn(generator, client, &late[client], OUTCOME_OK, &answer);
+  }
+  generator_free(generator);
+}
+
 Test(generator, shards_and_groups_work_apart_unless_shared) {
   for (int shared = 0; shared < 2; shared++) {
     char tops[2][2][64];
