@@ -240,6 +240,49 @@ Test(master, acknowledged_writes_survive_the_death_of_all) {
   finish();
 }
 
+/* Every create is answered once, and none of them by "exists", however often it had to be sent again. */
+static void change_primaries_under_load(void (*end_node)(size_t node)) {
+  enum { FILES = 3000, ROUNDS = 2 };
+  start(3);
+  open_client();
+  reserve();
+  struct reply *replies = xcalloc(FILES, sizeof *replies);
+  for (int round = 0; round < ROUNDS; round++) {
+    char path[32];
+    memset(replies, 0, FILES * sizeof *replies);
+    for (int i = 0; i < FILES; i++) {
+      snprintf(path, sizeof path, "/f-%d-%d", round, i);
+      const struct master_request request = {.operation = MASTER_CREATE, .op_id = next_op_id(), .path = path};
+      master_client_submit(client, &request, keep, &replies[i]);
+    }
+    await(&replies[FILES / 10]);
+    const size_t ended = find_primary();
+    end_node(ended);
+    for (int i = 0; i < FILES; i++) {
+      await(&replies[i]);
+      assert_ok(replies[i]);
+    }
+    nodes_start(ended);
+  }
+  const struct reply stat = ASK(.operation = MASTER_STAT, .path = "/");
+  assert_ok(stat);
+  cr_assert_eq(stat.answer.child_count, ROUNDS * FILES);
+  free(replies);
+  finish();
+}
+
+static void stop_cleanly(size_t node) {
+  cr_assert_eq(nodes_stop(node), 0, "SIGTERM ends a loaded primary cleanly");
+}
+
+Test(master, a_primary_stopped_under_load_loses_and_repeats_nothing) {
+  change_primaries_under_load(stop_cleanly);
+}
+
+Test(master, a_primary_killed_under_load_loses_and_repeats_nothing) {
+  change_primaries_under_load(nodes_kill);
+}
+
 Test(master, a_node_that_was_away_catches_up_to_the_same_state) {
   start(3);
   open_client();
