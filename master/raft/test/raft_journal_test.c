@@ -194,7 +194,7 @@ struct schedule {
   struct replicas *all;
   struct random random;
   size_t nodes;
-  double append, confirm, crash, restart, link, heal, durable, fill; /* chances each 2 ms */
+  double append, confirm, crash, restart, link, heal, durable, fill, pause, isolate; /* chances each 2 ms */
   size_t largest;
 };
 
@@ -210,6 +210,31 @@ static struct small_world_weather draw_weather(struct random *random) {
   if (random_chance(random, 0.3))
     weather.disk_stall = random_unit(random) * 0.02;
   return weather;
+}
+
+/* Links from (and maybe to) the leader go down; its heartbeats may still get through, or the answers. */
+static void isolate_leader(struct schedule *schedule) {
+  struct random *random = &schedule->random;
+  const int leader = replicas_leader(schedule->all);
+  const bool from = random_chance(random, 0.7), to = !from || random_chance(random, 0.5);
+  for (size_t i = 0; leader >= 0 && i < schedule->nodes; i++) {
+    if (i == (size_t)leader || random_chance(random, 0.2))
+      continue;
+    small_world_link(replicas_world(schedule->all), (size_t)leader, i, !from);
+    small_world_link(replicas_world(schedule->all), i, (size_t)leader, !to);
+  }
+}
+
+static void pause_someone(struct schedule *schedule) {
+  struct replicas *all = schedule->all;
+  const int leader = replicas_leader(all);
+  const size_t node = leader >= 0 && random_chance(&schedule->random, 0.7)
+                          ? (size_t)leader
+                          : (size_t)random_below(&schedule->random, schedule->nodes);
+  if (replicas_alive(all, node))
+    small_world_pause(replicas_world(all), node,
+                      small_world_now_ns(replicas_world(all)) +
+                          random_between(&schedule->random, 1, 1500) * MS);
 }
 
 static void disturb(struct schedule *schedule) {
@@ -229,7 +254,12 @@ static void disturb(struct schedule *schedule) {
   }
   if (random_chance(random, schedule->heal))
     small_world_heal(replicas_world(all));
-  if (replicas_alive(all, node) && random_chance(random, schedule->durable))
+  if (random_chance(random, schedule->isolate))
+    isolate_leader(schedule);
+  if (random_chance(random, schedule->pause))
+    pause_someone(schedule);
+  if (replicas_alive(all, node) && !small_world_paused(replicas_world(all), node) &&
+      random_chance(random, schedule->durable))
     replicas_make_durable(all, node);
   if (random_chance(random, schedule->fill))
     small_world_fill_disk(replicas_world(all), node, random_chance(random, 0.5));
@@ -238,7 +268,7 @@ static void disturb(struct schedule *schedule) {
 static void work(struct schedule *schedule) {
   struct replicas *all = schedule->all;
   for (size_t i = 0; i < schedule->nodes; i++) {
-    if (!replicas_alive(all, i))
+    if (!replicas_alive(all, i) || small_world_paused(replicas_world(all), i))
       continue;
     if (random_chance(&schedule->random, schedule->append)) {
       const int status =
@@ -268,6 +298,8 @@ static struct schedule draw_schedule(uint64_t seed, struct replicas_options *opt
   schedule.restart = 0.005 + random_unit(random) * 0.05;
   schedule.link = random_chance(random, 0.7) ? random_unit(random) * 0.01 : 0;
   schedule.heal = 0.001 + random_unit(random) * 0.01;
+  schedule.isolate = random_chance(random, 0.5) ? random_unit(random) * 0.005 : 0;
+  schedule.pause = random_chance(random, 0.5) ? random_unit(random) * 0.01 : 0;
   schedule.durable = random_unit(random) * 0.1;
   schedule.fill = random_chance(random, 0.2) ? 0.005 : 0;
   schedule.largest = 1 + (size_t)random_below(random, random_chance(random, 0.1) ? 3000 : 300);

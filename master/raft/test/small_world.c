@@ -67,6 +67,7 @@ struct node {
   size_t number;
   bool alive;
   uint64_t life;
+  int64_t paused_until_ns;
   void (*received)(void *owner, uint64_t peer, const void *frame, size_t size);
   void *receiver;
   struct call *calls; /* deferred */
@@ -189,6 +190,22 @@ static struct node *end_moment(struct moment *moment, bool happens) {
   return current ? node : NULL;
 }
 
+void small_world_pause(struct small_world *world, size_t node, int64_t until_ns) {
+  world->nodes[node].paused_until_ns = until_ns;
+}
+
+bool small_world_paused(const struct small_world *world, size_t node) {
+  return world->now_ns < world->nodes[node].paused_until_ns;
+}
+
+/* What happens to a paused node is put off. */
+static bool put_off(struct node *node, bool happens, void (*run)(void *owner, bool happens), void *owner) {
+  if (!happens || !node->alive || !small_world_paused(node->small, node->number))
+    return false;
+  schedule(node->small, node->paused_until_ns, run, owner);
+  return true;
+}
+
 /* -- time, chance, deferred calls ----------------------------------------------------------------------- */
 
 static int64_t now_ns(void *context) {
@@ -212,6 +229,8 @@ static struct timer *timer_new(void *context, void (*fired)(void *owner), void *
 static void ring(void *owner, bool happens) {
   struct alarm *alarm = owner;
   struct timer *timer = alarm->timer;
+  if (!timer->freed && put_off(timer->node, happens, ring, owner))
+    return;
   timer->alarms--;
   if (timer->freed) {
     if (timer->alarms == 0)
@@ -251,6 +270,8 @@ static void run_calls(struct node *node) {
 }
 
 static void turn(void *owner, bool happens) {
+  if (put_off(((struct moment *)owner)->node, happens, turn, owner))
+    return;
   struct node *node = end_moment(owner, happens);
   if (node)
     run_calls(node);
@@ -279,6 +300,8 @@ struct frame {
 static void deliver(void *owner, bool happens) {
   struct frame *frame = owner;
   struct node *node = &frame->world->nodes[frame->to];
+  if (put_off(node, happens, deliver, owner))
+    return;
   if (happens && node->alive && node->received && frame->world->link[frame->from][frame->to])
     node->received(node->receiver, frame->from + 1, frame->data, frame->size);
   free(frame);
@@ -465,6 +488,8 @@ static struct request *pop_request(struct node *node) {
 static void start_request(struct node *node);
 
 static void request_ends(void *owner, bool happens) {
+  if (put_off(((struct moment *)owner)->node, happens, request_ends, owner))
+    return;
   struct node *node = end_moment(owner, happens);
   if (!node)
     return;
@@ -603,6 +628,7 @@ void small_world_crash(struct small_world *world, size_t number) {
   struct node *node = &world->nodes[number];
   assert(node->alive);
   node->alive = false;
+  node->paused_until_ns = 0;
   node->received = NULL;
   node->sync_broken = false;
   if (node->first)

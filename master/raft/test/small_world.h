@@ -53,6 +53,10 @@ struct bytes *small_world_make_file(struct small_world *world, size_t node, cons
 void small_world_drop_file(struct small_world *world, size_t node, const char *name);
 void small_world_wipe(struct small_world *world, size_t node);
 
+/* The process stands still until then: what would happen to it happens at that time, in its order. */
+void small_world_pause(struct small_world *world, size_t node, int64_t until_ns);
+bool small_world_paused(const struct small_world *world, size_t node);
+
 /* -- lives -- */
 /* The power goes: the disk keeps what a crash leaves, timers and deferred calls of this life are dead, frames
  * to it are lost. Its owner must then free what it holds: requests it still has out are answered with ERR_IO,
