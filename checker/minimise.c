@@ -16,6 +16,7 @@
 #define TRY_STATES 3000u
 #define SURE_STATES 100000u
 #define SMALL 8 /* operations of a counterexample that needs no other */
+#define LAST_ANSWERS 150
 #define SUSPECTS_MAX (1 + 3 * OBSTACLES_MAX)
 
 struct minimiser {
@@ -165,11 +166,27 @@ static uint32_t find_suspects(struct minimiser *minimiser, uint32_t *suspects) {
   return count;
 }
 
+/* The answers that came last, last first. */
+static uint32_t last_answers(const struct minimiser *minimiser, uint32_t *suspects) {
+  uint32_t count = 0;
+  for (uint32_t i = count_of(minimiser); i-- > 0 && count < LAST_ANSWERS;) {
+    if (trial_is_answered(&minimiser->trial, i)) {
+      suspects[count++] = i;
+    }
+  }
+  return count;
+}
+
 static bool hunt_culprit(struct minimiser *minimiser) {
-  uint32_t suspects[SUSPECTS_MAX], culprit;
+  uint32_t suspects[LAST_ANSWERS], culprit;
+  _Static_assert(LAST_ANSWERS >= SUSPECTS_MAX, "room for both kinds");
   minimiser->trial.budget.deadline_ns = time_monotonic_ns() + CULPRIT_TIME_NS;
-  bool found = culprit_find(&minimiser->trial, suspects, find_suspects(minimiser, suspects),
-                            minimiser->treatments, &culprit);
+  uint32_t count = find_suspects(minimiser, suspects);
+  bool found = culprit_find(&minimiser->trial, suspects, count, minimiser->treatments, &culprit);
+  if (!found) {
+    count = last_answers(minimiser, suspects);
+    found = culprit_find(&minimiser->trial, suspects, count, minimiser->treatments, &culprit);
+  }
   uint32_t kept = 0;
   for (uint32_t i = 0; i < count_of(minimiser); i++) {
     minimiser->tried[i] = minimiser->treatments[i] == TREAT_KEEP && trial_is_answered(&minimiser->trial, i);
@@ -242,6 +259,10 @@ static void minimise_thoroughly(struct minimiser *minimiser, struct check_result
   if (list_definite(minimiser) > SMALL && hunt_culprit(minimiser)) {
     cut_out(minimiser, minimiser->tried, result);
   } else {
+    if (list_definite(minimiser) > SMALL) {
+      minimiser->trial.budget.deadline_ns = time_monotonic_ns() + CULPRIT_TIME_NS;
+      drop_answers(minimiser);
+    }
     weaken_rest(minimiser, minimiser->definite);
     cut_out(minimiser, minimiser->definite, result);
   }

@@ -315,7 +315,7 @@ static void add_candidate(struct search *search, uint32_t index, uint32_t first)
     return;
   }
   if (search->candidate_count == search->candidate_capacity) {
-    search->candidate_capacity = search->candidate_capacity == 0 ? 256 : 2 * search->candidate_capacity;
+    search->candidate_capacity *= 2;
     search->candidates =
         xrealloc(search->candidates, search->candidate_capacity * sizeof *search->candidates);
   }
@@ -554,6 +554,8 @@ static void open_search(struct search *search) {
   search->stubborn_stamp = xcalloc(steps + 1, sizeof *search->stubborn_stamp);
   search->class_stamp = xcalloc(search->problem->class_count + 1, sizeof *search->class_stamp);
   search->class_best = xcalloc(search->problem->class_count + 1, sizeof *search->class_best);
+  search->candidate_capacity = 64;
+  search->candidates = xmalloc(search->candidate_capacity * sizeof *search->candidates);
   search->deepest_stuck = NONE;
 }
 
