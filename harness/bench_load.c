@@ -293,6 +293,14 @@ static void close_lanes(struct load *load) {
     uv_run(load->loop, UV_RUN_ONCE);
 }
 
+static bool goes_on(struct load *load) {
+  if (*load->options->interrupted && !load->failed) {
+    error_set(load->error, ERR_UNAVAILABLE, "interrupted");
+    load->failed = true;
+  }
+  return !load->failed;
+}
+
 int load_run(uv_loop_t *loop, const struct load_options *options, struct load_result *result,
              struct error *error) {
   struct load load = {.loop = loop, .options = options, .result = result, .error = error};
@@ -303,11 +311,11 @@ int load_run(uv_loop_t *loop, const struct load_options *options, struct load_re
   int status = open_lanes(&load);
   if (status == 0) {
     master_client_reserve(load.lanes[0].client, (uint32_t)options->connections, on_reserved, &load);
-    while (!load.failed && load.lanes_ready < options->connections)
+    while (goes_on(&load) && load.lanes_ready < options->connections)
       uv_run(loop, UV_RUN_ONCE);
     if (!load.failed)
       begin_loop(&load);
-    while (!load.failed && load.active > 0)
+    while (goes_on(&load) && load.active > 0)
       uv_run(loop, UV_RUN_ONCE);
     result->seconds = (double)((load.ran_out ? load.last_ns : load.end_ns) - load.measure_ns) / NS_PER_S;
     status = load.failed ? ERR_UNAVAILABLE : 0;

@@ -28,7 +28,8 @@ struct load_options {
   int64_t warm_up_ns, time_ns;
   const char *const *addresses; /* as master_client_options.addresses */
   size_t address_count;
-  uint64_t round; /* of all loads on one cluster, ascending: each works in directories of its own */
+  const bool *interrupted; /* becomes true when it is to end early: ERR_UNAVAILABLE then */
+  uint64_t round;          /* of all loads on one cluster, ascending: each works in directories of its own */
 };
 
 struct load_result {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,8 @@ struct bench {
   struct bench_case cases[CASES_MAX];
   size_t case_count;
   uv_loop_t loop;
+  uv_signal_t signals[2];
+  bool interrupted;
   struct cluster *cluster;
   const char *addresses[CLUSTER_NODES_MAX];
   char master_path[4096];
@@ -128,8 +131,24 @@ static int parse(struct bench *bench, int argc, char **argv, struct error *error
 
 /* ---- the cluster ---- */
 
+static void on_signal(uv_signal_t *handle, int number) {
+  (void)number;
+  struct bench *bench = handle->data;
+  bench->interrupted = true;
+}
+
+static void watch_signals(struct bench *bench) {
+  static const int numbers[] = {SIGINT, SIGTERM};
+  for (size_t i = 0; i < ARRAY_SIZE(bench->signals); i++) {
+    uv_signal_init(&bench->loop, &bench->signals[i]);
+    bench->signals[i].data = bench;
+    uv_signal_start(&bench->signals[i], on_signal, numbers[i]);
+    uv_unref((uv_handle_t *)&bench->signals[i]);
+  }
+}
+
 static int make_cluster(struct bench *bench, struct error *error) {
-  int status = settings_find_program(bench->master, "assay-master", "--master", bench->master_path,
+  int status = settings_find_program(bench->master, "assay-master", "master", bench->master_path,
                                      sizeof bench->master_path, error);
   if (status != 0)
     return status;
@@ -151,6 +170,8 @@ static int make_cluster(struct bench *bench, struct error *error) {
 }
 
 static void unmake_cluster(struct bench *bench) {
+  for (size_t i = 0; i < ARRAY_SIZE(bench->signals); i++)
+    uv_close((uv_handle_t *)&bench->signals[i], NULL);
   if (bench->cluster)
     cluster_free(bench->cluster);
   while (uv_run(&bench->loop, UV_RUN_DEFAULT)) {
@@ -177,11 +198,13 @@ static int await_primary(struct bench *bench, struct error *error) {
   if (status != 0)
     return status;
   master_client_reserve(client, 1, on_first_number, &state);
-  while (state == 0)
+  while (state == 0 && !bench->interrupted)
     uv_run(&bench->loop, UV_RUN_ONCE);
   master_client_close(client, NULL, NULL);
   if (state > 0)
     return 0;
+  if (bench->interrupted)
+    return error_set(error, ERR_UNAVAILABLE, "interrupted");
   return error_set(error, ERR_TIMEOUT, "the cluster found no primary within %d s: see %s/nodes/n1/log",
                    (int)(START_WITHIN_NS / NS_PER_S), bench->work);
 }
@@ -218,6 +241,7 @@ static int run_once(struct bench *bench, struct bench_case *item, size_t run, ui
   item->load.time_ns = bench->time_ns;
   item->load.addresses = bench->addresses;
   item->load.address_count = (size_t)bench->nodes;
+  item->load.interrupted = &bench->interrupted;
   item->load.round = round;
   int status = probe_machine(bench, error);
   if (status == 0)
@@ -349,6 +373,7 @@ int bench_master_command(int argc, char **argv) {
   int exit_code = parse(bench, argc, argv, &error);
   if (exit_code < 0) {
     uv_loop_init(&bench->loop);
+    watch_signals(bench);
     int status = make_cluster(bench, &error);
     if (status == 0)
       status = run_all(bench, &error);
