@@ -29,6 +29,7 @@ struct fault {
   bool at_primary; /* cannot be aimed while nobody is known to be primary */
   bool alone;      /* no other fault beside it: it hits a majority or all, or hurts in two ways itself */
   size_t nodes_min;
+  size_t cards; /* how often it lies in its deck; 0: once */
   /* ERR_UNAVAILABLE with the reason when there is nobody to hit just now; `aim` is all zero before. */
   int (*aim)(const struct fault *fault, const struct facts *facts, struct random *random, struct aim *aim,
              struct error *error);

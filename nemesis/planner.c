@@ -36,7 +36,11 @@ void planner_init(struct planner *planner, uint64_t seed, const struct fault *co
       continue;
     struct planner_family *family = family_named(planner, name);
     struct deck *deck = faults[i]->at_primary ? &family->at_primary : &family->others;
-    deck->faults[deck->count++] = faults[i];
+    const size_t before = deck->count;
+    do {
+      assert(deck->count < ARRAY_SIZE(deck->faults));
+      deck->faults[deck->count++] = faults[i];
+    } while (deck->count - before < faults[i]->cards);
     deck->dealt = deck->count;
   }
   for (size_t i = 0; i < planner->family_count; i++)

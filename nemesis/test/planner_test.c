@@ -206,16 +206,17 @@ Test(planner, primary_is_isolated_early_and_often) {
     struct world world = world_new(seed, 3);
     struct schedule schedule = schedule_new("partition,kill", seed, &world);
     struct plan plan;
-    size_t at_primary = 0, partitions = 0;
+    size_t at_primary = 0, partitions = 0, stalled = 0;
     for (int i = 0; i < 12; i++) {
       cr_assert(planner_next(&schedule.planner, &plan));
       if (family_index(plan.fault) != 0)
         continue;
       partitions++;
       at_primary += plan.fault->at_primary;
+      stalled += plan.fault->second != NULL;
       cr_assert(partitions != 1 || plan.fault->at_primary);
     }
-    cr_assert(partitions == 6 && at_primary == 3);
+    cr_assert(partitions == 6 && at_primary == 3 && stalled == 2);
   }
 }
 
