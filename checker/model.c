@@ -422,12 +422,10 @@ static struct guard guard_code(const struct action *action, const struct effect 
   case ANSWER_OK:
     return effect->guard;
   case ANSWER_NOT_FOUND:
-    if (effect->code == ANSWER_NOT_DIRECTORY) {
-      return effect->guard;
+    if (action->kind == OPERATION_RENAME || action->kind == OPERATION_COMMIT_BLOCK) {
+      return guard_at(GUARD_FOOTPRINT, NONE); /* either of two paths may be what is not found */
     }
-    return action->kind == OPERATION_RENAME || action->kind == OPERATION_COMMIT_BLOCK
-               ? guard_at(GUARD_FOOTPRINT, NONE)
-               : guard_at(GUARD_ABSENT, action->path);
+    return effect->code == ANSWER_NOT_DIRECTORY ? effect->guard : guard_at(GUARD_ABSENT, action->path);
   case ANSWER_EXISTS:
     if (action->kind != OPERATION_MKDIR && action->kind != OPERATION_CREATE &&
         action->kind != OPERATION_RENAME) {

@@ -73,7 +73,7 @@ struct search {
   uint32_t candidate_count, candidate_capacity;
   uint32_t *stubborn; /* the set being computed, in the order it grew */
   uint32_t *stubborn_stamp, stamp;
-  uint32_t *class_stamp, *class_best;
+  uint32_t *class_stamp, *class_best, *stubborn_class_stamp;
   struct hash placed_hash;
   uint32_t event;
   uint32_t deepest_event, deepest_stuck;
@@ -247,9 +247,18 @@ static bool fire(struct search *search, uint32_t index, enum fit fit) {
 
 /* ---- Stubborn sets ---- */
 
+/* Whether the step is in the set, or another of its class that can stand for it: of unknown steps that are
+ * alike one is enough, because they are never due. */
+static bool is_in_stubborn(const struct search *search, uint32_t index) {
+  const struct step *step = &search->problem->steps[index];
+  return search->stubborn_stamp[index] == search->stamp ||
+         (step->deadline == NONE && search->stubborn_class_stamp[step->class] == search->stamp);
+}
+
 static void stubborn_add(struct search *search, uint32_t index, uint32_t *count) {
-  if (search->stubborn_stamp[index] != search->stamp) {
+  if (!is_in_stubborn(search, index)) {
     search->stubborn_stamp[index] = search->stamp;
+    search->stubborn_class_stamp[search->problem->steps[index].class] = search->stamp;
     search->stubborn[(*count)++] = index;
   }
 }
@@ -259,8 +268,7 @@ static void add_conflicts(struct search *search, uint32_t index, uint32_t *count
   for (enum pending_list list = 0; list < PENDING_LISTS; list++) {
     uint32_t head = list_head(search, list);
     for (uint32_t at = search->links[head].next; at != head; at = search->links[at].next) {
-      if (search->stubborn_stamp[at] != search->stamp &&
-          footprint_conflict(&search->tree, &steps[index], &steps[at])) {
+      if (!is_in_stubborn(search, at) && footprint_conflict(&search->tree, &steps[index], &steps[at])) {
         stubborn_add(search, at, count);
       }
     }
@@ -297,7 +305,7 @@ static void add_writers(struct search *search, uint32_t index, struct guard guar
   }
   uint32_t head = list_head(search, PENDING_MUTATIONS);
   for (uint32_t at = search->links[head].next; at != head; at = search->links[at].next) {
-    if (search->stubborn_stamp[at] != search->stamp && footprint_writes(&search->tree, &steps[at], query)) {
+    if (!is_in_stubborn(search, at) && footprint_writes(&search->tree, &steps[at], query)) {
       stubborn_add(search, at, count);
     }
   }
@@ -553,6 +561,8 @@ static void open_search(struct search *search) {
   search->stubborn = xmalloc((steps + 1) * sizeof *search->stubborn);
   search->stubborn_stamp = xcalloc(steps + 1, sizeof *search->stubborn_stamp);
   search->class_stamp = xcalloc(search->problem->class_count + 1, sizeof *search->class_stamp);
+  search->stubborn_class_stamp =
+      xcalloc(search->problem->class_count + 1, sizeof *search->stubborn_class_stamp);
   search->class_best = xcalloc(search->problem->class_count + 1, sizeof *search->class_best);
   search->candidate_capacity = 64;
   search->candidates = xmalloc(search->candidate_capacity * sizeof *search->candidates);
@@ -572,6 +582,7 @@ static void close_search(struct search *search) {
   free(search->stubborn_stamp);
   free(search->class_stamp);
   free(search->class_best);
+  free(search->stubborn_class_stamp);
 }
 
 static void report(struct search *search) {
