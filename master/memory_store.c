@@ -89,8 +89,8 @@ static void complete(struct memory_store *memory, struct completion completion) 
 static void memory_write(struct row_store *store, const struct store_row **rows, size_t count,
                          store_write_done *done, void *context) {
   struct memory_store *memory = memory_of(store);
-  qsort(rows, count, sizeof *rows, row_pointer_order);
-  struct store_row **merged = xmalloc((memory->count + count + 1) * sizeof *merged);
+  qsort(rows, count, sizeof(struct store_row *), row_pointer_order);
+  struct store_row **merged = xmalloc((memory->count + count + 1) * sizeof(struct store_row *));
   size_t size = 0, old = 0;
   for (size_t i = 0; i < count; i++) {
     assert(i == 0 || row_order(rows[i - 1], rows[i]) < 0);
@@ -223,7 +223,7 @@ static int load_rows(struct memory_store *memory, const struct bytes *content, s
       break;
     if (memory->count == capacity) {
       capacity = capacity ? 2 * capacity : 64;
-      memory->rows = xrealloc(memory->rows, capacity * sizeof *memory->rows);
+      memory->rows = xrealloc(memory->rows, capacity * sizeof(struct store_row *));
     }
     struct store_row *row = xmalloc(sizeof *row + key_size + value_size);
     *row = (struct store_row){

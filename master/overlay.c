@@ -82,7 +82,7 @@ static void touch(struct overlay *overlay, struct overlay_row *row) {
   struct touched *touched = &overlay->touched[overlay->open % SEALED_LIMIT];
   if (touched->count == touched->capacity) {
     touched->capacity = touched->capacity ? 2 * touched->capacity : 256;
-    touched->rows = xrealloc(touched->rows, touched->capacity * sizeof *touched->rows);
+    touched->rows = xrealloc(touched->rows, touched->capacity * sizeof(struct overlay_row *));
   }
   touched->rows[touched->count++] = row;
   row->batch = overlay->open;

@@ -162,6 +162,7 @@ static void give_up_batch(struct primary *primary) {
 static bool send_batch(struct primary *primary) {
   struct flight *flight = primary->open;
   struct journal *journal = primary->journal;
+  assert(flight && journal);
   const int status = journal->functions->append(journal, primary->unsent.data, primary->unsent.size, flight);
   if (status == ERR_NOT_PRIMARY)
     return false; /* role() will say so */

@@ -233,7 +233,7 @@ static bool compaction_behind(struct rocksdb_store *store) {
 
 static void run_write(struct rocksdb_store *store, struct job *job) {
   struct write_job *write = CONTAINER_OF(job, struct write_job, job);
-  qsort(write->rows, write->count, sizeof *write->rows, row_order);
+  qsort(write->rows, write->count, sizeof(struct store_row *), row_order);
   char *path = path_join(store->path, "write" TABLE_FILE_SUFFIX);
   /* A full disk is waited for: nothing has happened yet, and the tables keep the rows meanwhile. */
   for (bool told = false;; told = true) {

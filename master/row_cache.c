@@ -257,12 +257,12 @@ static void evict_row(struct row_cache *cache, struct row *row) {
   free(row);
 }
 
-static void pass_bucket(struct row_cache *cache, size_t bucket, bool pressed) {
+static void pass_bucket(struct row_cache *cache, size_t bucket) {
   for (struct row *row = cache->buckets[bucket], *next; row; row = next) {
     next = row->next;
     if (row_is_dirty(cache, row) || row_is_frozen(cache, row))
       continue;
-    const bool spared = !pressed && row->group && row->group->complete && row->group->referenced;
+    const bool spared = row->group && row->group->complete && row->group->referenced;
     if (row->referenced || spared)
       row->referenced = false;
     else
@@ -280,10 +280,10 @@ static void pass_group_bucket(struct row_cache *cache, size_t bucket) {
   }
 }
 
-void row_cache_evict(struct row_cache *cache, size_t bytes, bool pressed) {
+void row_cache_evict(struct row_cache *cache, size_t bytes) {
   const size_t goal = cache->memory > bytes ? cache->memory - bytes : 0;
   for (size_t passed = 0; cache->memory > goal && passed < EVICT_BUCKETS; passed++) {
-    pass_bucket(cache, cache->hand, pressed);
+    pass_bucket(cache, cache->hand);
     cache->hand = (cache->hand + 1) & cache->mask;
     if (cache->hand % 4 == 0) {
       pass_group_bucket(cache, cache->group_hand);

@@ -101,7 +101,7 @@ void row_cache_drop_group(struct row_cache *cache, struct group *group);
 void group_sort(struct group *group);
 
 /* Evicts clean rows that were not used lately until `bytes` are free, or enough was looked at for once. Rows
- * of complete groups in use are spared, unless `pressed`. */
-void row_cache_evict(struct row_cache *cache, size_t bytes, bool pressed);
+ * of a complete group in use are spared until the hand over the groups has passed that group. */
+void row_cache_evict(struct row_cache *cache, size_t bytes);
 
 #endif

@@ -284,7 +284,7 @@ void tables_trim(struct tables *tables) {
   const size_t clean = tables->cache.memory > unwritten ? tables->cache.memory - unwritten : 0;
   const size_t limit = tables->options.cache_size;
   if (clean > limit)
-    row_cache_evict(&tables->cache, clean - limit, clean > limit + limit / 4);
+    row_cache_evict(&tables->cache, clean - limit);
 }
 
 /* -- reading -- */

@@ -79,7 +79,7 @@ void tables_freeze(struct tables *tables) {
              (struct slice){(const char *)applied.data, applied.size}, false);
   bytes_free(&applied);
 
-  const struct store_row **rows = xmalloc(tables->dirty_count * sizeof *rows);
+  const struct store_row **rows = xmalloc(tables->dirty_count * sizeof(struct store_row *));
   size_t count = 0;
   for (size_t i = 0; i < tables->dirty_count; i++) {
     if (!tables->dirty[i])

@@ -45,7 +45,7 @@ static struct oracle_node *child_of(const struct oracle_node *node, const char *
 }
 
 static void attach(struct oracle_node *parent, struct oracle_node *child) {
-  parent->children = xrealloc(parent->children, (parent->child_count + 1) * sizeof child);
+  parent->children = xrealloc(parent->children, (parent->child_count + 1) * sizeof(struct oracle_node *));
   size_t at = parent->child_count++;
   while (at > 0 && strcmp(parent->children[at - 1]->name, child->name) > 0) {
     parent->children[at] = parent->children[at - 1];
@@ -60,7 +60,8 @@ static void detach(struct oracle_node *child) {
   size_t at = 0;
   while (parent->children[at] != child)
     at++;
-  memmove(parent->children + at, parent->children + at + 1, (parent->child_count - at - 1) * sizeof child);
+  memmove(parent->children + at, parent->children + at + 1,
+          (parent->child_count - at - 1) * sizeof(struct oracle_node *));
   parent->child_count--;
 }
 
@@ -153,12 +154,12 @@ static struct oracle_answer make(struct oracle_node *root, const struct request 
     return fail(STATUS_EXISTS);
   }
   parent = make_parents(root, parts, request->op_id);
-  if (old) {
+  if (old)
     detach(old);
-    oracle_free(old);
-  }
   attach(parent, node_new(parent, parts->part[parts->count - 1], file, request->op_id));
   parent->version++;
+  if (old)
+    oracle_free(old);
   return (struct oracle_answer){.creator = request->op_id};
 }
 

@@ -89,7 +89,7 @@ static void write_some(struct fixture *fixture) {
       rows[count++] = row;
     }
   }
-  random_shuffle(&fixture->random, rows, count, sizeof *rows);
+  random_shuffle(&fixture->random, rows, count, sizeof(struct store_row *));
   bool done = false;
   fixture->store->functions->write(fixture->store, rows, count, written, &done);
   cr_assert(!done, "a callback from inside the call");
