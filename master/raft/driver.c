@@ -11,7 +11,7 @@ enum {
   DEFAULT_SNAPSHOT_THRESHOLD = 16384,
   DEFAULT_SNAPSHOT_TRAILING = 4096,
   DEFAULT_SEGMENT_SIZE = 16 << 20,
-  CACHE_SIZE = 64 << 20,
+  DEFAULT_CACHE_SIZE = 64 << 20,
 };
 
 int64_t driver_now_ns(const struct driver *driver) {
@@ -227,6 +227,8 @@ static void open_raft(struct driver *driver) {
   raft_seed(raft, (unsigned)driver->world->random(driver->world->context));
   raft_set_election_timeout(raft, driver->options.election_timeout_ms);
   raft_set_heartbeat_timeout(raft, driver->options.heartbeat_ms);
+  /* How soon raft says "install" again; while the offer stands, that only repeats its manifest. */
+  raft_set_install_snapshot_timeout(raft, 1000);
   raft_set_max_inflight_entries(raft, FOLLOWER_ENTRIES);
   raft_set_pre_vote(raft, true);
 }
@@ -291,7 +293,7 @@ static int start(struct journal *journal, struct error *error) {
       .cluster = driver->options.cluster,
       .node = driver->options.id,
       .segment_size = driver->options.segment_size,
-      .cache_size = CACHE_SIZE,
+      .cache_size = driver->options.cache_size,
       .observer = {
           .owner = driver, .persisted = persisted, .term_durable = term_durable, .failed = log_failed}};
   driver->state_machine->durable(driver->state_machine->context, &options.durable_index,
@@ -453,6 +455,7 @@ struct journal *raft_journal_new(const struct raft_journal_options *options, con
   own->snapshot_threshold = own->snapshot_threshold ? own->snapshot_threshold : DEFAULT_SNAPSHOT_THRESHOLD;
   own->snapshot_trailing = own->snapshot_trailing ? own->snapshot_trailing : DEFAULT_SNAPSHOT_TRAILING;
   own->segment_size = own->segment_size ? own->segment_size : DEFAULT_SEGMENT_SIZE;
+  own->cache_size = own->cache_size ? own->cache_size : DEFAULT_CACHE_SIZE;
   assert(own->id > 0 && own->member_count > 0 && own->heartbeat_ms < own->election_timeout_ms);
   uint64_t *members = xcalloc(own->member_count, sizeof *members);
   memcpy(members, options->members, own->member_count * sizeof *members);

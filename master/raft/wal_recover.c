@@ -73,8 +73,8 @@ static int take_entry(struct recovery *recovery, struct wal_segment *segment, co
   if (record->index <= wal->base_index || record->index > wal->last_index + 1)
     return damaged(recovery, record->offset, "an entry is missing before this one");
   if (record->index <= wal->last_index) {
-    if (record->term <= wal_term_at(wal, record->index))
-      return damaged(recovery, record->offset, "an entry is replaced by one that is not of a later term");
+    if (record->term == wal_term_at(wal, record->index))
+      return damaged(recovery, record->offset, "an entry is replaced by one of the same term");
     wal_truncate(wal, record->index);
     wal->rotate = false;
   }

@@ -290,6 +290,8 @@ static struct schedule draw_schedule(uint64_t seed, struct replicas_options *opt
                                        .segment_size = (uint64_t)4096 << random_below(random, 5),
                                        .snapshot_threshold = 10 + random_below(random, 200),
                                        .snapshot_trailing = 1 + random_below(random, 50),
+                                       .cache_size = random_chance(random, 0.5) ? 3000 : 0,
+                                       .snapshot_failures = random_chance(random, 0.3) ? 0.2 : 0,
                                        .bulk = (size_t)random_below(random, 2 * SNAPSHOT_CHUNK)};
   schedule.nodes = options->nodes;
   schedule.append = random_unit(random);

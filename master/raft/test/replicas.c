@@ -14,6 +14,7 @@ struct state {
 };
 
 struct snapshot {
+  struct replicas *all;
   struct state state;
   struct snapshot_file files[3];
 };
@@ -155,6 +156,10 @@ static void fatal(void *context, const struct error *error) {
 /* -- snapshots: an empty file, one with the state, one with bulk ------------------------------------------
  */
 
+static bool fails(struct replicas *all) {
+  return random_chance(small_world_random(all->world), all->options.snapshot_failures);
+}
+
 static void fill_piece(const struct snapshot *snapshot, size_t file, uint64_t offset, unsigned char *buffer,
                        size_t size) {
   unsigned char head[HEAD_SIZE];
@@ -191,7 +196,14 @@ struct opening {
 
 static void opened(void *owner) {
   struct opening *opening = owner;
-  opening->done(opening->context, opening->snapshot, NULL);
+  struct error error;
+  if (fails(opening->replica->all)) {
+    free(opening->snapshot);
+    error_set(&error, ERR_IO, "drawn");
+    opening->done(opening->context, NULL, &error);
+  } else {
+    opening->done(opening->context, opening->snapshot, NULL);
+  }
   free(opening);
 }
 
@@ -202,6 +214,7 @@ static void snapshot_open(void *context,
   struct replica *replica = context;
   struct snapshot *snapshot = xcalloc(1, sizeof *snapshot);
   replica->durable = replica->applied;
+  snapshot->all = replica->all;
   snapshot->state = replica->applied;
   static const char *const names[] = {"empty", "head", "bulk"};
   const uint64_t sizes[] = {0, HEAD_SIZE, replica->all->options.bulk};
@@ -227,7 +240,8 @@ static void snapshot_describe(struct snapshot *snapshot, uint64_t *index, uint64
 
 static int snapshot_read(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
                          struct error *error) {
-  (void)error;
+  if (fails(snapshot->all))
+    return error_set(error, ERR_IO, "drawn");
   assert(file < 3 && offset + size <= snapshot->files[file].size);
   fill_piece(snapshot, file, offset, buffer, size);
   return 0;
@@ -241,7 +255,8 @@ static int receive_begin(void *context, uint64_t index, uint64_t term, const str
                          size_t file_count, struct error *error) {
   struct replica *replica = context;
   struct receiving *receiving = &replica->receiving;
-  (void)error;
+  if (fails(replica->all))
+    return error_set(error, ERR_NO_SPACE, "drawn");
   assert(file_count == 3 && index > replica->applied.index);
   receiving->active = true;
   receiving->head = (struct state){.index = index, .term = term};
@@ -254,7 +269,8 @@ static int receive_begin(void *context, uint64_t index, uint64_t term, const str
 static int receive_write(void *context, size_t file, uint64_t offset, const void *data, size_t size,
                          struct error *error) {
   struct receiving *receiving = &((struct replica *)context)->receiving;
-  (void)error;
+  if (fails(((struct replica *)context)->all))
+    return error_set(error, ERR_NO_SPACE, "drawn");
   assert(receiving->active && offset == receiving->content[file].size);
   bytes_append(&receiving->content[file], data, size);
   return 0;
@@ -263,7 +279,8 @@ static int receive_write(void *context, size_t file, uint64_t offset, const void
 static int receive_install(void *context, struct error *error) {
   struct replica *replica = context;
   struct receiving *receiving = &replica->receiving;
-  (void)error;
+  if (fails(replica->all))
+    return error_set(error, ERR_IO, "drawn");
   assert(receiving->active);
   for (size_t i = 0; i < 3; i++) {
     uint64_t sum = 0;
@@ -328,7 +345,8 @@ int replicas_try_start(struct replicas *all, size_t node, struct error *error) {
                                                .cluster = 77,
                                                .snapshot_threshold = all->options.snapshot_threshold,
                                                .snapshot_trailing = all->options.snapshot_trailing,
-                                               .segment_size = all->options.segment_size};
+                                               .segment_size = all->options.segment_size,
+                                               .cache_size = all->options.cache_size};
   replica->journal = raft_journal_new(&options, small_world_door(all->world, node), &replica->machine);
   return replica->journal->functions->start(replica->journal, error);
 }
@@ -499,6 +517,7 @@ static void describe_all(const struct replicas *all) {
 void replicas_settle(struct replicas *all, int64_t within_ns) {
   const int64_t until_ns = small_world_now_ns(all->world) + within_ns;
   const uint64_t before = all->highest;
+  all->options.snapshot_failures = 0;
   small_world_heal(all->world);
   small_world_set_weather(
       all->world, &(struct small_world_weather){

@@ -21,7 +21,9 @@ struct replicas_options {
   size_t nodes;
   uint64_t segment_size;
   uint64_t snapshot_threshold, snapshot_trailing;
-  size_t bulk; /* bytes of a snapshot beside the hash: several pieces */
+  size_t cache_size;
+  double snapshot_failures; /* chance of each call about snapshots to fail */
+  size_t bulk;              /* bytes of a snapshot beside the hash: several pieces */
 };
 
 /* All nodes are started. */

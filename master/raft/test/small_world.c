@@ -75,7 +75,7 @@ struct node {
   struct file *files;
   size_t file_count;
   struct request *first, **end; /* of the disk; the first one is under way */
-  bool full, sync_broken;
+  bool full, refuses_all, sync_broken;
 };
 
 struct small_world {
@@ -408,6 +408,8 @@ static int carry_out(struct node *node, struct request *request) {
       node->sync_broken = false;
       return ERR_IO;
     }
+    if (node->full && node->refuses_all)
+      return ERR_NO_SPACE;
     if (node->full && request->offset + request->data.size > file->content.size)
       return ERR_NO_SPACE;
     write_bytes(file, request->offset, request->data.data, request->data.size);
@@ -593,6 +595,7 @@ static int disk_erase(struct disk_file *file, uint64_t offset, uint64_t size, st
 
 void small_world_fill_disk(struct small_world *world, size_t node, bool full) {
   world->nodes[node].full = full;
+  world->nodes[node].refuses_all = random_chance(&world->random, 0.3);
 }
 
 void small_world_break_sync(struct small_world *world, size_t node) {

@@ -40,7 +40,7 @@ void small_world_link(struct small_world *world, size_t from, size_t to, bool up
 void small_world_heal(struct small_world *world);
 
 /* -- disks -- */
-/* While full, no file is made and none grows. */
+/* While full, no file is made and none grows; on some file systems nothing can be written at all. */
 void small_world_fill_disk(struct small_world *world, size_t node, bool full);
 /* The next write's sync fails. */
 void small_world_break_sync(struct small_world *world, size_t node);
