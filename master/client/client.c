@@ -7,7 +7,8 @@
 
 #define REQUEST_TIMEOUT_DEFAULT_NS (2 * NS_PER_S)
 #define CONNECT_TIMEOUT_DEFAULT_NS (500 * NS_PER_MS)
-#define ATTEMPT_TIMEOUT_DEFAULT_NS (500 * NS_PER_MS)
+/* A client that is patient with a stalled primary is the one that catches it answering when it must not. */
+#define ATTEMPT_TIMEOUT_DEFAULT_NS (1 * NS_PER_S)
 #define COMPLAIN_EVERY_NS (10 * NS_PER_S)
 
 /* ---- turns of the loop ---- */

@@ -97,7 +97,7 @@ struct master_client_options {
   int64_t request_timeout_ns; /* a request's whole time, retries included; 0: the default (2 s) */
   int64_t connect_timeout_ns; /* 0: the default (500 ms) */
   int64_t attempt_timeout_ns; /* silence after which a connection is given up and the request retried
-                                 elsewhere; 0: the default (500 ms) */
+                                 elsewhere; 0: the default (1 s) */
   bool retry;                 /* false: a request is sent once, to whoever is connected */
 };
 
