@@ -33,7 +33,7 @@ static void add_member(const char *text) {
   inet_pton(AF_INET, host, &member->peer.sin_addr);
   member->client = member->peer;
   member->client.sin_port = htons((uint16_t)client_port);
-  strcpy(member->heard, "-");
+  snprintf(member->heard, sizeof member->heard, "-");
   member_count = id > member_count ? id : member_count;
 }
 
@@ -48,7 +48,7 @@ static int listen_at(const struct sockaddr_in *address) {
 
 static void hear(int peer_socket) {
   char token[32];
-  struct sockaddr_in from;
+  struct sockaddr_in from = {0};
   socklen_t size = sizeof from;
   const ssize_t got = recvfrom(peer_socket, token, sizeof token - 1, 0, (struct sockaddr *)&from, &size);
   if (got <= 0)
@@ -57,12 +57,12 @@ static void hear(int peer_socket) {
   for (int id = 1; id <= member_count; id++)
     if (members[id].peer.sin_addr.s_addr == from.sin_addr.s_addr &&
         members[id].peer.sin_port == from.sin_port)
-      strcpy(members[id].heard, token);
+      memcpy(members[id].heard, token, sizeof token);
 }
 
 static void answer(int client_socket, int peer_socket) {
   char request[64], reply[512] = "sent";
-  struct sockaddr_in from;
+  struct sockaddr_in from = {0};
   socklen_t size = sizeof from;
   const ssize_t got =
       recvfrom(client_socket, request, sizeof request - 1, 0, (struct sockaddr *)&from, &size);
@@ -75,11 +75,9 @@ static void answer(int client_socket, int peer_socket) {
         sendto(peer_socket, request + 5, strlen(request + 5), 0, (const struct sockaddr *)&members[id].peer,
                sizeof members[id].peer);
   } else {
-    reply[0] = '\0';
-    for (int id = 1; id <= member_count; id++) {
-      strcat(reply, members[id].heard);
-      strcat(reply, " ");
-    }
+    size_t length = 0;
+    for (int id = 1; id <= member_count; id++)
+      length += (size_t)snprintf(reply + length, sizeof reply - length, "%s ", members[id].heard);
   }
   sendto(client_socket, reply, strlen(reply), 0, (const struct sockaddr *)&from, size);
 }

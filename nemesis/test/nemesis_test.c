@@ -89,8 +89,8 @@ static void on_fault(struct watcher *watcher, json_t *event, const char *phase) 
   watcher->installed += installed;
   watcher->healed += healed;
   if (!strstr(watcher->kinds, name)) {
-    strcat(watcher->kinds, name);
-    strcat(watcher->kinds, ",");
+    const size_t length = strlen(watcher->kinds);
+    snprintf(watcher->kinds + length, sizeof watcher->kinds - length, "%s,", name);
   }
   CHECK(json_array_size(json_object_get(event, "targets")) > 0, "%s without targets", name);
   if (strcmp(family, "partition") == 0) {

@@ -103,8 +103,8 @@ static void install(struct world *world, struct schedule *schedule, struct tally
   tally->by_family[family_index(fault)]++;
   tally->stalled += fault->second != NULL;
   if (!strstr(tally->kinds, fault->description.name)) {
-    strcat(tally->kinds, fault->description.name);
-    strcat(tally->kinds, ",");
+    const size_t length = strlen(tally->kinds);
+    snprintf(tally->kinds + length, sizeof tally->kinds - length, "%s,", fault->description.name);
   }
   schedule_installed(schedule, &aim, world->now_ns);
   tally->overlapped += schedule->present_count == 2;
