@@ -161,6 +161,8 @@ void driver_send(struct driver *driver, uint64_t peer, const struct wire_message
 void driver_send_payload(struct driver *driver, uint64_t peer, const struct wire_message *message,
                          struct iovec *vectors, size_t vector_count);
 void driver_send_messages(struct driver *driver, const struct raft_message *messages, unsigned count);
+/* A frame of a term that is over: `previous` is the entry it builds on. */
+void driver_answer_stale(struct driver *driver, uint64_t peer, uint64_t previous);
 void driver_release_held(struct driver *driver);
 void driver_frame_received(void *owner, uint64_t peer, const void *frame, size_t size);
 

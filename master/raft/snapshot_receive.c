@@ -118,7 +118,7 @@ static void begin(struct driver *driver, uint64_t sender, struct wire_manifest *
   advance(driver);
 }
 
-/* An offer that raft answers by itself: its term is over, or the entries are here. */
+/* An offer that raft answers by itself: the entries are here. */
 static void let_raft_answer(struct driver *driver, uint64_t sender, const struct wire_manifest *manifest) {
   struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT,
                                  .server_id = sender,
@@ -137,7 +137,11 @@ void driver_take_manifest(struct driver *driver, uint64_t sender, struct wire_ma
   struct reception *reception = &driver->reception;
   if (raft_state(&driver->raft) == RAFT_LEADER)
     return; /* its heartbeats settle who leads */
-  if (manifest->term < raft_current_term(&driver->raft) || !still_wanted(driver, manifest)) {
+  if (manifest->term < raft_current_term(&driver->raft)) {
+    driver_answer_stale(driver, sender, manifest->index);
+    return;
+  }
+  if (!still_wanted(driver, manifest)) {
     if (!reception->installing)
       let_raft_answer(driver, sender, manifest);
     return;
