@@ -254,6 +254,12 @@ char *settings_command(const struct settings *s) {
     append_string(&out, "master", s->master);
   if (s->bug)
     append_string(&out, "bug", s->bug);
+  if (s->floor != defaults.floor)
+    bytes_append_format(&out, " --floor %" PRId64, s->floor);
+  if (s->time_budget_ns != defaults.time_budget_ns)
+    append_duration(&out, "time-budget", s->time_budget_ns);
+  if (s->memory_budget != defaults.memory_budget)
+    bytes_append_format(&out, " --memory-budget %" PRId64, s->memory_budget);
   if (strcmp(s->name, s->workload) != 0)
     append_string(&out, "name", s->name);
   if (strcmp(s->store, defaults.store) != 0)
