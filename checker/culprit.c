@@ -11,6 +11,7 @@
 #include "checker/facts.h"
 
 #define TRY_STATES 20000u
+#define RUN_MAX 8
 #define PAIRS_MAX 150 /* operations up to which pairs are tried */
 
 struct hunt {
@@ -50,7 +51,7 @@ static bool holds(struct hunt *hunt) {
 
 static bool take_if_holds(struct hunt *hunt) {
   uint32_t count = hunt->trial->failure->count;
-  bool better = holds(hunt);
+  bool better = !trial_is_over(hunt->trial) && holds(hunt);
   memcpy(better ? hunt->kept : hunt->tried, better ? hunt->tried : hunt->kept, count);
   return better;
 }
@@ -133,11 +134,31 @@ static bool drop_pairs(struct hunt *hunt) {
   bool dropped = false;
   for (uint32_t i = 0; i < count && count <= PAIRS_MAX; i++) {
     for (uint32_t j = i + 1; j < count && hunt->kept[hunt->list[i]] != TREAT_DROP; j++) {
-      if (hunt->kept[hunt->list[j]] == TREAT_DROP) {
+      if (hunt->kept[hunt->list[j]] == TREAT_DROP ||
+          !same_path(trial_operation(hunt->trial, hunt->list[i]),
+                     trial_operation(hunt->trial, hunt->list[j]))) {
         continue;
       }
       hunt->tried[hunt->list[i]] = hunt->tried[hunt->list[j]] = TREAT_DROP;
       dropped |= take_if_holds(hunt);
+    }
+  }
+  return dropped;
+}
+
+/* Neighbours: a chain of renames that comes back to where it began can only go as a whole. */
+static bool drop_runs(struct hunt *hunt) {
+  bool dropped = false;
+  for (uint32_t length = RUN_MAX; length > 1; length--) {
+    uint32_t count = list_kept(hunt);
+    for (uint32_t first = 0; first + length <= count; first++) {
+      for (uint32_t i = first; i < first + length; i++) {
+        hunt->tried[hunt->list[i]] = TREAT_DROP;
+      }
+      if (take_if_holds(hunt)) {
+        dropped = true;
+        first += length - 1;
+      }
     }
   }
   return dropped;
@@ -153,7 +174,7 @@ static void reduce(struct hunt *hunt) {
   do {
     while (drop_chunks(hunt, 1)) {
     }
-  } while (drop_paths(hunt) || drop_pairs(hunt));
+  } while (drop_paths(hunt) || drop_runs(hunt) || drop_pairs(hunt));
 }
 
 /* Whether the suspect is the culprit of everything as it stands. The better kind was right at another time.
@@ -178,7 +199,7 @@ bool culprit_find(struct trial *trial, const uint32_t *suspects, uint32_t suspec
   hunt.tried = xmalloc(count + (size_t)1);
   hunt.list = xmalloc((count + (size_t)1) * sizeof *hunt.list);
   bool found = false;
-  for (uint32_t i = 0; i < 2 * suspect_count && !found; i++) {
+  for (uint32_t i = 0; i < 2 * suspect_count && !found && !trial_is_over(trial); i++) {
     found = is_culprit(&hunt, suspects[i % suspect_count], i < suspect_count);
   }
   if (found) {

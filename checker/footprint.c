@@ -114,13 +114,15 @@ static mask bit_of(struct bits *bits, uint32_t path, enum aspect aspect) {
 
 static void set_masks(struct problem *problem, struct bits *bits, struct step *step) {
   if (step->dynamic) {
-    step->read_mask = step->write_mask = MASK_ALL;
+    step->read_mask = step->write_mask = step->doom_mask = MASK_ALL;
     return;
   }
   for (uint32_t i = 0; i < step->access_count; i++) {
     const struct access *access = &problem->accesses[step->access_first + i];
     if (access->write) {
       step->write_mask |= bit_of(bits, access->path, (enum aspect)access->aspect);
+      step->doom_mask |=
+          bit_of(bits, access->path, ASPECT_ATTRIBUTES) | bit_of(bits, access->path, ASPECT_MEMBERS);
     } else if (access->aspect != ASPECT_EXISTENCE) {
       step->read_mask |= bit_of(bits, access->path, (enum aspect)access->aspect);
     } else {

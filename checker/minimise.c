@@ -10,7 +10,7 @@
 #include "checker/trial.h"
 
 #define WEAKEN_TIME_NS (3 * NS_PER_S / 2)
-#define CULPRIT_TIME_NS (15 * NS_PER_S)
+#define CULPRIT_TIME_NS (10 * NS_PER_S)
 /* A try that takes longer than this many states counts as one that did not fail: what it would have dropped
  * stays. */
 #define TRY_STATES 3000u
@@ -42,7 +42,7 @@ static void weaken_rest(const struct minimiser *minimiser, const bool *definite)
 
 /* Whether the answers of `definite` alone keep the history from being linearizable. */
 static bool fails(struct minimiser *minimiser, const bool *definite, uint64_t state_limit) {
-  if (time_monotonic_ns() > minimiser->trial.budget.deadline_ns) {
+  if (trial_is_over(&minimiser->trial)) {
     return false;
   }
   weaken_rest(minimiser, definite);

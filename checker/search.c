@@ -238,7 +238,7 @@ static bool fire(struct search *search, uint32_t index, enum fit fit) {
   struct obstacle obstacle = {.step = index, .doomed = true};
   if (!facts_permit(&search->watch, &search->tree, search->placed, search->event, &obstacle.objection)) {
     note_obstacle(search, obstacle);
-    search->reason = (struct reason){step->read_mask | step->write_mask, step->write_mask};
+    search->reason = (struct reason){step->read_mask | step->doom_mask, step->write_mask};
     return false;
   }
   absorb_all(search, step);

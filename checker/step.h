@@ -114,6 +114,7 @@ struct step {
   uint32_t life;  /* first of the lives it may begin, see facts.h; NONE: a batch or no creation */
   uint32_t group; /* the fact it observes, see facts.h */
   uint32_t access_first, access_count;
+  mask doom_mask; /* what decides whether facts permit it: all about the inodes whose versions it raises */
   mask read_mask, write_mask; /* what it depends on and changes, a bit for each key */
   struct hash key;            /* of this step in the hash of a set of steps */
 };

@@ -14,6 +14,10 @@ void trial_free(struct trial *trial) {
   free(trial->treatments);
 }
 
+bool trial_is_over(const struct trial *trial) {
+  return time_monotonic_ns() > trial->budget.deadline_ns;
+}
+
 bool trial_is_mutation(const struct trial *trial, uint32_t i) {
   const struct operation *operation = trial_operation(trial, i);
   return operation_is_mutation(operation->arguments.kind) && operation->outcome != OUTCOME_FAIL;

@@ -22,6 +22,9 @@ static inline const struct operation *trial_operation(const struct trial *trial,
   return &trial->failure->history->operations[trial->failure->positions[i]];
 }
 
+/* Whether its time is over. */
+bool trial_is_over(const struct trial *trial);
+
 /* Whether operation i changed something, or may have. */
 bool trial_is_mutation(const struct trial *trial, uint32_t i);
 
