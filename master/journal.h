@@ -75,8 +75,8 @@ struct state_machine {
   void (*snapshot_close)(struct snapshot *snapshot);
 
   /* The receiving side. begin: an empty place beside the live state (a half-received older one is dropped);
-   * write: pieces in order of file and offset; install: verify every checksum against the manifest, fsync,
-   * publish in one step and make it the live state; then, and only then, returns 0. */
+   * write: pieces in order of file and offset, none for an empty file; install: verify every checksum against
+   * the manifest, fsync, publish in one step and make it the live state; then, and only then, returns 0. */
   int (*receive_begin)(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
                        size_t file_count, struct error *error);
   int (*receive_write)(void *context, size_t file, uint64_t offset, const void *data, size_t size,
@@ -107,8 +107,10 @@ struct journal_functions {
   int (*append)(struct journal *journal, const void *data, size_t size, void *token);
 
   /* Confirms, with a majority and after this call, that no other leader can have committed anything this node
-   * does not know of (Raft dissertation, §6.4): `done` gets status 0 and the commit index noted at the call,
-   * or ERR_NOT_PRIMARY. Calls that wait at the same time share one round. */
+   * does not know of (Raft dissertation, §6.4): `done` gets status 0 and a commit index that covers all
+   * that was committed anywhere before the call, or ERR_NOT_PRIMARY. A leader that came to power with entries
+   * of former terms uncommitted confirms only once an entry of its own term has committed them; the journal
+   * sees to that. Calls that wait at the same time share one round. */
   void (*confirm)(struct journal *journal, void (*done)(void *context, int status, uint64_t read_index),
                   void *context);
 
