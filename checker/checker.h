@@ -45,8 +45,10 @@ struct check_result {
   /* valid: positions in history->operations in linearization order. */
   uint32_t *linearization;
   size_t linearization_count;
-  /* invalid: a sub-history that is not linearizable either (see history_subset); minimal when
-   * options.minimise. NULL otherwise. */
+  /* invalid: operations of the history that are not linearizable either, as few as were found when
+   * options.minimise (docs/checker.md); else all of the part that failed. Their answers are as they were, or
+   * without versions (and sets without if_version) when the contradiction needs none: a member that is left
+   * out constrains nothing. NULL otherwise. */
   struct history *counterexample;
   /* For people: why not (invalid), or how far it came and what holds up to there (unknown). Owned. */
   char *explanation;
