@@ -195,12 +195,15 @@ static bool is_culprit(struct hunt *hunt, uint32_t suspect, bool right_sometime)
 bool culprit_find(struct trial *trial, const uint32_t *suspects, uint32_t suspect_count, uint8_t *treatments,
                   uint32_t *culprit) {
   uint32_t count = trial->failure->count;
-  struct hunt hunt = {.trial = trial, .kept = treatments};
+  struct hunt hunt = {.trial = trial};
+  hunt.kept = treatments;
   hunt.tried = xmalloc(count + (size_t)1);
   hunt.list = xmalloc((count + (size_t)1) * sizeof *hunt.list);
   bool found = false;
-  for (uint32_t i = 0; i < 2 * suspect_count && !found && !trial_is_over(trial); i++) {
-    found = is_culprit(&hunt, suspects[i % suspect_count], i < suspect_count);
+  for (int better = 1; better >= 0; better--) {
+    for (uint32_t i = 0; i < suspect_count && !found && !trial_is_over(trial); i++) {
+      found = is_culprit(&hunt, suspects[i], better == 1);
+    }
   }
   if (found) {
     *culprit = hunt.culprit;

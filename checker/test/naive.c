@@ -216,6 +216,7 @@ static enum answer_code do_mkdir(struct naive_tree *tree, const struct arguments
     answer->creator = there->creator;
     return asked->exist_ok && there->directory ? ANSWER_OK : ANSWER_EXISTS;
   }
+  assert(parent);
   insert_child(parent, make_node(name.data, name.size, true, op_id));
   parent->version++;
   answer->creator = op_id;
