@@ -347,6 +347,14 @@ static void make_options(struct rocksdb_store *store) {
   rocksdb_options_set_compression(store->options, rocksdb_no_compression);
   rocksdb_options_set_bottommost_compression(store->options, rocksdb_lz4_compression);
   rocksdb_options_set_max_background_jobs(store->options, 2);
+  /* Rows are written once and mostly in places of their own: merging whole runs, late, rewrites them least.
+   * What merging there is yields to everything that a client waits for. */
+  rocksdb_options_set_compaction_style(store->options, rocksdb_universal_compaction);
+  rocksdb_options_set_level0_file_num_compaction_trigger(store->options, 8);
+  rocksdb_env_t *environment = rocksdb_create_default_env();
+  rocksdb_env_lower_thread_pool_cpu_priority(environment);
+  rocksdb_options_set_env(store->options, environment);
+  rocksdb_env_destroy(environment);
   rocksdb_options_set_max_open_files(store->options, 512);
   rocksdb_options_set_info_log_level(store->options, 2); /* warnings */
   rocksdb_options_set_keep_log_file_num(store->options, 2);

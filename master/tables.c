@@ -5,7 +5,7 @@
 
 #include "master/tables_internal.h"
 
-#define WRITE_SIZE_DEFAULT (4u << 20)
+#define WRITE_SIZE_DEFAULT (16u << 20)
 #define DIRTY_LIMIT_DEFAULT (64u << 20)
 #define GROUP_LOAD_LIMIT 4096 /* rows of a group that are fetched to complete it */
 #define GROUP_LOAD_MISSES 4   /* lookups in the store after which that is tried */
