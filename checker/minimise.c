@@ -9,8 +9,8 @@
 #include "checker/step.h"
 #include "checker/trial.h"
 
-#define WEAKEN_TIME_NS (3 * NS_PER_S / 2)
-#define CULPRIT_TIME_NS (10 * NS_PER_S)
+#define WEAKEN_TIME_NS (4 * NS_PER_S)
+#define CULPRIT_TIME_NS (15 * NS_PER_S)
 /* A try that takes longer than this many states counts as one that did not fail: what it would have dropped
  * stays. */
 #define TRY_STATES 3000u
@@ -237,21 +237,33 @@ static void cut_out_component(const struct failure *failure, struct check_result
   free(keep);
 }
 
-/* Two answers contradict each other so plainly that no search is needed. */
-static bool is_plain(struct minimiser *minimiser) {
+/* Two answers contradict each other so plainly that no search is needed: then the two are all there is to
+ * keep, if they do so whatever else took effect. */
+static bool keep_plain(struct minimiser *minimiser) {
   struct search_result found;
   struct problem *problem;
   weaken_rest(minimiser, minimiser->definite);
   trial_run(&minimiser->trial, minimiser->treatments, 1, &found, &problem);
-  bool plain = problem->facts->impossible != NONE;
+  const uint32_t step = problem->facts->impossible;
+  const bool plain = step != NONE;
+  if (plain) {
+    memset(minimiser->tried, false, count_of(minimiser) * sizeof *minimiser->tried);
+    minimiser->tried[index_of(minimiser, problem, step)] = true;
+    if (problem->facts->witness != NONE) {
+      minimiser->tried[index_of(minimiser, problem, problem->facts->witness)] = true;
+    }
+  }
   search_result_free(&found);
   problem_free(problem);
+  if (plain && fails(minimiser, minimiser->tried, TRY_STATES)) {
+    take_over(minimiser);
+  }
   return plain;
 }
 
 static void minimise_thoroughly(struct minimiser *minimiser, struct check_result *result) {
   cut_end(minimiser);
-  if (!is_plain(minimiser)) {
+  if (!keep_plain(minimiser)) {
     minimiser->trial.versions = false;
     minimiser->trial.versions = !fails(minimiser, minimiser->definite, SURE_STATES);
   }

@@ -61,10 +61,8 @@ static void *arena_take(struct history_arena *arena, size_t size) {
 void *history_allocate(struct history *history, size_t size) {
   struct history_arena *arena = history->arena;
   const size_t gap = (size_t)(-(uintptr_t)arena->at & 15);
-  if ((size_t)(arena->end - arena->at) >= gap)
-    arena->at += gap;
-  else
-    arena->at = arena->end;
+  if (gap > 0)
+    arena->at = (size_t)(arena->end - arena->at) >= gap ? arena->at + gap : arena->end;
   return arena_take(arena, size);
 }
 
