@@ -9,6 +9,7 @@
 #include "checker/step.h"
 #include "checker/trial.h"
 
+#define CUT_TIME_NS (8 * NS_PER_S)
 #define WEAKEN_TIME_NS (4 * NS_PER_S)
 #define CULPRIT_TIME_NS (15 * NS_PER_S)
 /* A try that takes longer than this many states counts as one that did not fail: what it would have dropped
@@ -17,7 +18,7 @@
 #define SURE_STATES 100000u
 #define SMALL 8 /* operations of a counterexample that needs no other */
 #define LAST_ANSWERS 150
-#define SUSPECTS_MAX (1 + 3 * OBSTACLES_MAX)
+#define SUSPECTS_MAX (2 + 3 * OBSTACLES_MAX)
 
 struct minimiser {
   struct trial trial;
@@ -49,18 +50,32 @@ static bool fails(struct minimiser *minimiser, const bool *definite, uint64_t st
   return trial_run(&minimiser->trial, minimiser->treatments, state_limit, NULL, NULL) == SEARCH_IMPOSSIBLE;
 }
 
-/* The shortest beginning of the history that fails as it stands, roughly. */
+static bool fails_until(struct minimiser *minimiser, uint64_t end) {
+  minimiser->trial.end = (uint32_t)end;
+  return fails(minimiser, minimiser->definite, SURE_STATES);
+}
+
+/* The shortest beginning of the history that fails as it stands: without its last answer it does not, so
+ * whoever got that answer is a culprit. The search may have given up earlier than that, for what it knew of
+ * later answers. */
 static void cut_end(struct minimiser *minimiser) {
   const struct failure *failure = minimiser->trial.failure;
-  uint64_t all = failure->history->event_count, end = failure->event + UINT64_C(1);
-  for (uint64_t reach = 16; end < all; reach *= 4) {
-    minimiser->trial.end = (uint32_t)end;
-    if (fails(minimiser, minimiser->definite, SURE_STATES)) {
-      return;
-    }
+  const uint64_t all = failure->history->event_count;
+  uint64_t passes = failure->event, end = failure->event + UINT64_C(1);
+  for (uint64_t reach = 16; end < all && !fails_until(minimiser, end); reach *= 4) {
+    passes = end;
     end = failure->event + reach;
   }
-  minimiser->trial.end = (uint32_t)all;
+  end = end < all ? end : all;
+  while (end - passes > 1) {
+    const uint64_t middle = passes + (end - passes) / 2;
+    if (fails_until(minimiser, middle)) {
+      end = middle;
+    } else {
+      passes = middle;
+    }
+  }
+  minimiser->trial.end = (uint32_t)end;
 }
 
 static void take_over(struct minimiser *minimiser) {
@@ -135,13 +150,19 @@ static uint32_t index_of(const struct minimiser *minimiser, const struct problem
   return low;
 }
 
-/* Everything as it stands: who was in the way of the search? Reads first, they are the likelier liars. */
+/* Who got the last answer of the shortest beginning that fails; then, everything as it stands, who was in the
+ * way of the search? Reads first, they are the likelier liars. */
 static uint32_t find_suspects(struct minimiser *minimiser, uint32_t *suspects) {
   struct search_result found;
   struct problem *problem;
   memset(minimiser->treatments, TREAT_KEEP, count_of(minimiser));
   trial_run(&minimiser->trial, minimiser->treatments, SURE_STATES, &found, &problem);
   uint32_t steps[SUSPECTS_MAX], step_count = 0, count = 0;
+  for (uint32_t i = 0; i < count_of(minimiser); i++) {
+    if (trial_operation(&minimiser->trial, i)->complete_event + 1 == minimiser->trial.end) {
+      suspects[count++] = i;
+    }
+  }
   if (found.stuck != NONE) {
     steps[step_count++] = found.stuck;
   }
@@ -263,6 +284,7 @@ static bool keep_plain(struct minimiser *minimiser) {
 
 static void minimise_thoroughly(struct minimiser *minimiser, struct check_result *result) {
   cut_end(minimiser);
+  minimiser->trial.budget.deadline_ns = time_monotonic_ns() + WEAKEN_TIME_NS;
   if (!keep_plain(minimiser)) {
     minimiser->trial.versions = false;
     minimiser->trial.versions = !fails(minimiser, minimiser->definite, SURE_STATES);
@@ -282,7 +304,7 @@ static void minimise_thoroughly(struct minimiser *minimiser, struct check_result
 
 void minimise(const struct failure *failure, bool thorough, struct check_result *result) {
   struct minimiser minimiser;
-  trial_init(&minimiser.trial, failure, WEAKEN_TIME_NS);
+  trial_init(&minimiser.trial, failure, CUT_TIME_NS);
   minimiser.definite = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.definite);
   minimiser.tried = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.tried);
   minimiser.list = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.list);
