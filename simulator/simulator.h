@@ -17,8 +17,9 @@
 #include <stdint.h>
 
 #include "base/base.h"
-#include "histories/histories.h"
 #include "master/raft/raft_journal.h"
+
+struct history; /* histories/histories.h, which shares names with the master's core */
 
 #define SIMULATOR_NODES_MAX 5
 #define SIMULATOR_CLIENTS_MAX 16
@@ -185,6 +186,32 @@ struct simulation_result {
 void simulate(const struct plan *plan, const struct simulation_options *options,
               struct simulation_result *result);
 void simulation_result_free(struct simulation_result *result);
+
+/* ---- Looking at one ---- */
+
+/* "    1042    3.214567  n1 > n3   deliver   append …": one line for people into `out`, aligned, without its
+ * end, truncated to fit. Messages are shown from whom to whom; clients are c1 …, the world itself is -. */
+#define TRANSITION_TEXT_SIZE 1024
+void transition_print(const struct transition *transition, char out[TRANSITION_TEXT_SIZE]);
+
+/* A message-sequence picture: a lifeline for each node and client, time running down; messages, what became
+ * of them, roles, faults and what clients were told. */
+struct sequence_options {
+  const char *title;
+  size_t nodes, clients;
+  int64_t from_ns, to_ns; /* of the transitions to show; to_ns 0: to the end */
+  uint64_t from, to;      /* and by number; to 0: to the end */
+  size_t rows_max;        /* of more, the last so many; 0: the default, 400 */
+  bool heartbeats;        /* also messages that only say that somebody leads, and their answers */
+};
+
+struct sequence;
+
+struct sequence *sequence_new(const struct sequence_options *options); /* copies what it needs */
+void sequence_add(struct sequence *sequence, const struct transition *transition);
+/* As SVG, in colours for light and for dark. */
+int sequence_write(const struct sequence *sequence, const char *path, struct error *error);
+void sequence_free(struct sequence *sequence);
 
 /* ---- Shrinking ---- */
 
