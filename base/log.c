@@ -7,14 +7,34 @@
 
 static const char *log_name = "assay";
 static enum log_level log_threshold = LOG_LEVEL_INFO;
+static _Thread_local const struct log_sink *log_diversion;
 
 void log_open(const char *name, enum log_level level) {
   log_name = name;
   log_threshold = level;
 }
 
+void log_divert(const struct log_sink *sink) {
+  log_diversion = sink;
+}
+
+static void write_to_sink(enum log_level level, const char *format, va_list arguments) {
+  char text[2048];
+  if (!log_diversion->write)
+    return;
+  vsnprintf(text, sizeof text, format, arguments);
+  log_diversion->write(log_diversion->context, level, text);
+}
+
 void log_write(enum log_level level, const char *format, ...) {
   static const char *const names[] = {"debug", "info", "warn", "error"};
+  if (log_diversion) {
+    va_list diverted;
+    va_start(diverted, format);
+    write_to_sink(level, format, diverted);
+    va_end(diverted);
+    return;
+  }
   if (level < log_threshold)
     return;
   struct timespec now;

@@ -9,6 +9,15 @@ void log_open(const char *name, enum log_level level);
 
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Where the messages of this thread go instead, at whatever level: to `write` (NULL: nowhere, they are not
+ * even formatted), for whom the text is valid during the call. It must outlive the diversion; NULL ends it.
+ */
+struct log_sink {
+  void (*write)(void *context, enum log_level level, const char *text);
+  void *context;
+};
+void log_divert(const struct log_sink *sink);
+
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_warn(...) log_write(LOG_LEVEL_WARN, __VA_ARGS__)
