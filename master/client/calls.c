@@ -38,9 +38,7 @@ struct call *call_new(struct master_client *client, Rpc__Operation operation) {
   call->answered = NULL;
   call->reserved = NULL;
   call->in_flight = false;
-  call->refusal = MASTER_ERROR_REFUSED;
-  call->doubt = MASTER_ERROR_NONE;
-  call->refused_by = 0;
+  call->attempts = attempts_none();
   call->deadline_ns = (int64_t)uv_hrtime() + client->request_timeout_ns;
   take_slot(client, call);
   list_append(&client->by_deadline, &call->by_deadline);

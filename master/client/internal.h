@@ -1,17 +1,14 @@
 /* internal.h: what the rooms of master/client share.
  *
  * A request is a *call*. It waits, is sent (an *attempt*), and waits again when the attempt ended without an
- * answer that settles it. What an attempt can leave behind decides the outcome when time is up:
- *
- *   refusal  it certainly took no effect (not-primary, overloaded, nobody connected)
- *   doubt    it may have taken effect (connection broken, silence, unavailable): from then on only a
- *            definite answer to a retry with the same op id settles the call; a refusal does not
+ * answer that settles it. What its attempts left behind decides the outcome when time is up (conclude.h).
  *
  * Reads and reservations go the same way: they are harmless to repeat. */
 #ifndef ASSAY_MASTER_CLIENT_INTERNAL_H
 #define ASSAY_MASTER_CLIENT_INTERNAL_H
 
 #include "master/client/client.h"
+#include "master/client/conclude.h"
 #include "master/client/connection.h"
 #include "master/client/floors.h"
 #include "master/rpc/list.h"
@@ -36,9 +33,7 @@ struct call {
   int64_t deadline_ns;
   uint32_t slot;
   bool in_flight;
-  enum master_error refusal; /* of the last attempt that was refused; REFUSED before any */
-  enum master_error doubt;   /* NONE, or how the last attempt of unknown outcome ended */
-  uint64_t refused_by;       /* node id, 0: nobody */
+  struct attempts attempts;
 };
 
 /* The status requests to one node, and their connection. */

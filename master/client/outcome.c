@@ -3,6 +3,12 @@
 
 #include "master/client/internal.h"
 
+_Static_assert(RPC__STATUS__STATUS_VERSION_MISMATCH == (int)MASTER_ERROR_VERSION_MISMATCH &&
+                   RPC__STATUS__STATUS_NOT_PRIMARY == (int)MASTER_ERROR_NOT_PRIMARY &&
+                   RPC__STATUS__STATUS_OVERLOADED == (int)MASTER_ERROR_OVERLOADED &&
+                   RPC__STATUS__STATUS_UNAVAILABLE == RPC__STATUS__STATUS_OVERLOADED + 1,
+               "conclude.h reads the wire's numbers");
+
 static void answer(struct master_client *client, struct call *call, const struct master_answer *result,
                    uint32_t first_client) {
   call_forget(client, call);
@@ -14,52 +20,21 @@ static void answer(struct master_client *client, struct call *call, const struct
 }
 
 void call_end_unanswered(struct master_client *client, struct call *call) {
-  const bool doubtful = call->doubt != MASTER_ERROR_NONE;
-  const struct master_answer result = {
-      .outcome = doubtful ? MASTER_INFO : MASTER_UNCHECKED,
-      .error = doubtful ? call->doubt : call->refusal,
-      .node = doubtful ? 0 : call->refused_by,
-      .value = "",
-  };
+  const struct master_answer result = conclude_unanswered(&call->attempts);
   answer(client, call, &result, 0);
 }
 
 void call_end_by_time(struct master_client *client, struct call *call) {
   if (call->in_flight)
-    call->doubt = MASTER_ERROR_TIMEOUT;
+    attempt_lost(&call->attempts, MASTER_ERROR_TIMEOUT);
   call_end_unanswered(client, call);
 }
 
 void call_lose(struct master_client *client, struct call *call, enum master_error how) {
-  call->doubt = how;
+  attempt_lost(&call->attempts, how);
   call_wait(client, call);
   if (!client->retry)
     call_end_unanswered(client, call);
-}
-
-static enum master_error observation(Rpc__Status status) {
-  switch (status) {
-  case RPC__STATUS__STATUS_INVALID:
-    return MASTER_ERROR_INVALID;
-  case RPC__STATUS__STATUS_NOT_FOUND:
-    return MASTER_ERROR_NOT_FOUND;
-  case RPC__STATUS__STATUS_NOT_DIRECTORY:
-    return MASTER_ERROR_NOT_DIRECTORY;
-  case RPC__STATUS__STATUS_IS_DIRECTORY:
-    return MASTER_ERROR_IS_DIRECTORY;
-  case RPC__STATUS__STATUS_EXISTS:
-    return MASTER_ERROR_EXISTS;
-  case RPC__STATUS__STATUS_NOT_EMPTY:
-    return MASTER_ERROR_NOT_EMPTY;
-  case RPC__STATUS__STATUS_ALREADY_COMPLETED:
-    return MASTER_ERROR_ALREADY_COMPLETED;
-  case RPC__STATUS__STATUS_BLOCK_UNCOMMITTED:
-    return MASTER_ERROR_BLOCK_UNCOMMITTED;
-  case RPC__STATUS__STATUS_VERSION_MISMATCH:
-    return MASTER_ERROR_VERSION_MISMATCH;
-  default:
-    return MASTER_ERROR_NONE;
-  }
 }
 
 /* Text of the arena, which ends every piece with a zero. */
@@ -67,8 +42,8 @@ static const char *text_of(ProtobufCBinaryData data) {
   return data.len > 0 ? (const char *)data.data : "";
 }
 
-static void settle(struct master_client *client, struct call *call, const Rpc__Response *response) {
-  const enum master_error error = observation(response->status);
+static void settle(struct master_client *client, struct call *call, const Rpc__Response *response,
+                   enum master_error error) {
   if (client->entry_capacity < response->n_entries) {
     client->entry_capacity = 2 * response->n_entries;
     client->entries = xrealloc(client->entries, client->entry_capacity * sizeof *client->entries);
@@ -101,8 +76,7 @@ static void settle(struct master_client *client, struct call *call, const Rpc__R
 }
 
 static void refuse(struct master_client *client, struct call *call, enum master_error refusal) {
-  call->refusal = refusal;
-  call->refused_by = client->nodes[client->at].id;
+  attempt_refused(&call->attempts, refusal, client->nodes[client->at].id);
   call_wait(client, call);
   if (!client->retry)
     call_end_unanswered(client, call);
@@ -119,20 +93,20 @@ static void slow_down(struct master_client *client) {
 }
 
 void call_receive(struct master_client *client, struct call *call, const Rpc__Response *response) {
-  switch (response->status) {
-  case RPC__STATUS__STATUS_NOT_PRIMARY:
-    link_refused(client, response->leader, response->leader_address);
-    refuse(client, call, MASTER_ERROR_NOT_PRIMARY);
+  enum master_error error;
+  switch (conclude_status(response->status, &error)) {
+  case ATTEMPT_REFUSED:
+    if (error == MASTER_ERROR_NOT_PRIMARY)
+      link_refused(client, response->leader, response->leader_address);
+    else
+      slow_down(client);
+    refuse(client, call, error);
     return;
-  case RPC__STATUS__STATUS_OVERLOADED:
+  case ATTEMPT_LOST:
     slow_down(client);
-    refuse(client, call, MASTER_ERROR_OVERLOADED);
+    call_lose(client, call, error);
     return;
-  case RPC__STATUS__STATUS_UNAVAILABLE:
-    slow_down(client);
-    call_lose(client, call, MASTER_ERROR_UNAVAILABLE);
-    return;
-  default:
-    settle(client, call, response);
+  case ATTEMPT_SETTLED:
+    settle(client, call, response, error);
   }
 }
