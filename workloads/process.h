@@ -54,8 +54,7 @@ struct client_process {
   struct session *sessions;
   size_t session_count;
   struct session_queue idle, numberless;
-  struct list_entry *entries; /* room for the answers of lists */
-  size_t entry_room;
+  struct entry_room entries;
 
   struct master_client *control; /* asks for client numbers */
   uint32_t next_number, number_count;

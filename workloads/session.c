@@ -87,75 +87,16 @@ void sessions_free(struct client_process *process) {
   for (size_t i = 0; i < process->session_count; i++)
     bytes_free(&process->sessions[i].text);
   free(process->sessions);
-  free(process->entries);
+  free(process->entries.entries);
 }
 
 /* ---- An operation begins ---- */
 
-/* The drawn text is the generator's until the next draw: the session keeps a copy. */
-static void keep_arguments(struct session *session, const struct arguments *drawn) {
-  struct bytes *text = &session->text;
-  bytes_clear(text);
-  const size_t path = drawn->path.size + 1, destination = drawn->destination.size + 1,
-               value = drawn->value.size + 1;
-  char *at = (char *)bytes_reserve(text, path + destination + value);
-  session->arguments = *drawn;
-  const struct {
-    const struct text *from;
-    struct text *to;
-  } copies[] = {{&drawn->path, &session->arguments.path},
-                {&drawn->destination, &session->arguments.destination},
-                {&drawn->value, &session->arguments.value}};
-  for (size_t i = 0; i < ARRAY_SIZE(copies); i++)
-    if (copies[i].from->data) {
-      memcpy(at, copies[i].from->data, copies[i].from->size + 1);
-      copies[i].to->data = at;
-      at += copies[i].from->size + 1;
-    }
-}
-
-static enum master_operation wire_operation(enum operation_kind kind) {
-  switch (kind) {
-  case OPERATION_MKDIR:
-    return MASTER_MKDIR;
-  case OPERATION_CREATE:
-    return MASTER_CREATE;
-  case OPERATION_COMPLETE:
-    return MASTER_COMPLETE;
-  case OPERATION_DELETE:
-    return MASTER_DELETE;
-  case OPERATION_RENAME:
-    return MASTER_RENAME;
-  case OPERATION_SET:
-    return MASTER_SET;
-  case OPERATION_STAT:
-    return MASTER_STAT;
-  case OPERATION_LIST:
-    return MASTER_LIST;
-  default:
-    assert(kind == OPERATION_EXISTS);
-    return MASTER_EXISTS;
-  }
-}
-
 static void on_answer(void *context, const struct master_answer *answer);
 
 static void submit(struct session *session) {
-  const struct arguments *arguments = &session->arguments;
-  const struct master_request request = {
-      .operation = wire_operation(arguments->kind),
-      .op_id = session->op_id,
-      .path = arguments->path.data,
-      .destination = arguments->destination.data,
-      .value = arguments->value.data,
-      .parents = arguments->parents,
-      .exist_ok = arguments->exist_ok,
-      .overwrite = arguments->overwrite,
-      .recursive = arguments->recursive,
-      .has_if_version = arguments->has_if_version,
-      .if_version = arguments->if_version,
-      .length = arguments->length,
-  };
+  struct master_request request;
+  arguments_to_request(&session->arguments, session->op_id, &request);
   master_client_submit(session->client, &request, on_answer, session);
 }
 
@@ -164,7 +105,7 @@ static bool start_operation(struct client_process *process, struct session *sess
   struct arguments drawn;
   struct error error;
   generator_next(process->generator, session->index, &drawn);
-  keep_arguments(session, &drawn);
+  arguments_keep(&drawn, &session->text, &session->arguments);
   session->op_id = 0;
   if (operation_is_mutation(drawn.kind))
     session->op_id = (uint64_t)session->number << 32 | ++session->sequence;
@@ -210,72 +151,6 @@ void sessions_start_due(struct client_process *process) {
 
 /* ---- It ends ---- */
 
-static const unsigned observed[OPERATION_KINDS] = {
-    [OPERATION_MKDIR] = SEEN_CREATOR,
-    [OPERATION_CREATE] = SEEN_CREATOR,
-    [OPERATION_COMPLETE] = SEEN_VERSION,
-    [OPERATION_SET] = SEEN_VERSION,
-    [OPERATION_STAT] = SEEN_KIND | SEEN_CREATOR | SEEN_VERSION | SEEN_VALUE | SEEN_COMPLETED | SEEN_LENGTH |
-                       SEEN_BLOCK_COUNT | SEEN_CHILD_COUNT,
-    [OPERATION_LIST] = SEEN_VERSION | SEEN_ENTRIES,
-    [OPERATION_EXISTS] = SEEN_EXISTS,
-};
-
-/* The master's errors and a history's answer codes stand in the same order. */
-_Static_assert(MASTER_ERROR_NONE == (int)ANSWER_OK &&
-                   MASTER_ERROR_VERSION_MISMATCH == (int)ANSWER_VERSION_MISMATCH &&
-                   MASTER_ERROR_REFUSED == (int)ANSWER_REFUSED && MASTER_ERROR_OTHER == (int)ANSWER_OTHER,
-               "a master's error is a history's answer code");
-
-static void copy_entries(struct client_process *process, const struct master_answer *from,
-                         struct answer *to) {
-  if (from->entry_count > process->entry_room) {
-    process->entry_room = from->entry_count * 2;
-    process->entries = xrealloc(process->entries, process->entry_room * sizeof *process->entries);
-  }
-  to->entries = process->entries;
-  to->entry_count = from->entry_count;
-  for (size_t i = 0; i < from->entry_count; i++)
-    to->entries[i] = (struct list_entry){.name = text_of(from->entries[i].name),
-                                         .kind = from->entries[i].is_file ? INODE_FILE : INODE_DIRECTORY,
-                                         .creator = from->entries[i].creator,
-                                         .has_kind = true,
-                                         .has_creator = true};
-}
-
-static enum outcome convert(struct client_process *process, enum operation_kind kind,
-                            const struct master_answer *from, struct answer *to) {
-  *to = (struct answer){.code = (enum answer_code)from->error};
-  if (from->outcome == MASTER_INFO) {
-    if (!answer_is_indefinite(to->code))
-      to->code = ANSWER_OTHER;
-    return OUTCOME_INFO;
-  }
-  if (from->outcome != MASTER_OK) {
-    assert(to->code != ANSWER_OK && !answer_is_indefinite(to->code));
-    if (to->code == ANSWER_VERSION_MISMATCH) {
-      to->seen = SEEN_VERSION;
-      to->version = from->version;
-    }
-    return OUTCOME_FAIL;
-  }
-  assert(to->code == ANSWER_OK);
-  to->seen = observed[kind];
-  to->creator = from->creator;
-  to->version = from->version;
-  to->inode_kind = from->is_file ? INODE_FILE : INODE_DIRECTORY;
-  if (to->seen & SEEN_VALUE)
-    to->value = text_of(from->value ? from->value : "");
-  to->completed = from->completed;
-  to->length = from->length;
-  to->block_count = from->block_count;
-  to->child_count = from->child_count;
-  to->exists = from->exists;
-  if (to->seen & SEEN_ENTRIES)
-    copy_entries(process, from, to);
-  return OUTCOME_OK;
-}
-
 static void count(struct client_process *process, enum outcome outcome, int64_t now_ns) {
   if (outcome == OUTCOME_OK) {
     if (process->ok++ == 0)
@@ -299,7 +174,7 @@ static void on_answer(void *context, const struct master_answer *from) {
   struct answer answer;
   struct error error;
   const enum operation_kind kind = session->arguments.kind;
-  const enum outcome outcome = convert(process, kind, from, &answer);
+  const enum outcome outcome = answer_of_master(kind, from, &process->entries, &answer);
   const int32_t node = from->node ? (int32_t)from->node : -1;
   if (history_write_complete(process->writer, session->number, session->op_id, outcome, kind, &answer, now_ns,
                              node, from->term, from->commit, &error) != 0) {

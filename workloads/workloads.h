@@ -42,6 +42,26 @@ void generator_next(struct generator *generator, size_t client, struct arguments
 void generator_learn(struct generator *generator, size_t client, const struct arguments *arguments,
                      enum outcome outcome, const struct answer *answer);
 
+/* ---- Between histories and the master's client (master/client/client.h) ---- */
+
+struct master_request;
+struct master_answer;
+
+/* A copy of drawn arguments, whose text is the generator's until the next draw: `kept` points into `text`. */
+void arguments_keep(const struct arguments *drawn, struct bytes *text, struct arguments *kept);
+/* Points into `arguments`. */
+void arguments_to_request(const struct arguments *arguments, uint64_t op_id, struct master_request *request);
+
+/* Room for the entries of answers to list; all zero is a valid empty one, `entries` is to free(). */
+struct entry_room {
+  struct list_entry *entries;
+  size_t capacity;
+};
+
+/* What a history records of the master's answer; `answer` points into `from` and into `room`. */
+enum outcome answer_of_master(enum operation_kind kind, const struct master_answer *from,
+                              struct entry_room *room, struct answer *answer);
+
 /* ---- The client process: `assay client` ---- */
 
 struct client_options {
