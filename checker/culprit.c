@@ -1,10 +1,15 @@
-/* Looking for a culprit: one answer without which all others can be explained.
+/* Looking for the company of a culprit: one answer without which all others can be explained.
  *
- * While a set of operations is made smaller two things are held: with the culprit it is not linearizable, and
- * without it (a read left out, a mutation of unknown outcome) it is. So nothing that the contradiction needs
- * is lost, and no new contradiction comes in: a create whose delete was left out would be one. */
+ * While a set of operations is made smaller three things are held: with the culprit it is not linearizable;
+ * without it (a read left out, a mutation of unknown outcome) it is; and, if it was so at the beginning, with
+ * the culprit at any other time it is. So nothing that the contradiction needs is lost, and no new
+ * contradiction comes in: a create whose delete was left out would be one.
+ *
+ * What is dropped is forgotten at once (the hunt's own `failure` shrinks), so a try costs what the company
+ * costs, not what the component does, and thousands of them fit in a second. */
 #include "checker/trial.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,21 +17,31 @@
 
 #define TRY_STATES 20000u
 #define RUN_MAX 8
-#define PAIRS_MAX 150 /* operations up to which pairs are tried */
+#define PAIRS_MAX 150    /* operations up to which pairs of one path are tried */
+#define ALL_PAIRS_MAX 60 /* and all pairs, */
+#define TRIPLES_MAX 24   /* and all triples */
+#define ROUGH_MAX 400    /* operations with which the fine work begins */
+#define RESTARTS 24
+#define SEED 1
 
 struct hunt {
-  struct trial *trial;
-  uint8_t *kept; /* treatments that hold both */
+  struct trial trial;     /* of `failure` */
+  struct failure failure; /* what is left */
+  uint32_t *positions;    /* its */
+  uint8_t *kept;          /* treatments that hold all three */
   uint8_t *tried;
-  uint32_t *list; /* operations in `kept` that may go */
+  uint32_t *list; /* operations that may go */
   uint32_t culprit;
+  struct random random;
   bool stranger;       /* it shows what nobody made, from the beginning */
   bool right_sometime; /* the answer would be right at another time */
 };
 
+/* ---- What is held ---- */
+
 static enum search_end with_culprit(struct hunt *hunt, enum treatment treatment) {
   hunt->tried[hunt->culprit] = (uint8_t)treatment;
-  enum search_end end = trial_run(hunt->trial, hunt->tried, TRY_STATES, NULL, NULL);
+  enum search_end end = trial_run(&hunt->trial, hunt->tried, TRY_STATES, NULL, NULL);
   hunt->tried[hunt->culprit] = TREAT_KEEP;
   return end;
 }
@@ -35,42 +50,57 @@ static enum search_end with_culprit(struct hunt *hunt, enum treatment treatment)
 static bool fails(struct hunt *hunt) {
   struct search_result result;
   struct problem *problem;
-  bool failed = trial_run(hunt->trial, hunt->tried, TRY_STATES, &result, &problem) == SEARCH_IMPOSSIBLE &&
+  bool failed = trial_run(&hunt->trial, hunt->tried, TRY_STATES, &result, &problem) == SEARCH_IMPOSSIBLE &&
                 (hunt->stranger || problem->facts->impossible == NONE || problem->facts->witness != NONE);
   search_result_free(&result);
   problem_free(problem);
   return failed;
 }
 
-/* Whether `tried` holds all three. */
-static bool holds(struct hunt *hunt) {
-  enum treatment without = trial_is_mutation(hunt->trial, hunt->culprit) ? TREAT_UNKNOWN : TREAT_DROP;
-  return fails(hunt) && with_culprit(hunt, without) == SEARCH_LINEARIZABLE &&
-         (!hunt->right_sometime || with_culprit(hunt, TREAT_ANYTIME) == SEARCH_LINEARIZABLE);
+static bool passes_without(struct hunt *hunt) {
+  enum treatment without = trial_is_mutation(&hunt->trial, hunt->culprit) ? TREAT_UNKNOWN : TREAT_DROP;
+  return with_culprit(hunt, without) == SEARCH_LINEARIZABLE;
+}
+
+static bool passes_anytime(struct hunt *hunt) {
+  return with_culprit(hunt, TREAT_ANYTIME) == SEARCH_LINEARIZABLE;
 }
 
 static bool take_if_holds(struct hunt *hunt) {
-  uint32_t count = hunt->trial->failure->count;
-  bool better = !trial_is_over(hunt->trial) && holds(hunt);
-  memcpy(better ? hunt->kept : hunt->tried, better ? hunt->tried : hunt->kept, count);
+  bool better = !trial_is_over(&hunt->trial) && fails(hunt) && passes_without(hunt) &&
+                (!hunt->right_sometime || passes_anytime(hunt));
+  memcpy(better ? hunt->kept : hunt->tried, better ? hunt->tried : hunt->kept, hunt->failure.count);
   return better;
 }
 
+/* ---- Making it smaller ---- */
+
+/* Forgets what is dropped and lists what may go. */
 static uint32_t list_kept(struct hunt *hunt) {
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < hunt->trial->failure->count; i++) {
-    if (hunt->kept[i] != TREAT_DROP && i != hunt->culprit) {
-      hunt->list[count++] = i;
+  uint32_t count = 0, listed = 0, culprit = NONE;
+  for (uint32_t i = 0; i < hunt->failure.count; i++) {
+    if (hunt->kept[i] == TREAT_DROP) {
+      continue;
     }
+    if (i == hunt->culprit) {
+      culprit = count;
+    } else {
+      hunt->list[listed++] = count;
+    }
+    hunt->positions[count] = hunt->positions[i];
+    hunt->kept[count++] = hunt->kept[i];
   }
-  memcpy(hunt->tried, hunt->kept, hunt->trial->failure->count);
-  return count;
+  assert(culprit != NONE);
+  hunt->culprit = culprit;
+  hunt->failure.count = count;
+  memcpy(hunt->tried, hunt->kept, count);
+  return listed;
 }
 
 static void drop_observations(struct hunt *hunt) {
   uint32_t count = list_kept(hunt);
   for (uint32_t i = 0; i < count; i++) {
-    if (!trial_is_mutation(hunt->trial, hunt->list[i])) {
+    if (!trial_is_mutation(&hunt->trial, hunt->list[i])) {
       hunt->tried[hunt->list[i]] = TREAT_DROP;
     }
   }
@@ -80,7 +110,7 @@ static void drop_observations(struct hunt *hunt) {
 static void drop_unanswered(struct hunt *hunt) {
   uint32_t count = list_kept(hunt);
   for (uint32_t i = 0; i < count; i++) {
-    if (!trial_is_answered(hunt->trial, hunt->list[i])) {
+    if (!trial_is_answered(&hunt->trial, hunt->list[i])) {
       hunt->tried[hunt->list[i]] = TREAT_DROP;
     }
   }
@@ -94,6 +124,19 @@ static bool drop_chunks(struct hunt *hunt, uint32_t size) {
     for (uint32_t i = first; i < first + size && i < count; i++) {
       hunt->tried[hunt->list[i]] = TREAT_DROP;
     }
+    dropped |= take_if_holds(hunt);
+  }
+  return dropped;
+}
+
+/* One by one in a random order: which of several that would do the same service stays depends on it. */
+static bool drop_singles(struct hunt *hunt) {
+  uint32_t count = list_kept(hunt);
+  bool dropped = false;
+  for (uint32_t left = count; left > 0; left--) {
+    uint32_t *drawn = &hunt->list[random_below(&hunt->random, left)], at = *drawn;
+    *drawn = hunt->list[left - 1];
+    hunt->tried[at] = TREAT_DROP;
     dropped |= take_if_holds(hunt);
   }
   return dropped;
@@ -113,13 +156,13 @@ static bool drop_paths(struct hunt *hunt) {
     if (hunt->kept[hunt->list[i]] == TREAT_DROP) {
       continue;
     }
-    const struct operation *like = trial_operation(hunt->trial, hunt->list[i]);
+    const struct operation *like = trial_operation(&hunt->trial, hunt->list[i]);
     bool first = true;
     for (uint32_t j = 0; j < i && first; j++) {
-      first = !text_equal(trial_operation(hunt->trial, hunt->list[j])->arguments.path, like->arguments.path);
+      first = !text_equal(trial_operation(&hunt->trial, hunt->list[j])->arguments.path, like->arguments.path);
     }
     for (uint32_t j = 0; j < count && first; j++) {
-      if (same_path(like, trial_operation(hunt->trial, hunt->list[j]))) {
+      if (same_path(like, trial_operation(&hunt->trial, hunt->list[j]))) {
         hunt->tried[hunt->list[j]] = TREAT_DROP;
       }
     }
@@ -134,16 +177,30 @@ static bool drop_pairs(struct hunt *hunt) {
   bool dropped = false;
   for (uint32_t i = 0; i < count && count <= PAIRS_MAX; i++) {
     for (uint32_t j = i + 1; j < count && hunt->kept[hunt->list[i]] != TREAT_DROP; j++) {
-      if (hunt->kept[hunt->list[j]] == TREAT_DROP ||
-          !same_path(trial_operation(hunt->trial, hunt->list[i]),
-                     trial_operation(hunt->trial, hunt->list[j]))) {
-        continue;
+      bool alike = same_path(trial_operation(&hunt->trial, hunt->list[i]),
+                             trial_operation(&hunt->trial, hunt->list[j]));
+      if (hunt->kept[hunt->list[j]] != TREAT_DROP && (alike || count <= ALL_PAIRS_MAX)) {
+        hunt->tried[hunt->list[i]] = hunt->tried[hunt->list[j]] = TREAT_DROP;
+        dropped |= take_if_holds(hunt);
       }
-      hunt->tried[hunt->list[i]] = hunt->tried[hunt->list[j]] = TREAT_DROP;
-      dropped |= take_if_holds(hunt);
     }
   }
   return dropped;
+}
+
+static bool drop_triples(struct hunt *hunt) {
+  uint32_t count = list_kept(hunt);
+  for (uint32_t i = 0; i < count && count <= TRIPLES_MAX; i++) {
+    for (uint32_t j = i + 1; j < count; j++) {
+      for (uint32_t k = j + 1; k < count; k++) {
+        hunt->tried[hunt->list[i]] = hunt->tried[hunt->list[j]] = hunt->tried[hunt->list[k]] = TREAT_DROP;
+        if (take_if_holds(hunt)) {
+          return true;
+        }
+      }
+    }
+  }
+  return false;
 }
 
 /* Neighbours: a chain of renames that comes back to where it began can only go as a whole. */
@@ -164,51 +221,128 @@ static bool drop_runs(struct hunt *hunt) {
   return dropped;
 }
 
-static void reduce(struct hunt *hunt) {
+/* From thousands to hundreds. */
+static void reduce_roughly(struct hunt *hunt) {
   drop_unanswered(hunt);
   drop_observations(hunt);
   drop_paths(hunt);
+  for (uint32_t size = list_kept(hunt) / 2; size > 1 && list_kept(hunt) > ROUGH_MAX; size /= 2) {
+    drop_chunks(hunt, size);
+  }
+}
+
+static void reduce_finely(struct hunt *hunt) {
   for (uint32_t size = list_kept(hunt) / 2; size > 1; size /= 2) {
     drop_chunks(hunt, size);
   }
   do {
-    while (drop_chunks(hunt, 1)) {
+    while (drop_singles(hunt)) {
     }
-  } while (drop_paths(hunt) || drop_runs(hunt) || drop_pairs(hunt));
+  } while (!trial_is_over(&hunt->trial) &&
+           (drop_paths(hunt) || drop_runs(hunt) || drop_pairs(hunt) || drop_triples(hunt)));
+  list_kept(hunt);
 }
 
-/* Whether the suspect is the culprit of everything as it stands. The better kind was right at another time.
- */
-static bool is_culprit(struct hunt *hunt, uint32_t suspect, bool right_sometime) {
-  memset(hunt->tried, TREAT_KEEP, hunt->trial->failure->count);
-  memset(hunt->kept, TREAT_KEEP, hunt->trial->failure->count);
-  hunt->culprit = suspect;
-  hunt->right_sometime = right_sometime;
-  hunt->stranger = false;
-  if (!trial_is_answered(hunt->trial, suspect)) {
+/* ---- Starting again ---- */
+
+/* What is left of the company at one moment. */
+struct company {
+  uint32_t *positions;
+  uint8_t *treatments;
+  uint32_t count, culprit;
+};
+
+static void company_save(struct company *company, const struct hunt *hunt) {
+  company->count = hunt->failure.count;
+  company->culprit = hunt->culprit;
+  memcpy(company->positions, hunt->positions, company->count * sizeof *company->positions);
+  memcpy(company->treatments, hunt->kept, company->count);
+}
+
+static void company_load(const struct company *company, struct hunt *hunt) {
+  hunt->failure.count = company->count;
+  hunt->culprit = company->culprit;
+  memcpy(hunt->positions, company->positions, company->count * sizeof *company->positions);
+  memcpy(hunt->kept, company->treatments, company->count);
+}
+
+static void company_init(struct company *company, uint32_t count) {
+  company->positions = xmalloc((count + (size_t)1) * sizeof *company->positions);
+  company->treatments = xmalloc(count + (size_t)1);
+}
+
+static void company_free(struct company *company) {
+  free(company->positions);
+  free(company->treatments);
+}
+
+/* The fine work again and again in other orders, as long as it is worth it; the smallest company stays. */
+static void reduce(struct hunt *hunt, uint32_t enough) {
+  struct company rough, best;
+  reduce_roughly(hunt);
+  list_kept(hunt);
+  company_init(&rough, hunt->failure.count);
+  company_init(&best, hunt->failure.count);
+  company_save(&rough, hunt);
+  company_save(&best, hunt);
+  for (uint32_t i = 0; i < RESTARTS && best.count > enough && !trial_is_over(&hunt->trial); i++) {
+    company_load(&rough, hunt);
+    reduce_finely(hunt);
+    if (hunt->failure.count < best.count) {
+      company_save(&best, hunt);
+    }
+  }
+  company_load(&best, hunt);
+  company_free(&rough);
+  company_free(&best);
+}
+
+/* ---- In and out ---- */
+
+/* Whether the whole holds; and what of it. */
+static bool is_culprit(struct hunt *hunt) {
+  if (!trial_is_answered(&hunt->trial, hunt->culprit)) {
     return false;
   }
   hunt->stranger = !fails(hunt);
-  return holds(hunt);
+  if ((hunt->stranger && !fails(hunt)) || !passes_without(hunt)) {
+    return false;
+  }
+  hunt->right_sometime = passes_anytime(hunt);
+  return true;
 }
 
-bool culprit_find(struct trial *trial, const uint32_t *suspects, uint32_t suspect_count, uint8_t *treatments,
-                  uint32_t *culprit) {
-  uint32_t count = trial->failure->count;
-  struct hunt hunt = {.trial = trial};
-  hunt.kept = treatments;
-  hunt.tried = xmalloc(count + (size_t)1);
-  hunt.list = xmalloc((count + (size_t)1) * sizeof *hunt.list);
-  bool found = false;
-  for (int better = 1; better >= 0; better--) {
-    for (uint32_t i = 0; i < suspect_count && !found && !trial_is_over(trial); i++) {
-      found = is_culprit(&hunt, suspects[i], better == 1);
+static void write_back(const struct hunt *hunt, const struct failure *failure, uint8_t *treatments) {
+  memset(treatments, TREAT_DROP, failure->count);
+  uint32_t at = 0;
+  for (uint32_t i = 0; i < failure->count && at < hunt->failure.count; i++) {
+    if (failure->positions[i] == hunt->positions[at]) {
+      treatments[i] = hunt->kept[at++];
     }
   }
+  assert(at == hunt->failure.count);
+}
+
+bool culprit_company(const struct trial *trial, uint32_t culprit, uint32_t enough, uint8_t *treatments) {
+  const uint32_t count = trial->failure->count;
+  struct hunt hunt = {.trial = *trial, .failure = *trial->failure, .culprit = culprit};
+  random_seed(&hunt.random, SEED);
+  hunt.positions = xmalloc((count + (size_t)1) * sizeof *hunt.positions);
+  memcpy(hunt.positions, trial->failure->positions, count * sizeof *hunt.positions);
+  hunt.failure.positions = hunt.positions;
+  hunt.trial.failure = &hunt.failure;
+  hunt.kept = xmalloc(count + (size_t)1);
+  hunt.tried = xmalloc(count + (size_t)1);
+  hunt.list = xmalloc((count + (size_t)1) * sizeof *hunt.list);
+  memcpy(hunt.kept, treatments, count);
+  memcpy(hunt.tried, treatments, count);
+  const bool found = is_culprit(&hunt);
   if (found) {
-    *culprit = hunt.culprit;
-    reduce(&hunt);
+    reduce(&hunt, enough);
+    write_back(&hunt, trial->failure, treatments);
   }
+  free(hunt.positions);
+  free(hunt.kept);
   free(hunt.tried);
   free(hunt.list);
   return found;

@@ -9,16 +9,15 @@
 #include "checker/step.h"
 #include "checker/trial.h"
 
-#define CUT_TIME_NS (8 * NS_PER_S)
-#define WEAKEN_TIME_NS (4 * NS_PER_S)
-#define CULPRIT_TIME_NS (15 * NS_PER_S)
+/* Of the clock on the wall, together less than 10 s. */
+#define CUT_TIME_NS (2 * NS_PER_S)
+#define WEAKEN_TIME_NS (2 * NS_PER_S)
+#define CULPRIT_TIME_NS (5 * NS_PER_S)
 /* A try that takes longer than this many states counts as one that did not fail: what it would have dropped
  * stays. */
 #define TRY_STATES 3000u
 #define SURE_STATES 100000u
 #define SMALL 8 /* operations of a counterexample that needs no other */
-#define LAST_ANSWERS 150
-#define SUSPECTS_MAX (2 + 3 * OBSTACLES_MAX)
 
 struct minimiser {
   struct trial trial;
@@ -50,33 +49,63 @@ static bool fails(struct minimiser *minimiser, const bool *definite, uint64_t st
   return trial_run(&minimiser->trial, minimiser->treatments, state_limit, NULL, NULL) == SEARCH_IMPOSSIBLE;
 }
 
-static bool fails_until(struct minimiser *minimiser, uint64_t end) {
+/* ---- The shortest beginning ---- */
+
+static bool fails_until(struct minimiser *minimiser, const uint8_t *treatments, uint64_t end) {
   minimiser->trial.end = (uint32_t)end;
-  return fails(minimiser, minimiser->definite, SURE_STATES);
+  return !trial_is_over(&minimiser->trial) &&
+         trial_run(&minimiser->trial, treatments, SURE_STATES, NULL, NULL) == SEARCH_IMPOSSIBLE;
 }
 
-/* The shortest beginning of the history that fails as it stands: without its last answer it does not, so
- * whoever got that answer is a culprit. The search may have given up earlier than that, for what it knew of
- * later answers. */
-static void cut_end(struct minimiser *minimiser) {
-  const struct failure *failure = minimiser->trial.failure;
-  const uint64_t all = failure->history->event_count;
-  uint64_t passes = failure->event, end = failure->event + UINT64_C(1);
-  for (uint64_t reach = 16; end < all && !fails_until(minimiser, end); reach *= 4) {
+/* How far the search of all of it comes. `passes` is raised to what is proved to be fine: the search had
+ * found an order up to there, unless it ended before it began. False when it does not fail. */
+static bool fails_whole(struct minimiser *minimiser, const uint8_t *treatments, uint64_t *passes,
+                        uint64_t *reached) {
+  struct search_result found;
+  struct problem *problem;
+  minimiser->trial.end = minimiser->trial.failure->history->event_count;
+  const bool failed =
+      trial_run(&minimiser->trial, treatments, SURE_STATES, &found, &problem) == SEARCH_IMPOSSIBLE;
+  if (failed) {
+    *reached =
+        found.event < problem->event_count ? problem->events[found.event].original : minimiser->trial.end;
+    if (problem->facts->impossible == NONE && *reached > *passes) {
+      *passes = *reached;
+    }
+  }
+  search_result_free(&found);
+  problem_free(problem);
+  return failed;
+}
+
+/* Sets the trial's end to that of the shortest beginning of the history that fails: without its last answer
+ * it does not, so that is a culprit. The search of the whole may give up earlier or later than there, for
+ * what it knew of later answers. Beginnings up to `passes` are known to be fine. False when nothing fails. */
+static bool cut_end(struct minimiser *minimiser, const uint8_t *treatments, uint64_t passes) {
+  const uint64_t all = minimiser->trial.failure->history->event_count;
+  uint64_t reached;
+  if (!fails_whole(minimiser, treatments, &passes, &reached)) {
+    return false;
+  }
+  uint64_t end = reached + 1;
+  for (uint64_t reach = 16; end < all && !fails_until(minimiser, treatments, end); reach *= 4) {
     passes = end;
-    end = failure->event + reach;
+    end = reached + reach;
   }
   end = end < all ? end : all;
   while (end - passes > 1) {
     const uint64_t middle = passes + (end - passes) / 2;
-    if (fails_until(minimiser, middle)) {
+    if (fails_until(minimiser, treatments, middle)) {
       end = middle;
     } else {
       passes = middle;
     }
   }
   minimiser->trial.end = (uint32_t)end;
+  return true;
 }
+
+/* ---- Weakening ---- */
 
 static void take_over(struct minimiser *minimiser) {
   memcpy(minimiser->definite, minimiser->tried, count_of(minimiser) * sizeof *minimiser->tried);
@@ -134,7 +163,7 @@ static void drop_answers(struct minimiser *minimiser) {
   }
 }
 
-/* ---- A culprit ---- */
+/* ---- Plain contradictions ---- */
 
 static uint32_t index_of(const struct minimiser *minimiser, const struct problem *problem, uint32_t step) {
   const struct failure *failure = minimiser->trial.failure;
@@ -150,70 +179,84 @@ static uint32_t index_of(const struct minimiser *minimiser, const struct problem
   return low;
 }
 
-/* Who got the last answer of the shortest beginning that fails; then, everything as it stands, who was in the
- * way of the search? Reads first, they are the likelier liars. */
-static uint32_t find_suspects(struct minimiser *minimiser, uint32_t *suspects) {
+static void try_step_of(struct minimiser *minimiser, const struct problem *problem, uint32_t step) {
+  if (step != NONE) {
+    minimiser->tried[index_of(minimiser, problem, step)] = true;
+  }
+}
+
+/* Two answers may contradict each other so plainly that no search is needed. Then they, and the one that made
+ * the inode they speak of, are all there is to keep, if they do so whatever else took effect. */
+static bool keep_plain(struct minimiser *minimiser) {
   struct search_result found;
   struct problem *problem;
-  memset(minimiser->treatments, TREAT_KEEP, count_of(minimiser));
-  trial_run(&minimiser->trial, minimiser->treatments, SURE_STATES, &found, &problem);
-  uint32_t steps[SUSPECTS_MAX], step_count = 0, count = 0;
-  for (uint32_t i = 0; i < count_of(minimiser); i++) {
-    if (trial_operation(&minimiser->trial, i)->complete_event + 1 == minimiser->trial.end) {
-      suspects[count++] = i;
-    }
-  }
-  if (found.stuck != NONE) {
-    steps[step_count++] = found.stuck;
-  }
-  for (uint32_t i = 0; i < found.obstacle_count; i++) {
-    steps[step_count++] = found.obstacles[i].step;
-    if (found.obstacles[i].doomed && found.obstacles[i].objection.observer != NONE) {
-      steps[step_count++] = found.obstacles[i].objection.observer;
-    }
-    if (!found.obstacles[i].doomed && found.obstacles[i].maker != NONE) {
-      steps[step_count++] = found.obstacles[i].maker;
-    }
-  }
-  for (int observations = 1; observations >= 0; observations--) {
-    for (uint32_t i = 0; i < step_count; i++) {
-      if ((problem->steps[steps[i]].role == ROLE_OBSERVATION) == (observations == 1)) {
-        suspects[count++] = index_of(minimiser, problem, steps[i]);
-      }
-    }
+  weaken_rest(minimiser, minimiser->definite);
+  trial_run(&minimiser->trial, minimiser->treatments, 1, &found, &problem);
+  const struct fact_table *facts = problem->facts;
+  const uint32_t step = facts->impossible;
+  memset(minimiser->tried, false, count_of(minimiser) * sizeof *minimiser->tried);
+  if (step != NONE) {
+    const uint32_t group = facts->witness == NONE ? NONE : problem->steps[step].group;
+    try_step_of(minimiser, problem, step);
+    try_step_of(minimiser, problem, facts->witness);
+    try_step_of(minimiser, problem, group == NONE ? NONE : facts->lives[facts->groups[group].life].maker);
   }
   search_result_free(&found);
   problem_free(problem);
-  return count;
+  if (step == NONE || !fails(minimiser, minimiser->tried, TRY_STATES)) {
+    return false;
+  }
+  take_over(minimiser);
+  return true;
 }
 
-/* The answers that came last, last first. */
-static uint32_t last_answers(const struct minimiser *minimiser, uint32_t *suspects) {
-  uint32_t count = 0;
-  for (uint32_t i = count_of(minimiser); i-- > 0 && count < LAST_ANSWERS;) {
-    if (trial_is_answered(&minimiser->trial, i)) {
-      suspects[count++] = i;
+/* ---- Culprits ---- */
+
+static uint32_t last_answered(const struct minimiser *minimiser) {
+  for (uint32_t i = 0; i < count_of(minimiser); i++) {
+    if (trial_operation(&minimiser->trial, i)->complete_event + 1 == minimiser->trial.end) {
+      return i;
     }
   }
-  return count;
+  return NONE;
 }
 
-static bool hunt_culprit(struct minimiser *minimiser) {
-  uint32_t suspects[LAST_ANSWERS], culprit;
-  _Static_assert(LAST_ANSWERS >= SUSPECTS_MAX, "room for both kinds");
-  minimiser->trial.budget.deadline_ns = time_monotonic_ns() + CULPRIT_TIME_NS;
-  uint32_t count = find_suspects(minimiser, suspects);
-  bool found = culprit_find(&minimiser->trial, suspects, count, minimiser->treatments, &culprit);
-  if (!found) {
-    count = last_answers(minimiser, suspects);
-    found = culprit_find(&minimiser->trial, suspects, count, minimiser->treatments, &culprit);
-  }
+static uint32_t count_kept(const struct minimiser *minimiser, const uint8_t *treatments) {
   uint32_t kept = 0;
   for (uint32_t i = 0; i < count_of(minimiser); i++) {
-    minimiser->tried[i] = minimiser->treatments[i] == TREAT_KEEP && trial_is_answered(&minimiser->trial, i);
-    kept += minimiser->tried[i];
+    kept += treatments[i] == TREAT_KEEP && trial_is_answered(&minimiser->trial, i);
   }
-  return found && kept < list_definite(minimiser);
+  return kept;
+}
+
+/* One culprit after the other: when the company of one is large, its answer is taken away, and what fails
+ * then has another. The smallest company of all goes to `treatments`; false when none is smaller than
+ * `count`, which is lowered. */
+static bool hunt_culprits(struct minimiser *minimiser, uint32_t *count, uint32_t *end) {
+  const uint32_t all = count_of(minimiser);
+  uint8_t *base = xmalloc(all + (size_t)1), *company = xmalloc(all + (size_t)1);
+  uint64_t passes = 0;
+  bool found = false;
+  memset(base, TREAT_KEEP, all);
+  while (*count > SMALL && !trial_is_over(&minimiser->trial) && cut_end(minimiser, base, passes)) {
+    const uint32_t culprit = last_answered(minimiser);
+    if (culprit == NONE) {
+      break;
+    }
+    memcpy(company, base, all);
+    if (culprit_company(&minimiser->trial, culprit, SMALL, company) &&
+        count_kept(minimiser, company) < *count) {
+      *count = count_kept(minimiser, company);
+      *end = minimiser->trial.end;
+      memcpy(minimiser->treatments, company, all);
+      found = true;
+    }
+    base[culprit] = trial_is_mutation(&minimiser->trial, culprit) ? TREAT_UNKNOWN : TREAT_DROP;
+    passes = minimiser->trial.end;
+  }
+  free(base);
+  free(company);
+  return found;
 }
 
 /* ---- The result ---- */
@@ -258,45 +301,56 @@ static void cut_out_component(const struct failure *failure, struct check_result
   free(keep);
 }
 
-/* Two answers contradict each other so plainly that no search is needed: then the two are all there is to
- * keep, if they do so whatever else took effect. */
-static bool keep_plain(struct minimiser *minimiser) {
-  struct search_result found;
-  struct problem *problem;
-  weaken_rest(minimiser, minimiser->definite);
-  trial_run(&minimiser->trial, minimiser->treatments, 1, &found, &problem);
-  const uint32_t step = problem->facts->impossible;
-  const bool plain = step != NONE;
-  if (plain) {
-    memset(minimiser->tried, false, count_of(minimiser) * sizeof *minimiser->tried);
-    minimiser->tried[index_of(minimiser, problem, step)] = true;
-    if (problem->facts->witness != NONE) {
-      minimiser->tried[index_of(minimiser, problem, problem->facts->witness)] = true;
-    }
+static void keep_company(struct minimiser *minimiser) {
+  for (uint32_t i = 0; i < count_of(minimiser); i++) {
+    minimiser->tried[i] = minimiser->treatments[i] == TREAT_KEEP && trial_is_answered(&minimiser->trial, i);
   }
-  search_result_free(&found);
-  problem_free(problem);
-  if (plain && fails(minimiser, minimiser->tried, TRY_STATES)) {
-    take_over(minimiser);
-  }
-  return plain;
 }
 
-static void minimise_thoroughly(struct minimiser *minimiser, struct check_result *result) {
-  cut_end(minimiser);
-  minimiser->trial.budget.deadline_ns = time_monotonic_ns() + WEAKEN_TIME_NS;
+static void allow_time(struct minimiser *minimiser, int64_t time_ns) {
+  minimiser->trial.budget.deadline_ns = time_monotonic_ns() + time_ns;
+}
+
+/* Definite answers that fail whatever else took effect. */
+static void weaken(struct minimiser *minimiser) {
   if (!keep_plain(minimiser)) {
+    allow_time(minimiser, CUT_TIME_NS);
+    weaken_rest(minimiser, minimiser->definite);
+    cut_end(minimiser, minimiser->treatments, 0);
+    allow_time(minimiser, WEAKEN_TIME_NS);
     minimiser->trial.versions = false;
     minimiser->trial.versions = !fails(minimiser, minimiser->definite, SURE_STATES);
   }
   drop_answers(minimiser);
-  if (list_definite(minimiser) > SMALL && hunt_culprit(minimiser)) {
+}
+
+/* Whether a company smaller than the `count` definite answers was found: in `treatments`. Without versions
+ * first, which tie an answer to everything that ever happened to its inode. */
+static bool find_company(struct minimiser *minimiser, uint32_t count) {
+  const uint32_t end = minimiser->trial.end;
+  const bool versions = minimiser->trial.versions;
+  uint32_t company_end = end;
+  bool found = false, company_versions = versions;
+  for (int with = 0; with <= 1 && count > SMALL; with++) {
+    minimiser->trial.versions = with == 1;
+    allow_time(minimiser, CULPRIT_TIME_NS / 2);
+    if (hunt_culprits(minimiser, &count, &company_end)) {
+      found = true;
+      company_versions = with == 1;
+    }
+  }
+  minimiser->trial.versions = found ? company_versions : versions;
+  minimiser->trial.end = found ? company_end : end;
+  return found;
+}
+
+static void minimise_thoroughly(struct minimiser *minimiser, struct check_result *result) {
+  weaken(minimiser);
+  const uint32_t count = list_definite(minimiser);
+  if (count > SMALL && find_company(minimiser, count)) {
+    keep_company(minimiser);
     cut_out(minimiser, minimiser->tried, result);
   } else {
-    if (list_definite(minimiser) > SMALL) {
-      minimiser->trial.budget.deadline_ns = time_monotonic_ns() + CULPRIT_TIME_NS;
-      drop_answers(minimiser);
-    }
     weaken_rest(minimiser, minimiser->definite);
     cut_out(minimiser, minimiser->definite, result);
   }

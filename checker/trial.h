@@ -37,10 +37,10 @@ bool trial_is_answered(const struct trial *trial, uint32_t i);
 enum search_end trial_run(struct trial *trial, const uint8_t *treatments, uint64_t state_limit,
                           struct search_result *result, struct problem **problem);
 
-/* From a set of operations that fails together with one of them, the culprit, and is fine without it, to a
- * small such set (culprit.c). `treatments` (room for all, written) then says what is left; returns false when
- * no culprit is found among `suspects` (indexes of operations of the component). */
-bool culprit_find(struct trial *trial, const uint32_t *suspects, uint32_t suspect_count, uint8_t *treatments,
-                  uint32_t *culprit);
+/* From a set of operations (`treatments`, one for each of the component; none later than trial->end counts)
+ * that fails together with one of them, the culprit, and is fine without it, to a small such set: of `enough`
+ * operations if that can be had in the trial's time. `treatments` then says what is left. Returns false, and
+ * leaves them alone, when the culprit is none. (culprit.c) */
+bool culprit_company(const struct trial *trial, uint32_t culprit, uint32_t enough, uint8_t *treatments);
 
 #endif
