@@ -1,4 +1,5 @@
-/* replicas.h: Raft journals in a small world, each under a trivial state machine, and what must always hold:
+/* replicas.h: Raft journals in a modelled world, each under a trivial state machine, and what must always
+ * hold:
  *
  *   - at most one leader in a term (election safety);
  *   - all replicas are given the same entry at the same index (state machine safety), without gaps and in
@@ -8,11 +9,11 @@
  *   - an append that was refused is never committed; one that was reported committed stays.
  *
  * A violation ends the program with the seed. */
-#ifndef ASSAY_MASTER_RAFT_TEST_REPLICAS_H
-#define ASSAY_MASTER_RAFT_TEST_REPLICAS_H
+#ifndef ASSAY_SIMULATOR_TEST_REPLICAS_H
+#define ASSAY_SIMULATOR_TEST_REPLICAS_H
 
 #include "master/raft/raft_journal.h"
-#include "master/raft/test/small_world.h"
+#include "simulator/world.h"
 
 struct replicas;
 
@@ -29,8 +30,10 @@ struct replicas_options {
 /* All nodes are started. */
 struct replicas *replicas_new(const struct replicas_options *options);
 void replicas_free(struct replicas *replicas);
-struct small_world *replicas_world(struct replicas *replicas);
+struct sim_world *replicas_world(struct replicas *replicas);
 
+/* All links are up again. */
+void replicas_heal(struct replicas *replicas);
 void replicas_run(struct replicas *replicas, int64_t for_ns);
 void replicas_crash(struct replicas *replicas, size_t node);
 void replicas_start(struct replicas *replicas, size_t node);

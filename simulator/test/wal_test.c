@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "master/raft/test/small_world.h"
 #include "master/raft/wal_format.h"
+#include "simulator/world.h"
 
 #define MS INT64_C(1000000)
 
 struct log_under_test {
-  struct small_world *world;
+  struct sim_world *world;
   struct wal *wal;
   uint64_t persisted;
   size_t terms_durable;
@@ -41,7 +41,7 @@ static void on_closed(void *owner) {
 static int open_log(struct log_under_test *log, uint64_t durable_index, uint64_t durable_term,
                     struct error *error) {
   const struct wal_options options = {
-      .world = small_world_door(log->world, 0),
+      .world = sim_door(log->world, 0),
       .cluster = 5,
       .node = 1,
       .segment_size = 2048,
@@ -60,30 +60,34 @@ static int open_log(struct log_under_test *log, uint64_t durable_index, uint64_t
 }
 
 static void run(struct log_under_test *log) {
-  small_world_run(log->world, small_world_now_ns(log->world) + 20 * MS);
+  sim_run(log->world, sim_now_ns(log->world) + 20 * MS, NULL);
 }
 
 static void begin(struct log_under_test *log, uint64_t seed) {
   log_open("wal", LOG_LEVEL_ERROR);
-  *log = (struct log_under_test){.world = small_world_new(seed, 1)};
+  *log = (struct log_under_test){
+      .world = sim_world_new(&(struct sim_world_options){
+          .seed = seed,
+          .nodes = 1,
+          .weather = {.delay_ns = 100000, .jitter_ns = 100000, .disk_ns = 100000, .disk_jitter_ns = 50000}})};
   cr_assert_eq(open_log(log, 0, 0, NULL), 0);
 }
 
 static void shut(struct log_under_test *log) {
-  small_world_crash(log->world, 0);
+  sim_crash(log->world, 0, false);
   if (log->wal) {
     wal_close(log->wal, on_closed, log);
   } else {
     log->closed = true;
   }
-  small_world_bury(log->world, 0, &log->closed);
-  small_world_revive(log->world, 0);
+  sim_bury(log->world, 0, &log->closed);
+  sim_revive(log->world, 0);
   log->wal = NULL;
 }
 
 static void end(struct log_under_test *log) {
   shut(log);
-  small_world_free(log->world);
+  sim_world_free(log->world);
 }
 
 /* The payload of an entry tells its index and term. */
@@ -217,7 +221,7 @@ Test(wal, truncated_in_flight_is_not_reported) {
   append(&log, 11, 1, 10);
   wal_set_term(log.wal, 2, 0);
   append(&log, 14, 2, 1);
-  small_world_run(log.world, small_world_now_ns(log.world) + 150000);
+  sim_run(log.world, sim_now_ns(log.world) + 150000, NULL);
   cr_assert_leq(log.persisted, 14);
   run(&log);
   cr_assert_eq(log.persisted, 14);
@@ -252,7 +256,7 @@ Test(wal, another_owner_is_refused) {
   fill(&log);
   shut(&log);
   const struct wal_options options = {
-      .world = small_world_door(log.world, 0), .cluster = 6, .node = 1, .segment_size = 2048};
+      .world = sim_door(log.world, 0), .cluster = 6, .node = 1, .segment_size = 2048};
   struct error error;
   cr_assert_eq(wal_open(&options, &log.wal, &error), ERR_BAD_INPUT);
   log.wal = NULL;
@@ -265,11 +269,11 @@ Test(wal, another_owner_is_refused) {
 /* Where the last frame of all begins, and in which file: rot there cannot be told from a torn write. */
 static uint64_t last_frame(struct log_under_test *log, char name[WAL_NAME_SIZE]) {
   uint64_t best = 0, offset = 0;
-  for (size_t i = 0; small_world_file_name(log->world, 0, i); i++) {
+  for (size_t i = 0; sim_file_name(log->world, 0, i); i++) {
     uint64_t number;
-    const char *candidate = small_world_file_name(log->world, 0, i);
+    const char *candidate = sim_file_name(log->world, 0, i);
     struct wal_frame frame;
-    const struct bytes *content = small_world_file(log->world, 0, candidate);
+    const struct bytes *content = sim_file(log->world, 0, candidate);
     if (!wal_parse_name(candidate, &number) || number < best || !wal_read_frame(content, 0, number, &frame))
       continue;
     best = number;
@@ -317,18 +321,18 @@ struct image {
 
 static void take_image(struct log_under_test *log, struct image *image) {
   *image = (struct image){0};
-  for (const char *name; (name = small_world_file_name(log->world, 0, image->count)); image->count++) {
+  for (const char *name; (name = sim_file_name(log->world, 0, image->count)); image->count++) {
     cr_assert_lt(image->count, 16);
     snprintf(image->names[image->count], WAL_NAME_SIZE, "%s", name);
-    const struct bytes *content = small_world_file(log->world, 0, name);
+    const struct bytes *content = sim_file(log->world, 0, name);
     bytes_append(&image->contents[image->count], content->data, content->size);
   }
 }
 
 static void put_image(struct log_under_test *log, const struct image *image) {
-  small_world_wipe(log->world, 0);
+  sim_wipe(log->world, 0);
   for (size_t i = 0; i < image->count; i++)
-    bytes_append(small_world_make_file(log->world, 0, image->names[i]), image->contents[i].data,
+    bytes_append(sim_make_file(log->world, 0, image->names[i]), image->contents[i].data,
                  image->contents[i].size);
 }
 
@@ -351,7 +355,7 @@ Test(wal, every_damaged_byte_is_noticed, .timeout = 60) {
   for (size_t file = 0; file < image.count; file++) {
     for (size_t at = 0; at < image.contents[file].size; at++) {
       put_image(&log, &image);
-      small_world_file(log.world, 0, image.names[file])->data[at] ^= 0x5a;
+      sim_file(log.world, 0, image.names[file])->data[at] ^= 0x5a;
       char what[64];
       snprintf(what, sizeof what, "%s byte %zu", image.names[file], at);
       judge(&log, strcmp(image.names[file], last_name) == 0 && at >= last_offset, what, &counts);
@@ -376,7 +380,7 @@ Test(wal, every_cut_is_noticed, .timeout = 60) {
   for (size_t file = 0; file < image.count; file++) {
     for (size_t size = 0; size < image.contents[file].size; size++) {
       put_image(&log, &image);
-      small_world_file(log.world, 0, image.names[file])->size = size;
+      sim_file(log.world, 0, image.names[file])->size = size;
       char what[64];
       snprintf(what, sizeof what, "%s cut at %zu", image.names[file], size);
       judge(&log, false, what, &counts);
@@ -398,7 +402,7 @@ Test(wal, every_missing_file_is_noticed) {
   last_frame(&log, last_name);
   for (size_t file = 0; file < image.count; file++) {
     put_image(&log, &image);
-    small_world_drop_file(log.world, 0, image.names[file]);
+    sim_drop_file(log.world, 0, image.names[file]);
     struct error error;
     const bool first = strcmp(image.names[file], "log-0000000000000001") == 0;
     const bool spare = strcmp(image.names[file], last_name) > 0;
@@ -445,7 +449,7 @@ static void crash_rounds(uint64_t seed) {
       append(&log, index, term, count);
       for (size_t k = 0; k < count; k++)
         terms[index + k] = term;
-      small_world_run(log.world, small_world_now_ns(log.world) + random_between(&random, 0, 300) * 1000);
+      sim_run(log.world, sim_now_ns(log.world) + random_between(&random, 0, 300) * 1000, NULL);
       if (wal_term_is_durable(log.wal))
         durable_term = term;
       cr_assert_lt(wal_last_index(log.wal), 3900);
@@ -529,7 +533,7 @@ Test(wal, reset_counts_when_the_state_holds_it) {
     struct image before;
     reset_to(&log, 500, true);
     while (!log.reset_ready)
-      small_world_run(log.world, small_world_now_ns(log.world) + 1000);
+      sim_run(log.world, sim_now_ns(log.world) + 1000, NULL);
     take_image(&log, &before);
     shut(&log);
     put_image(&log, &before);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "master/raft/test/replicas.h"
+#include "simulator/test/replicas.h"
 
 #define MS INT64_C(1000000)
 #define S (1000 * MS)
@@ -67,8 +67,8 @@ Test(raft_journal, leader_cut_off_confirms_nothing) {
   struct replicas *all = replicas_new(&plain);
   const size_t leader = wait_for_leader(all, 3 * S);
   for (size_t i = 0; i < 3; i++) {
-    small_world_link(replicas_world(all), leader, i, false);
-    small_world_link(replicas_world(all), i, leader, false);
+    sim_link(replicas_world(all), leader, i, false);
+    sim_link(replicas_world(all), i, leader, false);
   }
   replicas_confirm(all, leader);
   replicas_run(all, 5 * S);
@@ -128,7 +128,7 @@ Test(raft_journal, full_disk_refuses_and_recovers) {
   const size_t leader = wait_for_leader(all, 3 * S);
   replicas_run(all, 100 * MS);
   for (size_t i = 0; i < 3; i++)
-    small_world_fill_disk(replicas_world(all), i, true);
+    sim_fill_disk(replicas_world(all), i, true);
   int status = 0;
   for (int i = 0; i < 200 && status == 0; i++) {
     status = replicas_append(all, leader, 500);
@@ -142,7 +142,7 @@ Test(raft_journal, full_disk_refuses_and_recovers) {
   replicas_run(all, 100 * MS);
   cr_assert_eq(replicas_confirmed(all), confirmed + 1, "reads go on");
   for (size_t i = 0; i < 3; i++)
-    small_world_fill_disk(replicas_world(all), i, false);
+    sim_fill_disk(replicas_world(all), i, false);
   replicas_run(all, 500 * MS);
   cr_assert_eq(replicas_append(all, leader, 500), 0);
   replicas_settle(all, 3 * S);
@@ -158,7 +158,7 @@ Test(raft_journal, follower_with_a_full_disk_catches_up_when_there_is_room) {
   const size_t leader = wait_for_leader(all, 3 * S);
   const size_t follower = (leader + 1) % 3;
   replicas_run(all, 100 * MS);
-  small_world_fill_disk(replicas_world(all), follower, true);
+  sim_fill_disk(replicas_world(all), follower, true);
   for (int i = 0; i < 200; i++) {
     cr_assert_eq(replicas_append(all, leader, 500), 0);
     replicas_run(all, 5 * MS);
@@ -166,7 +166,7 @@ Test(raft_journal, follower_with_a_full_disk_catches_up_when_there_is_room) {
   cr_assert_lt(replicas_applied(all, follower), 150);
   cr_assert_gt(replicas_applied(all, leader), 190);
   cr_assert_eq(replicas_leader(all), (int)leader);
-  small_world_fill_disk(replicas_world(all), follower, false);
+  sim_fill_disk(replicas_world(all), follower, false);
   replicas_settle(all, 3 * S);
   replicas_free(all);
 }
@@ -177,7 +177,7 @@ Test(raft_journal, failed_sync_is_the_end) {
   const size_t leader = wait_for_leader(all, 3 * S);
   replicas_expect_fatal(all, leader);
   log_open("raft", LOG_LEVEL_ERROR);
-  small_world_break_sync(replicas_world(all), leader);
+  sim_break_sync(replicas_world(all), leader);
   cr_assert_eq(replicas_append(all, leader, 100), 0);
   replicas_run(all, 50 * MS);
   cr_assert_not(replicas_alive(all, leader));
@@ -198,11 +198,11 @@ struct schedule {
   size_t largest;
 };
 
-static struct small_world_weather draw_weather(struct random *random) {
-  struct small_world_weather weather = {.delay_ns = random_between(random, 50, 2000) * 1000,
-                                        .jitter_ns = random_between(random, 10, 20000) * 1000,
-                                        .disk_ns = random_between(random, 50, 3000) * 1000,
-                                        .disk_jitter_ns = random_between(random, 10, 5000) * 1000};
+static struct weather draw_weather(struct random *random) {
+  struct weather weather = {.delay_ns = random_between(random, 50, 2000) * 1000,
+                            .jitter_ns = random_between(random, 10, 20000) * 1000,
+                            .disk_ns = random_between(random, 50, 3000) * 1000,
+                            .disk_jitter_ns = random_between(random, 10, 5000) * 1000};
   if (random_chance(random, 0.5))
     weather.loss = random_unit(random) * 0.2;
   if (random_chance(random, 0.5))
@@ -220,8 +220,8 @@ static void isolate_leader(struct schedule *schedule) {
   for (size_t i = 0; leader >= 0 && i < schedule->nodes; i++) {
     if (i == (size_t)leader || random_chance(random, 0.2))
       continue;
-    small_world_link(replicas_world(schedule->all), (size_t)leader, i, !from);
-    small_world_link(replicas_world(schedule->all), i, (size_t)leader, !to);
+    sim_link(replicas_world(schedule->all), (size_t)leader, i, !from);
+    sim_link(replicas_world(schedule->all), i, (size_t)leader, !to);
   }
 }
 
@@ -232,9 +232,8 @@ static void pause_someone(struct schedule *schedule) {
                           ? (size_t)leader
                           : (size_t)random_below(&schedule->random, schedule->nodes);
   if (replicas_alive(all, node))
-    small_world_pause(replicas_world(all), node,
-                      small_world_now_ns(replicas_world(all)) +
-                          random_between(&schedule->random, 1, 1500) * MS);
+    sim_pause(replicas_world(all), node,
+              sim_now_ns(replicas_world(all)) + random_between(&schedule->random, 1, 1500) * MS);
 }
 
 static void disturb(struct schedule *schedule) {
@@ -248,27 +247,27 @@ static void disturb(struct schedule *schedule) {
   else if (!alive && random_chance(random, schedule->restart))
     replicas_start(all, node);
   if (random_chance(random, schedule->link)) {
-    small_world_link(replicas_world(all), node, other, false);
+    sim_link(replicas_world(all), node, other, false);
     if (random_chance(random, 0.6))
-      small_world_link(replicas_world(all), other, node, false);
+      sim_link(replicas_world(all), other, node, false);
   }
   if (random_chance(random, schedule->heal))
-    small_world_heal(replicas_world(all));
+    replicas_heal(all);
   if (random_chance(random, schedule->isolate))
     isolate_leader(schedule);
   if (random_chance(random, schedule->pause))
     pause_someone(schedule);
-  if (replicas_alive(all, node) && !small_world_paused(replicas_world(all), node) &&
+  if (replicas_alive(all, node) && !sim_paused(replicas_world(all), node) &&
       random_chance(random, schedule->durable))
     replicas_make_durable(all, node);
   if (random_chance(random, schedule->fill))
-    small_world_fill_disk(replicas_world(all), node, random_chance(random, 0.5));
+    sim_fill_disk(replicas_world(all), node, random_chance(random, 0.5));
 }
 
 static void work(struct schedule *schedule) {
   struct replicas *all = schedule->all;
   for (size_t i = 0; i < schedule->nodes; i++) {
-    if (!replicas_alive(all, i) || small_world_paused(replicas_world(all), i))
+    if (!replicas_alive(all, i) || sim_paused(replicas_world(all), i))
       continue;
     if (random_chance(&schedule->random, schedule->append)) {
       const int status =
@@ -312,11 +311,11 @@ static void run_seed(uint64_t seed, uint64_t totals[3]) {
   struct replicas_options options;
   struct schedule schedule = draw_schedule(seed, &options);
   schedule.all = replicas_new(&options);
-  const struct small_world_weather weather = draw_weather(&schedule.random);
-  small_world_set_weather(replicas_world(schedule.all), &weather);
+  const struct weather weather = draw_weather(&schedule.random);
+  sim_set_weather(replicas_world(schedule.all), &weather);
   const int64_t end_ns =
-      small_world_now_ns(replicas_world(schedule.all)) + random_between(&schedule.random, 2, 6) * S;
-  while (small_world_now_ns(replicas_world(schedule.all)) < end_ns) {
+      sim_now_ns(replicas_world(schedule.all)) + random_between(&schedule.random, 2, 6) * S;
+  while (sim_now_ns(replicas_world(schedule.all)) < end_ns) {
     work(&schedule);
     disturb(&schedule);
     replicas_run(schedule.all, 2 * MS);

@@ -1,4 +1,4 @@
-#include "master/raft/test/replicas.h"
+#include "simulator/test/replicas.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -53,8 +53,9 @@ struct confirmation {
 
 struct replicas {
   struct replicas_options options;
-  struct small_world *world;
-  struct replica replica[NODES_MAX];
+  struct sim_world *world;
+  struct random random;
+  struct replica replica[SIMULATOR_NODES_MAX];
   struct slot *slots; /* by index: what was given to whoever was first */
   size_t slot_capacity;
   uint64_t highest;
@@ -63,6 +64,9 @@ struct replicas {
   uint64_t next_value;
   uint64_t acknowledged, confirmed, installed;
 };
+
+static const struct weather calm = {
+    .delay_ns = 100000, .jitter_ns = 100000, .disk_ns = 100000, .disk_jitter_ns = 50000};
 
 #define CHECK(all, condition, ...)                                                                           \
   do {                                                                                                       \
@@ -157,7 +161,7 @@ static void fatal(void *context, const struct error *error) {
  */
 
 static bool fails(struct replicas *all) {
-  return random_chance(small_world_random(all->world), all->options.snapshot_failures);
+  return random_chance(&all->random, all->options.snapshot_failures);
 }
 
 static void fill_piece(const struct snapshot *snapshot, size_t file, uint64_t offset, unsigned char *buffer,
@@ -226,7 +230,7 @@ static void snapshot_open(void *context,
   struct opening *opening = xmalloc(sizeof *opening);
   *opening =
       (struct opening){.replica = replica, .snapshot = snapshot, .done = done, .context = done_context};
-  const struct world *world = small_world_door(replica->all->world, replica->number);
+  const struct world *world = sim_door(replica->all->world, replica->number);
   world->defer(world->context, opened, opening);
 }
 
@@ -319,7 +323,7 @@ static void journal_closed(void *context) {
 static void bury(struct replica *replica) {
   replica->closed = false;
   replica->journal->functions->close(replica->journal, journal_closed, &replica->closed);
-  small_world_bury(replica->all->world, replica->number, &replica->closed);
+  sim_bury(replica->all->world, replica->number, &replica->closed);
   replica->journal = NULL;
   replica->role = JOURNAL_FOLLOWER;
   forget_received(replica);
@@ -328,12 +332,12 @@ static void bury(struct replica *replica) {
 void replicas_crash(struct replicas *all, size_t node) {
   struct replica *replica = &all->replica[node];
   assert(replica->journal);
-  small_world_crash(all->world, node);
+  sim_crash(all->world, node, false);
   bury(replica);
 }
 
 int replicas_try_start(struct replicas *all, size_t node, struct error *error) {
-  static const uint64_t members[NODES_MAX] = {1, 2, 3, 4, 5};
+  static const uint64_t members[SIMULATOR_NODES_MAX] = {1, 2, 3, 4, 5};
   struct replica *replica = &all->replica[node];
   assert(!replica->journal);
   replica->applied = replica->durable;
@@ -347,13 +351,13 @@ int replicas_try_start(struct replicas *all, size_t node, struct error *error) {
                                                .snapshot_trailing = all->options.snapshot_trailing,
                                                .segment_size = all->options.segment_size,
                                                .cache_size = all->options.cache_size};
-  replica->journal = raft_journal_new(&options, small_world_door(all->world, node), &replica->machine);
+  replica->journal = raft_journal_new(&options, sim_door(all->world, node), &replica->machine);
   return replica->journal->functions->start(replica->journal, error);
 }
 
 void replicas_start(struct replicas *all, size_t node) {
   struct error error = {0};
-  small_world_revive(all->world, node);
+  sim_revive(all->world, node);
   const int status = replicas_try_start(all, node, &error);
   CHECK(all, status == 0, "node %zu does not start: %s", node + 1, error.message);
 }
@@ -382,7 +386,9 @@ static void open_replica(struct replicas *all, size_t node) {
 struct replicas *replicas_new(const struct replicas_options *options) {
   struct replicas *all = xcalloc(1, sizeof *all);
   all->options = *options;
-  all->world = small_world_new(options->seed, options->nodes);
+  all->world = sim_world_new(
+      &(struct sim_world_options){.seed = options->seed, .nodes = options->nodes, .weather = calm});
+  sim_stream(all->world, "snapshots", 0, &all->random);
   all->next_value = 1;
   for (size_t i = 0; i < options->nodes; i++)
     open_replica(all, i);
@@ -395,7 +401,7 @@ void replicas_free(struct replicas *all) {
       replicas_crash(all, i);
     forget_received(&all->replica[i]);
   }
-  small_world_free(all->world);
+  sim_world_free(all->world);
   free(all->slots);
   free(all->leaders);
   free(all);
@@ -403,12 +409,18 @@ void replicas_free(struct replicas *all) {
 
 /* -- what tests do -------------------------------------------------------------------------------------- */
 
-struct small_world *replicas_world(struct replicas *all) {
+struct sim_world *replicas_world(struct replicas *all) {
   return all->world;
 }
 
+void replicas_heal(struct replicas *all) {
+  for (size_t from = 0; from < all->options.nodes; from++)
+    for (size_t to = 0; to < all->options.nodes; to++)
+      sim_link(all->world, from, to, true);
+}
+
 void replicas_run(struct replicas *all, int64_t for_ns) {
-  small_world_run(all->world, small_world_now_ns(all->world) + for_ns);
+  sim_run(all->world, sim_now_ns(all->world) + for_ns, NULL);
 }
 
 bool replicas_alive(const struct replicas *all, size_t node) {
@@ -515,15 +527,13 @@ static void describe_all(const struct replicas *all) {
 }
 
 void replicas_settle(struct replicas *all, int64_t within_ns) {
-  const int64_t until_ns = small_world_now_ns(all->world) + within_ns;
+  const int64_t until_ns = sim_now_ns(all->world) + within_ns;
   const uint64_t before = all->highest;
   all->options.snapshot_failures = 0;
-  small_world_heal(all->world);
-  small_world_set_weather(
-      all->world, &(struct small_world_weather){
-                      .delay_ns = 100000, .jitter_ns = 100000, .disk_ns = 100000, .disk_jitter_ns = 50000});
+  replicas_heal(all);
+  sim_set_weather(all->world, &calm);
   for (size_t i = 0; i < all->options.nodes; i++) {
-    small_world_fill_disk(all->world, i, false);
+    sim_fill_disk(all->world, i, false);
     if (all->replica[i].journal && all->replica[i].fatal)
       replicas_crash(all, i);
     if (!all->replica[i].journal)
@@ -531,10 +541,10 @@ void replicas_settle(struct replicas *all, int64_t within_ns) {
   }
   const uint64_t acknowledged = all->acknowledged;
   while (!settled(all, acknowledged, before)) {
-    if (small_world_now_ns(all->world) >= until_ns)
+    if (sim_now_ns(all->world) >= until_ns)
       describe_all(all);
-    CHECK(all, small_world_now_ns(all->world) < until_ns,
-          "no common state %" PRId64 " s after everything healed", within_ns / 1000000000);
+    CHECK(all, sim_now_ns(all->world) < until_ns, "no common state %" PRId64 " s after everything healed",
+          within_ns / 1000000000);
     const int leader = replicas_leader(all);
     if (leader >= 0 && (all->acknowledged == acknowledged || all->highest <= before))
       replicas_append(all, (size_t)leader, 16);
