@@ -29,7 +29,7 @@ struct history; /* histories/histories.h, which shares names with the master's c
 enum simulated_fault {
   /* network; undone after for_ns */
   SIMULATED_PARTITION,   /* the targets against the rest, both ways */
-  SIMULATED_ONE_WAY,     /* the targets are not heard by the rest, but hear them */
+  SIMULATED_ONE_WAY,     /* the targets are not heard by the rest, but hear them, or the other way round */
   SIMULATED_BRIDGE,      /* two halves that see each other only through one node */
   SIMULATED_CLOG,        /* frames from the targets wait until it is over, then come at once */
   SIMULATED_STORM,       /* all links: `strength` is the chance of loss, duplication and long delays */
@@ -60,7 +60,9 @@ enum simulated_target {
   TARGET_FOLLOWER, /* some node that does not lead */
   TARGET_MINORITY,
   TARGET_MAJORITY,
-  TARGET_ALL
+  TARGET_ALL,
+  TARGET_LAST, /* whom the latest fault hit */
+  SIMULATED_TARGETS
 };
 
 struct planned_fault {
@@ -197,7 +199,6 @@ void transition_print(const struct transition *transition, char out[TRANSITION_T
 /* A message-sequence picture: a lifeline for each node and client, time running down; messages, what became
  * of them, roles, faults and what clients were told. */
 struct sequence_options {
-  const char *title;
   size_t nodes, clients;
   int64_t from_ns, to_ns; /* of the transitions to show; to_ns 0: to the end */
   uint64_t from, to;      /* and by number; to 0: to the end */
@@ -209,8 +210,8 @@ struct sequence;
 
 struct sequence *sequence_new(const struct sequence_options *options); /* copies what it needs */
 void sequence_add(struct sequence *sequence, const struct transition *transition);
-/* As SVG, in colours for light and for dark. */
-int sequence_write(const struct sequence *sequence, const char *path, struct error *error);
+/* As SVG, in colours for light and for dark, under a title. */
+int sequence_write(const struct sequence *sequence, const char *title, const char *path, struct error *error);
 void sequence_free(struct sequence *sequence);
 
 /* ---- Shrinking ---- */
