@@ -14,13 +14,13 @@
 #include <string.h>
 
 #include "checker/facts.h"
+#include "checker/lineage.h"
 
 #define TRY_STATES 20000u
 #define RUN_MAX 8
 #define PAIRS_MAX 150    /* operations up to which pairs of one path are tried */
 #define ALL_PAIRS_MAX 60 /* and all pairs, */
 #define TRIPLES_MAX 24   /* and all triples */
-#define ROUGH_MAX 400    /* operations with which the fine work begins */
 #define RESTARTS 24
 #define SEED 1
 
@@ -57,9 +57,12 @@ static bool fails(struct hunt *hunt) {
   return failed;
 }
 
+static enum treatment without_culprit(const struct hunt *hunt) {
+  return trial_is_mutation(&hunt->trial, hunt->culprit) ? TREAT_UNKNOWN : TREAT_DROP;
+}
+
 static bool passes_without(struct hunt *hunt) {
-  enum treatment without = trial_is_mutation(&hunt->trial, hunt->culprit) ? TREAT_UNKNOWN : TREAT_DROP;
-  return with_culprit(hunt, without) == SEARCH_LINEARIZABLE;
+  return with_culprit(hunt, without_culprit(hunt)) == SEARCH_LINEARIZABLE;
 }
 
 static bool passes_anytime(struct hunt *hunt) {
@@ -221,13 +224,61 @@ static bool drop_runs(struct hunt *hunt) {
   return dropped;
 }
 
-/* From thousands to hundreds. */
+/* ---- Inodes ---- */
+
+/* Traces what is kept through the order in which it is fine without the culprit. False when that cannot be
+ * had. */
+static bool trace(struct hunt *hunt, struct lineage *lineage) {
+  struct search_result found;
+  struct problem *problem;
+  memcpy(hunt->tried, hunt->kept, hunt->failure.count);
+  hunt->tried[hunt->culprit] = without_culprit(hunt);
+  trial_run(&hunt->trial, hunt->tried, TRY_STATES, &found, &problem);
+  hunt->tried[hunt->culprit] = TREAT_KEEP;
+  const bool traced = found.end == SEARCH_LINEARIZABLE;
+  if (traced) {
+    lineage_trace(lineage, problem, &found, hunt->positions, hunt->failure.count);
+  }
+  search_result_free(&found);
+  problem_free(problem);
+  return traced;
+}
+
+/* Delta debugging over inodes: with each go all operations that belong to it. Most have nothing to do with
+ * the culprit, so large parts go at once. */
+static bool drop_inodes(struct hunt *hunt) {
+  struct lineage lineage;
+  list_kept(hunt);
+  if (!trace(hunt, &lineage)) {
+    return false;
+  }
+  bool dropped = false;
+  bool *chosen = xcalloc(lineage.inode_count + (size_t)1, sizeof *chosen);
+  for (uint32_t size = (lineage.inode_count + 1) / 2; size > 0; size /= 2) {
+    for (uint32_t first = 0; first < lineage.inode_count && !trial_is_over(&hunt->trial); first += size) {
+      const uint32_t chunk = lineage.inode_count - first < size ? lineage.inode_count - first : size;
+      bool some = false;
+      memset(chosen + first, true, chunk * sizeof *chosen);
+      for (uint32_t i = 0; i < hunt->failure.count; i++) {
+        if (hunt->kept[i] != TREAT_DROP && i != hunt->culprit && lineage_belongs(&lineage, i, chosen)) {
+          hunt->tried[i] = TREAT_DROP;
+          some = true;
+        }
+      }
+      memset(chosen + first, false, chunk * sizeof *chosen);
+      dropped |= some && take_if_holds(hunt);
+    }
+  }
+  free(chosen);
+  lineage_free(&lineage);
+  return dropped;
+}
+
+/* From thousands to some dozens. */
 static void reduce_roughly(struct hunt *hunt) {
   drop_unanswered(hunt);
   drop_observations(hunt);
-  drop_paths(hunt);
-  for (uint32_t size = list_kept(hunt) / 2; size > 1 && list_kept(hunt) > ROUGH_MAX; size /= 2) {
-    drop_chunks(hunt, size);
+  while (drop_inodes(hunt)) {
   }
 }
 

@@ -9,15 +9,17 @@
 #include "checker/step.h"
 #include "checker/trial.h"
 
-/* Of the clock on the wall, together less than 10 s. */
-#define CUT_TIME_NS (2 * NS_PER_S)
-#define WEAKEN_TIME_NS (2 * NS_PER_S)
-#define CULPRIT_TIME_NS (5 * NS_PER_S)
+/* Time for each of the two ways, by the length of the history: a second in all for 10 000 operations, not
+ * more than ten. */
+#define TIME_MIN_NS (250 * NS_PER_MS)
+#define TIME_MAX_NS (2500 * NS_PER_MS)
+#define TIME_PER_OPERATION_NS 25000
 /* A try that takes longer than this many states counts as one that did not fail: what it would have dropped
  * stays. */
 #define TRY_STATES 3000u
 #define SURE_STATES 100000u
 #define SMALL 8 /* operations of a counterexample that needs no other */
+#define CULPRITS_MAX 16
 
 struct minimiser {
   struct trial trial;
@@ -238,7 +240,9 @@ static bool hunt_culprits(struct minimiser *minimiser, uint32_t *count, uint32_t
   uint64_t passes = 0;
   bool found = false;
   memset(base, TREAT_KEEP, all);
-  while (*count > SMALL && !trial_is_over(&minimiser->trial) && cut_end(minimiser, base, passes)) {
+  for (uint32_t i = 0; i<CULPRITS_MAX && * count> SMALL && !trial_is_over(&minimiser->trial) &&
+                       cut_end(minimiser, base, passes);
+       i++) {
     const uint32_t culprit = last_answered(minimiser);
     if (culprit == NONE) {
       break;
@@ -307,17 +311,20 @@ static void keep_company(struct minimiser *minimiser) {
   }
 }
 
-static void allow_time(struct minimiser *minimiser, int64_t time_ns) {
+/* From now on. */
+static void allow_time(struct minimiser *minimiser) {
+  int64_t time_ns = (int64_t)minimiser->trial.failure->history->count * TIME_PER_OPERATION_NS;
+  time_ns = time_ns < TIME_MIN_NS ? TIME_MIN_NS : time_ns > TIME_MAX_NS ? TIME_MAX_NS : time_ns;
   minimiser->trial.budget.deadline_ns = time_monotonic_ns() + time_ns;
 }
 
 /* Definite answers that fail whatever else took effect. */
 static void weaken(struct minimiser *minimiser) {
   if (!keep_plain(minimiser)) {
-    allow_time(minimiser, CUT_TIME_NS);
+    allow_time(minimiser);
     weaken_rest(minimiser, minimiser->definite);
     cut_end(minimiser, minimiser->treatments, 0);
-    allow_time(minimiser, WEAKEN_TIME_NS);
+    allow_time(minimiser);
     minimiser->trial.versions = false;
     minimiser->trial.versions = !fails(minimiser, minimiser->definite, SURE_STATES);
   }
@@ -333,7 +340,7 @@ static bool find_company(struct minimiser *minimiser, uint32_t count) {
   bool found = false, company_versions = versions;
   for (int with = 0; with <= 1 && count > SMALL; with++) {
     minimiser->trial.versions = with == 1;
-    allow_time(minimiser, CULPRIT_TIME_NS / 2);
+    allow_time(minimiser);
     if (hunt_culprits(minimiser, &count, &company_end)) {
       found = true;
       company_versions = with == 1;
@@ -358,7 +365,7 @@ static void minimise_thoroughly(struct minimiser *minimiser, struct check_result
 
 void minimise(const struct failure *failure, bool thorough, struct check_result *result) {
   struct minimiser minimiser;
-  trial_init(&minimiser.trial, failure, CUT_TIME_NS);
+  trial_init(&minimiser.trial, failure, TIME_MAX_NS);
   minimiser.definite = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.definite);
   minimiser.tried = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.tried);
   minimiser.list = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.list);
