@@ -136,10 +136,9 @@ static void wipe_node(struct sim_faults *faults, size_t node) {
   faults->nodes[node].rotten = false;
 }
 
-static void forget_sync(struct fault_node *node) {
-  if (node->sync_broken)
-    sim_cluster_excuse(node->faults->cluster, node->number, sim_now_ns(node->faults->world));
-  node->sync_broken = false;
+static void excuse_sync(struct fault_node *node) {
+  struct sim_faults *faults = node->faults;
+  sim_cluster_excuse(faults->cluster, node->number, sim_now_ns(faults->world) + 2 * CARE_NS);
 }
 
 static void start_node(struct fault_node *node) {
@@ -147,7 +146,7 @@ static void start_node(struct fault_node *node) {
   const bool excused = node->rotten || node->full || node->sync_broken;
   if (sim_cluster_start(faults->cluster, node->number, excused) == 0)
     node->rotten = false;
-  forget_sync(node);
+  node->sync_broken = false;
 }
 
 /* Only while something is amiss: the world need not turn for it. */
@@ -168,6 +167,8 @@ static void care_soon(struct sim_faults *faults) {
 static void care_for(struct fault_node *node) {
   struct sim_faults *faults = node->faults;
   const int64_t now_ns = sim_now_ns(faults->world);
+  if (node->sync_broken)
+    excuse_sync(node);
   if (sim_cluster_up(faults->cluster, node->number) || now_ns < node->down_until_ns)
     return;
   if (node->rotten && sim_cluster_may_wipe(faults->cluster, node->number))
@@ -214,7 +215,7 @@ static void take_down(struct fault_node *node, bool orderly, int64_t for_ns) {
   struct sim_faults *faults = node->faults;
   if (sim_cluster_up(faults->cluster, node->number))
     sim_cluster_crash(faults->cluster, node->number, orderly);
-  forget_sync(node);
+  node->sync_broken = false;
   node->paused_until_ns = 0;
   keep_down(node, for_ns);
 }
@@ -334,29 +335,53 @@ static void cut_bridge(struct act *act) {
 
 /* ---- Disks ---- */
 
-/* Flips a bit of a log file. The WAL is the only thing on the modelled disk that is read again without its
- * snapshot's checksum; "log-…" are its segments. */
+/* A bit flips in a segment of the log that is written no more, so that a node must refuse to start, or behind
+ * the end of one, where nothing was ever written, so that nothing may come of it. Not in the last frames of
+ * all: what rots there looks like a torn write, and a vote or an entry that this node answered for would be
+ * forgotten silently, which is beyond what Raft survives. */
+#define UNTOUCHED 2 /* the segment that is written to, and one that a crash kept from being opened */
+#define CLEAR 256   /* bytes behind the last that is not zero: a frame may end with zeros */
+
+struct segment_file {
+  const char *name;
+  struct bytes *content;
+  size_t end; /* behind the last byte that is not zero */
+};
+
+/* The log's segments that hold something, in order; returns how many, `most` at most. */
+static size_t list_segments(struct sim_world *world, size_t node, struct segment_file *files, size_t most) {
+  size_t count = 0;
+  const char *name;
+  for (size_t i = 0; (name = sim_file_name(world, node, i)) != NULL && count < most; i++) {
+    struct segment_file file = {.name = name, .content = sim_file(world, node, name)};
+    for (file.end = file.content->size; file.end > 0 && file.content->data[file.end - 1] == 0;)
+      file.end--;
+    if (strncmp(name, "log-", 4) != 0 || file.end == 0)
+      continue;
+    size_t to = count++;
+    for (; to > 0 && strcmp(files[to - 1].name, name) > 0; to--)
+      files[to] = files[to - 1];
+    files[to] = file;
+  }
+  return count;
+}
+
 static void flip_bit(struct act *act, size_t node) {
   struct sim_world *world = act->faults->world;
-  const char *chosen = NULL;
-  uint64_t seen = 0;
-  for (size_t i = 0;; i++) {
-    const char *name = sim_file_name(world, node, i);
-    if (!name)
-      break;
-    if (strncmp(name, "log-", 4) == 0 && random_below(&act->random, ++seen) == 0)
-      chosen = name;
-  }
-  struct bytes *content = chosen ? sim_file(world, node, chosen) : NULL;
-  if (!content || content->size == 0)
+  struct segment_file files[256];
+  const size_t count = list_segments(world, node, files, ARRAY_SIZE(files));
+  if (count == 0)
     return;
-  /* Where something stands: the rest of a segment is zeros. */
-  size_t end = content->size;
-  while (end > 1 && content->data[end - 1] == 0)
-    end--;
-  const size_t at = (size_t)random_below(&act->random, end);
-  content->data[at] ^= (unsigned char)(1u << random_below(&act->random, 8));
-  sim_tell(world, "fault", (int)node, -1, 0, "a bit of %s flips at byte %zu of %zu", chosen, at, end);
+  const struct segment_file *file = &files[random_below(&act->random, count)];
+  const bool idle = (size_t)(file - files) + UNTOUCHED < count;
+  const size_t from = idle ? 0 : file->end + CLEAR, to = idle ? file->end : file->content->size;
+  if (from >= to)
+    return;
+  const size_t at = from + (size_t)random_below(&act->random, to - from);
+  file->content->data[at] ^= (unsigned char)(1u << random_below(&act->random, 8));
+  if (sim_traced(world))
+    sim_tell(world, "fault", (int)node, -1, 0, "a bit of %s flips at byte %zu of %zu", file->name, at,
+             file->end);
 }
 
 static bool may_lose_disk(const struct act *act) {
@@ -370,9 +395,9 @@ static void break_disk(struct act *act, struct fault_node *node) {
   struct sim_faults *faults = act->faults;
   const struct planned_fault *planned = act->planned;
   if (planned->fault == SIMULATED_SYNC_ERROR) {
-    /* The next write may be long in coming, and its failure is excused whenever it comes. */
+    /* The next write may be long in coming; its failure is excused until then. */
     node->sync_broken = true;
-    sim_cluster_excuse(faults->cluster, node->number, INT64_MAX);
+    excuse_sync(node);
     sim_break_sync(faults->world, node->number);
     keep_down(node, planned->for_ns);
     care_soon(faults);
@@ -416,7 +441,7 @@ static void hit_each(struct act *act) {
       pause_node(node, planned->for_ns);
     else if (planned->fault == SIMULATED_STALLED_PARTITION)
       pause_node(node, planned->for_ns / 2);
-    else if (planned->fault == SIMULATED_FULL_DISK && !node->sync_broken)
+    else if (planned->fault == SIMULATED_FULL_DISK)
       sim_cluster_excuse(faults->cluster, i, end_ns + EXCUSE_NS);
     else if (planned->fault == SIMULATED_CLOCK_JUMP)
       sim_jump_clock(faults->world, i, (int64_t)(planned->strength * (double)NS_PER_S));

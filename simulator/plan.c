@@ -167,17 +167,17 @@ static void draw_master(struct plan *plan, struct random *random, bool snapshots
   plan->heartbeat_ms = (unsigned)(plan->election_timeout_ms / draw_scale(random, 2.5, 8));
   const uint64_t threshold = draw_count(random, 16, 200), trailing = draw_count(random, 1, 64),
                  segment = draw_count(random, 1 << 10, 8 << 10),
-                 larger_segment = draw_count(random, 4 << 10, 256 << 10);
+                 larger_segment = draw_count(random, 4 << 10, PLAN_SEGMENT);
   const bool often = snapshots && random_chance(random, 0.7);
-  plan->snapshot_threshold = often ? threshold : 16384;
-  plan->snapshot_trailing = often ? trailing : 4096;
+  plan->snapshot_threshold = often ? threshold : PLAN_THRESHOLD;
+  plan->snapshot_trailing = often ? trailing : PLAN_TRAILING;
   plan->segment_size = (often || random_chance(random, 0.3) ? segment : larger_segment) & ~UINT64_C(7);
   const size_t cache = (size_t)draw_count(random, 256, 64 << 10),
                rows = (size_t)draw_count(random, 1, 64 << 10),
                write = (size_t)draw_count(random, 256, 64 << 10);
-  plan->cache_size = random_chance(random, 0.6) ? cache : 1 << 20;
-  plan->row_cache_size = random_chance(random, 0.6) ? rows : 1 << 20;
-  plan->write_size = random_chance(random, 0.7) ? write : 1 << 20;
+  plan->cache_size = random_chance(random, 0.6) ? cache : PLAN_CACHE;
+  plan->row_cache_size = random_chance(random, 0.6) ? rows : PLAN_CACHE;
+  plan->write_size = random_chance(random, 0.7) ? write : PLAN_CACHE;
 }
 
 /* Bursts: within one, clients run into each other; between them there is nothing to see but what faults do
@@ -203,8 +203,8 @@ static void draw_workload(struct plan *plan, struct random *random, const char *
   plan->operations_per_set = random_chance(random, 0.6) ? per_set : 0;
   const bool impatient = random_chance(random, 0.3);
   const double patience = draw_scale(random, 0.2, 1);
-  plan->request_timeout_ns = 2 * NS_PER_S;
-  plan->attempt_timeout_ns = NS_PER_S;
+  plan->request_timeout_ns = PLAN_REQUEST_TIMEOUT_NS;
+  plan->attempt_timeout_ns = PLAN_ATTEMPT_TIMEOUT_NS;
   if (impatient) {
     plan->request_timeout_ns = (int64_t)(patience * 2e9);
     plan->attempt_timeout_ns = (int64_t)(patience * draw_scale(random, 0.2, 1) * 1e9);

@@ -129,8 +129,13 @@ static void restart(struct schedule *schedule, int64_t at) {
   add(schedule, SIMULATED_RESTART, some(schedule), at, span(schedule, 0.02, 3));
 }
 
+/* The others must hold all of it, and whoever leads is one of them. */
+static enum simulated_target spare_one(struct schedule *schedule) {
+  return chance(schedule, 0.8) ? TARGET_FOLLOWER : TARGET_NODE;
+}
+
 static void wipe(struct schedule *schedule, int64_t at) {
-  add(schedule, SIMULATED_WIPE, one(schedule), at, span(schedule, 0.05, 3));
+  add(schedule, SIMULATED_WIPE, spare_one(schedule), at, span(schedule, 0.05, 3));
 }
 
 static void full_disk(struct schedule *schedule, int64_t at) {
@@ -147,7 +152,7 @@ static void sync_error(struct schedule *schedule, int64_t at) {
 }
 
 static void rot(struct schedule *schedule, int64_t at) {
-  add(schedule, SIMULATED_ROT, one(schedule), at, span(schedule, 0.02, 2));
+  add(schedule, SIMULATED_ROT, spare_one(schedule), at, span(schedule, 0.02, 2));
 }
 
 static void jump(struct schedule *schedule, int64_t at) {
