@@ -28,30 +28,9 @@ static uint64_t random_number(struct random *random) {
 }
 
 static void random_arguments(struct random *random, struct history *history, enum operation_kind kind,
-                             struct arguments *arguments) {
-  *arguments = (struct arguments){.kind = kind};
-  if (kind != OPERATION_COMMIT_BLOCK && kind != OPERATION_BATCH)
-    arguments->path = random_text(random, history, 12);
-  if (kind == OPERATION_RENAME)
-    arguments->destination = random_text(random, history, 12);
-  if (kind == OPERATION_SET) {
-    arguments->value = random_text(random, history, 5);
-    arguments->has_if_version = random_chance(random, 0.5);
-    arguments->if_version = arguments->has_if_version ? random_number(random) : 0;
-  }
-  if (kind == OPERATION_MKDIR || kind == OPERATION_CREATE)
-    arguments->parents = random_chance(random, 0.5);
-  arguments->exist_ok = kind == OPERATION_MKDIR && random_chance(random, 0.5);
-  arguments->overwrite = kind == OPERATION_CREATE && random_chance(random, 0.5);
-  arguments->recursive = kind == OPERATION_DELETE && random_chance(random, 0.5);
-  if (kind == OPERATION_COMPLETE || kind == OPERATION_COMMIT_BLOCK)
-    arguments->length = random_number(random);
-  if (kind == OPERATION_COMMIT_BLOCK) {
-    arguments->block = random_number(random);
-    arguments->worker = random_number(random);
-  }
-  if (kind != OPERATION_BATCH)
-    return;
+                             struct arguments *arguments);
+
+static void random_items(struct random *random, struct history *history, struct arguments *arguments) {
   static const enum operation_kind kinds[] = {OPERATION_MKDIR,       OPERATION_CREATE, OPERATION_COMPLETE,
                                               OPERATION_DELETE,      OPERATION_RENAME, OPERATION_SET,
                                               OPERATION_COMMIT_BLOCK};
@@ -59,6 +38,47 @@ static void random_arguments(struct random *random, struct history *history, enu
   arguments->items = history_allocate(history, arguments->item_count * sizeof *arguments->items);
   for (size_t i = 0; i < arguments->item_count; i++)
     random_arguments(random, history, kinds[random_below(random, ARRAY_SIZE(kinds))], &arguments->items[i]);
+}
+
+static void random_arguments(struct random *random, struct history *history, enum operation_kind kind,
+                             struct arguments *arguments) {
+  *arguments = (struct arguments){.kind = kind};
+  if (kind != OPERATION_COMMIT_BLOCK && kind != OPERATION_BATCH)
+    arguments->path = random_text(random, history, 12);
+  switch (kind) {
+  case OPERATION_MKDIR:
+    arguments->parents = random_chance(random, 0.5);
+    arguments->exist_ok = random_chance(random, 0.5);
+    break;
+  case OPERATION_CREATE:
+    arguments->parents = random_chance(random, 0.5);
+    arguments->overwrite = random_chance(random, 0.5);
+    break;
+  case OPERATION_COMPLETE:
+    arguments->length = random_number(random);
+    break;
+  case OPERATION_DELETE:
+    arguments->recursive = random_chance(random, 0.5);
+    break;
+  case OPERATION_RENAME:
+    arguments->destination = random_text(random, history, 12);
+    break;
+  case OPERATION_SET:
+    arguments->value = random_text(random, history, 5);
+    arguments->has_if_version = random_chance(random, 0.5);
+    arguments->if_version = arguments->has_if_version ? random_number(random) : 0;
+    break;
+  case OPERATION_COMMIT_BLOCK:
+    arguments->length = random_number(random);
+    arguments->block = random_number(random);
+    arguments->worker = random_number(random);
+    break;
+  case OPERATION_BATCH:
+    random_items(random, history, arguments);
+    break;
+  default:
+    break;
+  }
 }
 
 static void random_entries(struct random *random, struct history *history, struct answer *answer) {
