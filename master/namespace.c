@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "master/bugs.h"
 #include "master/namespace_internal.h"
 #include "master/path.h"
 
@@ -15,6 +16,7 @@ void namespace_reset(struct namespace *space) {
   space->counters = tables_applied(space->tables)->counters;
   space->reclaim_inode = 0;
   space->expire_next = 1;
+  space->defects.freed_by = 0;
 }
 
 void namespace_free(struct namespace *space) {
@@ -24,6 +26,8 @@ void namespace_free(struct namespace *space) {
 /* -- rows -- */
 
 void namespace_corrupt(struct tables *tables, const char *what) {
+  if (bug_any_active())
+    return;
   struct error error;
   error_set(
       &error, ERR_CORRUPT,
@@ -55,10 +59,20 @@ void namespace_delete(struct namespace *space, enum table table, const struct ro
   overlay_put(space->overlay, table, key, ROW_DELETE, (struct slice){0});
 }
 
-static bool find_edge(struct namespace *space, uint64_t parent, struct slice name, struct edge_record *edge) {
+/* The defects no-parent-lock and rename-cycle: who looks a name up does not wait for those who are changing
+ * it, or a directory on the way to it. */
+static bool overlooks_uncommitted(const struct namespace *space, bool last) {
+  return last ? bug_active(BUG_NO_PARENT_LOCK) : bug_active(BUG_RENAME_CYCLE) && space->defects.renaming;
+}
+
+/* `last`: of a path. */
+static bool find_edge(struct namespace *space, uint64_t parent, struct slice name, bool last,
+                      struct edge_record *edge) {
   const struct row_key key = edge_key(parent, name);
   struct slice row;
-  if (!namespace_get(space, TABLE_EDGES, &key, &row))
+  const bool found = overlooks_uncommitted(space, last) ? tables_get(space->tables, TABLE_EDGES, &key, &row)
+                                                        : namespace_get(space, TABLE_EDGES, &key, &row);
+  if (!found)
     return false;
   if (!edge_decode(row, edge))
     namespace_corrupt(space->tables, "an edge");
@@ -95,7 +109,7 @@ static void change_directory(struct namespace *space, uint64_t directory, int ch
   load_inode(space, directory, &record);
   if (tables_failed(space->tables))
     return;
-  assert(!record.is_file && (children >= 0 || record.child_count > 0));
+  assert(bug_any_active() || (!record.is_file && (children >= 0 || record.child_count > 0)));
   bump(space, &record);
   record.child_count += (uint64_t)children;
   put_inode(space, directory, &record, ROW_PUT);
@@ -133,6 +147,12 @@ struct place {
 
 static const struct edge_record root_edge = {.child = ROOT_INODE};
 
+static bool is_freed(const struct namespace *space, const struct place *place) {
+  const struct namespace_defects *defects = &space->defects;
+  return place->found && defects->freed_by != 0 && place->parent == defects->freed_in &&
+         place->child.child == defects->freed_edge.child;
+}
+
 /* Resolves all but the last component, then looks at that one. Missing directories are an error unless
  * `parents` will make them. */
 static enum answer_status resolve_parent(struct namespace *space, struct slice path, bool parents,
@@ -143,7 +163,9 @@ static enum answer_status resolve_parent(struct namespace *space, struct slice p
     if (place->child.is_file)
       return STATUS_NOT_DIRECTORY;
     place->parent = place->child.child;
-    place->found = find_edge(space, place->parent, place->name, &place->child);
+    place->found = find_edge(space, place->parent, place->name, rest.size == 0, &place->child);
+    if (bug_active(BUG_RENAME_EARLY_FREE) && is_freed(space, place))
+      place->found = false;
     if (!place->found && rest.size > 0) {
       if (!parents)
         return STATUS_NOT_FOUND;
@@ -187,6 +209,17 @@ static void make(struct namespace *space, const struct place *place, bool is_fil
     put_edge(space, parent, name, &(struct edge_record){.child = inode, .is_file = file, .creator = op_id});
     parent = inode;
   } while (!last);
+}
+
+/* Errors that no state can change. */
+static bool malformed(const struct request *request) {
+  if (!path_valid(request->path) || request->op_id >> 32 == 0 || (uint32_t)request->op_id == 0)
+    return true;
+  if (request->code == OP_RENAME)
+    return !path_valid(request->destination);
+  if (request->code == OP_SET && request->value.size > VALUE_SIZE_LIMIT)
+    return true;
+  return request->code == OP_DELETE && path_is_root(request->path);
 }
 
 /* -- the mutations; paths are valid -- */
@@ -247,6 +280,54 @@ static enum answer_status do_complete(struct namespace *space, const struct requ
   return STATUS_OK;
 }
 
+/* -- the defect delete-not-atomic -- */
+
+#define DELETE_ENTRY_INODES 2 /* in one entry; Alluxio has 100, and larger trees */
+
+struct delete_step {
+  struct namespace *space;
+  uint64_t directory;
+  unsigned left, deleted;
+};
+
+static bool delete_below(struct delete_step *step);
+
+static bool delete_child(void *context, const unsigned char *key, size_t key_size, const unsigned char *value,
+                         size_t value_size) {
+  struct delete_step *step = context;
+  struct namespace *space = step->space;
+  const struct slice name = {(const char *)key + 8, key_size - 8};
+  const struct row_key edge_at = edge_key(step->directory, name);
+  struct slice row = {(const char *)value, value_size};
+  struct edge_record edge;
+  if (overlay_get(space->overlay, TABLE_EDGES, &edge_at, &row) == OVERLAY_ABSENT || !edge_decode(row, &edge))
+    return true;
+  struct delete_step below = {.space = space, .directory = edge.child, .left = step->left};
+  if (!edge.is_file && delete_below(&below)) {
+    step->deleted += below.deleted;
+    step->left -= below.deleted;
+    return step->left > 0;
+  }
+  delete_edge(space, step->directory, name);
+  change_directory(space, step->directory, -1);
+  delete_inode(space, edge.child);
+  step->deleted++;
+  return --step->left > 0;
+}
+
+/* Deletes some of what hangs below a directory. False when nothing committed does. */
+static bool delete_below(struct delete_step *step) {
+  unsigned char prefix[8];
+  be64_store(prefix, step->directory);
+  tables_scan(step->space->tables, TABLE_EDGES, prefix, sizeof prefix, NULL, 0, delete_child, step);
+  return step->deleted > 0;
+}
+
+static bool delete_some(struct namespace *space, uint64_t directory) {
+  return delete_below(
+      &(struct delete_step){.space = space, .directory = directory, .left = DELETE_ENTRY_INODES});
+}
+
 static enum answer_status do_delete(struct namespace *space, const struct request *request,
                                     struct outcome *outcome) {
   struct place place;
@@ -257,6 +338,10 @@ static enum answer_status do_delete(struct namespace *space, const struct reques
   load_inode(space, place.child.child, &record);
   if (record.child_count > 0 && !request->recursive)
     return STATUS_NOT_EMPTY;
+  if (bug_active(BUG_DELETE_NOT_ATOMIC) && record.child_count > 0 && delete_some(space, place.child.child)) {
+    outcome->unfinished = true;
+    return STATUS_OK;
+  }
   delete_edge(space, place.parent, place.name);
   change_directory(space, place.parent, -1);
   if (record.child_count > 0) {
@@ -273,9 +358,46 @@ static bool slice_equal(struct slice a, struct slice b) {
   return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
+/* -- the defect rename-early-free -- */
+
+#ifdef ASSAY_BUGS
+bool namespace_free_early(struct namespace *space, const struct request *request) {
+  struct namespace_defects *defects = &space->defects;
+  struct place from, to;
+  if (defects->freed_by != 0 || malformed(request) || path_is_root(request->path) ||
+      path_is_root(request->destination) || path_lies_under(request->destination, request->path) ||
+      resolve(space, request->path, &from) != STATUS_OK ||
+      resolve_parent(space, request->destination, false, &to) != STATUS_OK || to.found)
+    return false;
+  defects->freed_by = request->op_id;
+  defects->freed_in = from.parent;
+  defects->freed_edge = from.child;
+  return true;
+}
+#endif
+
+/* The rename moves what it found when it began, whatever has its source's name now. */
+static enum answer_status resolve_freed(struct namespace *space, const struct request *request,
+                                        struct place *from) {
+  struct namespace_defects *defects = &space->defects;
+  defects->freed_by = 0;
+  const enum answer_status status = resolve_parent(space, request->path, false, from);
+  if (status != STATUS_OK || from->parent != defects->freed_in)
+    return STATUS_NOT_FOUND;
+  from->child = defects->freed_edge;
+  return STATUS_OK;
+}
+
+static enum answer_status resolve_source(struct namespace *space, const struct request *request,
+                                         struct place *from) {
+  if (bug_active(BUG_RENAME_EARLY_FREE) && space->defects.freed_by == request->op_id)
+    return resolve_freed(space, request, from);
+  return resolve(space, request->path, from);
+}
+
 static enum answer_status do_rename(struct namespace *space, const struct request *request) {
   struct place from, to;
-  enum answer_status status = resolve(space, request->path, &from);
+  enum answer_status status = resolve_source(space, request, &from);
   if (status != STATUS_OK)
     return status;
   if (slice_equal(request->path, request->destination))
@@ -287,19 +409,23 @@ static enum answer_status do_rename(struct namespace *space, const struct reques
   /* A path names one inode and an inode has one path, so the names alone tell what lies under what. */
   if (path_lies_under(request->destination, request->path))
     return STATUS_INVALID;
+  space->defects.renaming = true;
   status = resolve_parent(space, request->destination, false, &to);
+  space->defects.renaming = false;
   if (status != STATUS_OK)
     return status;
   if (to.found)
     return STATUS_EXISTS;
   delete_edge(space, from.parent, from.name);
-  put_edge(space, to.parent, to.name, &from.child);
   if (from.parent == to.parent) {
     change_directory(space, from.parent, 0);
   } else {
     change_directory(space, from.parent, -1);
+    if (bug_active(BUG_PARTIAL_BATCH))
+      space->defects.cut(space->defects.cut_context);
     change_directory(space, to.parent, 1);
   }
+  put_edge(space, to.parent, to.name, &from.child);
   return STATUS_OK;
 }
 
@@ -343,17 +469,6 @@ static enum answer_status mutate(struct namespace *space, const struct request *
   }
 }
 
-/* Errors that no state can change. */
-static bool malformed(const struct request *request) {
-  if (!path_valid(request->path) || request->op_id >> 32 == 0 || (uint32_t)request->op_id == 0)
-    return true;
-  if (request->code == OP_RENAME)
-    return !path_valid(request->destination);
-  if (request->code == OP_SET && request->value.size > VALUE_SIZE_LIMIT)
-    return true;
-  return request->code == OP_DELETE && path_is_root(request->path);
-}
-
 void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome) {
   assert(!op_is_read(request->code));
   *outcome = (struct outcome){0};
@@ -379,5 +494,7 @@ void namespace_evaluate(struct namespace *space, const struct request *request, 
     break;
   }
   outcome->status = mutate(space, request, outcome);
+  if (outcome->unfinished)
+    return;
   retry_record(space, request, &retry, outcome);
 }

@@ -23,6 +23,16 @@
 #define RESERVE_LIMIT 4096            /* client numbers of one reservation, at most */
 #define CLIENT_IDLE_LIMIT_S (60 * 60) /* by counters.clock_ns */
 
+/* What defects of docs/bugs.md have to remember; unused where there are none. */
+struct namespace_defects {
+  bool renaming;              /* rename-cycle: a rename looks for its destination */
+  void (*cut)(void *context); /* partial-batch: what follows goes into another entry */
+  void *cut_context;
+  uint64_t freed_by; /* rename-early-free: op id of the rename under way, 0: none; */
+  uint64_t freed_in; /* … the directory its source was in, */
+  struct edge_record freed_edge;
+};
+
 struct namespace {
   struct tables *tables;
   struct overlay *overlay;
@@ -32,6 +42,7 @@ struct namespace {
   uint64_t reclaim_inode;    /* the directory being emptied, */
   struct row_key reclaim_at; /* … and its last edge that went */
   uint32_t expire_next;      /* client number to look at next */
+  struct namespace_defects defects;
 };
 
 void namespace_init(struct namespace *space, struct tables *tables, struct overlay *overlay);
@@ -43,20 +54,28 @@ struct outcome {
   enum answer_status status;
   uint64_t creator, version;
   uint32_t first_client;
-  bool detached;  /* a subtree is left for namespace_reclaim() */
-  bool stateless; /* holds whatever the state is: needs no commit */
-  bool repeated;  /* the first answer of an operation done before */
+  bool detached;   /* a subtree is left for namespace_reclaim() */
+  bool stateless;  /* holds whatever the state is: needs no commit */
+  bool repeated;   /* the first answer of an operation done before */
+  bool unfinished; /* only with a defect: there is more of it to come, in entries of their own */
 };
 
 /* Evaluates a mutation. Its effects, if any, are in the overlay's open batch. Not to be believed when the
  * tables have failed. */
 void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome);
 
+/* The defect rename-early-free: nobody finds the source of this rename any more, although its entry is still
+ * to be made. False when there is nothing to free. */
+bool namespace_free_early(struct namespace *space, const struct request *request);
+
+struct cached_listing;
+
 /* Entries of a listing; all zero is a valid empty one. */
 struct listing {
   struct answer_entry *entries;
   size_t count, capacity;
-  struct bytes names; /* one behind the other */
+  struct bytes names;           /* one behind the other */
+  struct cached_listing *cache; /* only with a defect */
 };
 void listing_free(struct listing *listing);
 
@@ -64,6 +83,9 @@ void listing_free(struct listing *listing);
  * tables change or the listing is used again. */
 void namespace_read(struct tables *tables, const struct request *request, struct answer *answer,
                     struct listing *listing);
+/* The defect dirty-reads: answers from what is not committed too; false when that makes no difference. */
+bool namespace_read_uncommitted(const struct namespace *space, const struct request *request,
+                                struct answer *answer, struct listing *listing);
 
 /* Puts the next step of reclaiming detached subtrees into the open batch. It looks at committed tables only,
  * so the step before must have been committed. False when there was nothing to do. */

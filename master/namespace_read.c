@@ -1,10 +1,28 @@
 /* namespace_read.c: stat, list and exists, on committed tables. */
 #include <stdlib.h>
 
+#include "master/bugs.h"
 #include "master/namespace_internal.h"
 #include "master/path.h"
 
-static enum answer_status find(struct tables *tables, struct slice path, struct edge_record *edge) {
+/* What a read looks at: committed rows. */
+struct view {
+  struct tables *tables;
+  const struct overlay *uncommitted; /* the defect dirty-reads: these rows first; else NULL */
+  bool dirty;                        /* one of them made a difference */
+};
+
+static bool see(struct view *view, enum table table, const struct row_key *key, struct slice *row) {
+  if (bug_active(BUG_DIRTY_READS) && view->uncommitted) {
+    const enum overlay_found found = overlay_get(view->uncommitted, table, key, row);
+    view->dirty |= found != OVERLAY_UNKNOWN;
+    if (found != OVERLAY_UNKNOWN)
+      return found == OVERLAY_PRESENT;
+  }
+  return tables_get(view->tables, table, key, row);
+}
+
+static enum answer_status find(struct view *view, struct slice path, struct edge_record *edge) {
   *edge = (struct edge_record){.child = ROOT_INODE};
   struct slice name;
   while (path_next(&path, &name)) {
@@ -12,28 +30,28 @@ static enum answer_status find(struct tables *tables, struct slice path, struct 
       return STATUS_NOT_DIRECTORY;
     const struct row_key key = edge_key(edge->child, name);
     struct slice row;
-    if (!tables_get(tables, TABLE_EDGES, &key, &row))
+    if (!see(view, TABLE_EDGES, &key, &row))
       return STATUS_NOT_FOUND;
     if (!edge_decode(row, edge)) {
-      namespace_corrupt(tables, "an edge");
+      namespace_corrupt(view->tables, "an edge");
       return STATUS_UNAVAILABLE;
     }
   }
   return STATUS_OK;
 }
 
-static bool load(struct tables *tables, uint64_t inode, struct inode_record *record) {
+static bool load(struct view *view, uint64_t inode, struct inode_record *record) {
   const struct row_key key = inode_key(inode);
   struct slice row;
-  if (tables_get(tables, TABLE_INODES, &key, &row) && inode_decode(row, record))
+  if (see(view, TABLE_INODES, &key, &row) && inode_decode(row, record))
     return true;
-  namespace_corrupt(tables, "an inode");
+  namespace_corrupt(view->tables, "an inode");
   return false;
 }
 
-static void read_stat(struct tables *tables, const struct edge_record *edge, struct answer *answer) {
+static void read_stat(struct view *view, const struct edge_record *edge, struct answer *answer) {
   struct inode_record record;
-  if (!load(tables, edge->child, &record))
+  if (!load(view, edge->child, &record))
     return;
   answer->is_file = record.is_file;
   answer->creator = record.creator;
@@ -62,10 +80,66 @@ static bool add_entry(void *context, const unsigned char *key, size_t key_size, 
   return true;
 }
 
-static void read_list(struct tables *tables, const struct edge_record *edge, struct answer *answer,
+/* The defect listing-cache: what was listed is listed again as long as the directory has as many children,
+ * which a rename inside it does not change; and nothing empties the cache when this node ceases to be
+ * primary.
+ */
+struct cached_listing {
+  uint64_t directory; /* 0: none */
+  uint64_t version, child_count;
+  struct answer_entry *entries;
+  size_t count;
+  struct bytes names;
+};
+
+#define CACHED_LISTINGS 64
+
+static struct cached_listing *cached_listing(struct listing *listing, uint64_t directory) {
+  if (!listing->cache)
+    listing->cache = xcalloc(CACHED_LISTINGS, sizeof *listing->cache);
+  return &listing->cache[directory % CACHED_LISTINGS];
+}
+
+static void point_to_names(struct answer_entry *entries, size_t count, const struct bytes *names) {
+  const char *name = (const char *)names->data;
+  for (size_t i = 0; i < count; i++) {
+    entries[i].name.data = name;
+    name += entries[i].name.size;
+  }
+}
+
+static void cache_listing(struct listing *listing, uint64_t directory, const struct inode_record *record) {
+  struct cached_listing *cached = cached_listing(listing, directory);
+  cached->directory = directory;
+  cached->version = record->version;
+  cached->child_count = record->child_count;
+  cached->entries = xrealloc(cached->entries, (listing->count + 1) * sizeof *cached->entries);
+  if (listing->count > 0)
+    memcpy(cached->entries, listing->entries, listing->count * sizeof *cached->entries);
+  cached->count = listing->count;
+  bytes_clear(&cached->names);
+  bytes_append(&cached->names, listing->names.data, listing->names.size);
+  point_to_names(cached->entries, cached->count, &cached->names);
+}
+
+static bool answer_from_cache(struct listing *listing, uint64_t directory, const struct inode_record *record,
+                              struct answer *answer) {
+  const struct cached_listing *cached = cached_listing(listing, directory);
+  if (cached->directory != directory || cached->child_count != record->child_count)
+    return false;
+  answer->version = cached->version;
+  answer->entries = cached->entries;
+  answer->entry_count = cached->count;
+  return true;
+}
+
+static void read_list(struct view *view, const struct edge_record *edge, struct answer *answer,
                       struct listing *listing) {
+  struct tables *tables = view->tables;
   struct inode_record record;
-  if (!load(tables, edge->child, &record))
+  if (!load(view, edge->child, &record))
+    return;
+  if (bug_active(BUG_LISTING_CACHE) && answer_from_cache(listing, edge->child, &record, answer))
     return;
   listing->count = 0;
   bytes_clear(&listing->names);
@@ -75,23 +149,21 @@ static void read_list(struct tables *tables, const struct edge_record *edge, str
   if (listing->count != record.child_count)
     namespace_corrupt(tables, "a directory");
   /* The names have their place now that all of them are there. */
-  const char *name = (const char *)listing->names.data;
-  for (size_t i = 0; i < listing->count; i++) {
-    listing->entries[i].name.data = name;
-    name += listing->entries[i].name.size;
-  }
+  point_to_names(listing->entries, listing->count, &listing->names);
+  if (bug_active(BUG_LISTING_CACHE))
+    cache_listing(listing, edge->child, &record);
   answer->version = record.version;
   answer->entries = listing->entries;
   answer->entry_count = listing->count;
 }
 
-void namespace_read(struct tables *tables, const struct request *request, struct answer *answer,
-                    struct listing *listing) {
+static void read_view(struct view *view, const struct request *request, struct answer *answer,
+                      struct listing *listing) {
   *answer = (struct answer){.status = STATUS_INVALID};
   if (!path_valid(request->path))
     return;
   struct edge_record edge;
-  answer->status = find(tables, request->path, &edge);
+  answer->status = find(view, request->path, &edge);
   if (request->code == OP_EXISTS) {
     answer->exists = answer->status == STATUS_OK;
     if (answer->status != STATUS_UNAVAILABLE)
@@ -101,14 +173,36 @@ void namespace_read(struct tables *tables, const struct request *request, struct
   if (answer->status != STATUS_OK)
     return;
   if (request->code == OP_STAT)
-    read_stat(tables, &edge, answer);
+    read_stat(view, &edge, answer);
   else if (edge.is_file)
     answer->status = STATUS_NOT_DIRECTORY;
   else
-    read_list(tables, &edge, answer, listing);
+    read_list(view, &edge, answer, listing);
 }
 
+void namespace_read(struct tables *tables, const struct request *request, struct answer *answer,
+                    struct listing *listing) {
+  struct view view = {.tables = tables};
+  read_view(&view, request, answer, listing);
+}
+
+#ifdef ASSAY_BUGS
+bool namespace_read_uncommitted(const struct namespace *space, const struct request *request,
+                                struct answer *answer, struct listing *listing) {
+  struct view view = {.tables = space->tables, .uncommitted = space->overlay};
+  if (request->code == OP_LIST)
+    return false; /* names would have to be merged */
+  read_view(&view, request, answer, listing);
+  return view.dirty;
+}
+#endif
+
 void listing_free(struct listing *listing) {
+  for (size_t i = 0; listing->cache && i < CACHED_LISTINGS; i++) {
+    free(listing->cache[i].entries);
+    bytes_free(&listing->cache[i].names);
+  }
+  free(listing->cache);
   free(listing->entries);
   bytes_free(&listing->names);
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "master/bugs.h"
 #include "master/row_cache.h"
 
 #define BUCKETS 8192        /* a power of two; a few batches of some hundred rows each */
@@ -17,6 +18,7 @@ struct overlay_row {
   uint16_t key_size;
   uint8_t table, change;
   bool born_here;       /* the key was never in the tables before `batch` */
+  bool in_flight;       /* when `batch` changed it, an earlier one that did was not committed */
   unsigned char *value; /* behind the key, or elsewhere once it has outgrown that place */
   unsigned char bytes[];
 };
@@ -41,15 +43,33 @@ struct overlay *overlay_new(void) {
   return overlay;
 }
 
+static void free_row(struct overlay_row *row) {
+  if (row->value != row->bytes + row->key_size)
+    free(row->value);
+  free(row);
+}
+
+static void drop_rows(struct overlay *overlay) {
+  for (size_t i = 0; i < BUCKETS && overlay->count > 0; i++) {
+    while (overlay->buckets[i]) {
+      struct overlay_row *row = overlay->buckets[i];
+      overlay->buckets[i] = row->next;
+      free_row(row);
+      overlay->count--;
+    }
+  }
+  assert(overlay->count == 0);
+}
+
 void overlay_free(struct overlay *overlay) {
-  overlay_clear(overlay);
+  drop_rows(overlay);
   for (size_t i = 0; i < SEALED_LIMIT; i++)
     free(overlay->touched[i].rows);
   free(overlay);
 }
 
 bool overlay_is_empty(const struct overlay *overlay) {
-  return overlay->count == 0 && overlay->oldest == overlay->open;
+  return (overlay->count == 0 || bug_active(BUG_RESET_CACHE)) && overlay->oldest == overlay->open;
 }
 
 static struct overlay_row *find(const struct overlay *overlay, enum table table, const struct row_key *key,
@@ -85,6 +105,7 @@ static void touch(struct overlay *overlay, struct overlay_row *row) {
     touched->rows = xrealloc(touched->rows, touched->capacity * sizeof(struct overlay_row *));
   }
   touched->rows[touched->count++] = row;
+  row->in_flight = row->batch >= overlay->oldest && row->batch < overlay->open;
   row->batch = overlay->open;
   overlay->open_size += row->key_size + ROW_ENCODED_EXTRA;
 }
@@ -94,12 +115,6 @@ static struct overlay_row **link_of(struct overlay *overlay, const struct overla
   while (*at != row)
     at = &(*at)->next;
   return at;
-}
-
-static void free_row(struct overlay_row *row) {
-  if (row->value != row->bytes + row->key_size)
-    free(row->value);
-  free(row);
 }
 
 static struct overlay_row *add(struct overlay *overlay, enum table table, const struct row_key *key,
@@ -140,7 +155,7 @@ void overlay_put(struct overlay *overlay, enum table table, const struct row_key
   const uint32_t hash = hash_of(table, key);
   const bool fresh = change == ROW_PUT_FRESH || change == ROW_PUT_OPENING;
   struct overlay_row *row = find(overlay, table, key, hash);
-  assert(!row || !fresh);
+  assert(bug_any_active() || !row || !fresh);
   if (!row)
     row = add(overlay, table, key, hash, value.size);
   if (row->batch != overlay->open) {
@@ -165,18 +180,38 @@ size_t overlay_open_size(const struct overlay *overlay) {
   return overlay->open_size;
 }
 
-void overlay_seal(struct overlay *overlay, struct bytes *batch) {
+/* The defect retry-twice: first answers are known to this primary alone, as long as it is one. */
+static bool stays_with_primary(const struct overlay_row *row) {
+  return bug_active(BUG_RETRY_TWICE) && row->table == TABLE_OPERATIONS &&
+         (uint32_t)be64_load(row->bytes) != 0;
+}
+
+#define MERGE_BEHIND 3 /* entries in flight: the journal is busy */
+
+/* The defect entry-reorder: the journal, when it is busy, merges a change into the entry that holds the one
+ * before it of the same row. But that entry is on its way, and the change is in none. */
+static bool merged_away(const struct overlay *overlay, const struct overlay_row *row) {
+  return bug_active(BUG_ENTRY_REORDER) && row->in_flight && overlay->open - overlay->oldest >= MERGE_BEHIND;
+}
+
+void overlay_encode(const struct overlay *overlay, bool merging, struct bytes *batch) {
   const struct touched *touched = &overlay->touched[overlay->open % SEALED_LIMIT];
   for (size_t i = 0; i < touched->count; i++) {
     const struct overlay_row *row = touched->rows[i];
     assert(row->batch == overlay->open);
     if (row->change == ROW_DELETE && row->born_here)
       continue;
+    if (stays_with_primary(row) || (merging && merged_away(overlay, row)))
+      continue;
     batch_append(batch, &(struct batch_row){.change = (enum row_change)row->change,
                                             .table = (enum table)row->table,
                                             .key = {(const char *)row->bytes, row->key_size},
                                             .value = {(const char *)row->value, row->value_size}});
   }
+}
+
+void overlay_seal(struct overlay *overlay, struct bytes *batch) {
+  overlay_encode(overlay, true, batch);
   overlay->open++;
   overlay->open_size = 0;
   assert(overlay->open - overlay->oldest < SEALED_LIMIT);
@@ -187,7 +222,7 @@ void overlay_release(struct overlay *overlay) {
   struct touched *touched = &overlay->touched[overlay->oldest % SEALED_LIMIT];
   for (size_t i = 0; i < touched->count; i++) {
     struct overlay_row *row = touched->rows[i];
-    if (row->batch != overlay->oldest)
+    if (row->batch != overlay->oldest || (stays_with_primary(row) && row->change != ROW_DELETE))
       continue;
     *link_of(overlay, row) = row->next;
     free_row(row);
@@ -198,15 +233,8 @@ void overlay_release(struct overlay *overlay) {
 }
 
 void overlay_clear(struct overlay *overlay) {
-  for (size_t i = 0; i < BUCKETS && overlay->count > 0; i++) {
-    while (overlay->buckets[i]) {
-      struct overlay_row *row = overlay->buckets[i];
-      overlay->buckets[i] = row->next;
-      free_row(row);
-      overlay->count--;
-    }
-  }
-  assert(overlay->count == 0);
+  if (!bug_active(BUG_RESET_CACHE))
+    drop_rows(overlay);
   for (size_t i = 0; i < SEALED_LIMIT; i++)
     overlay->touched[i].count = 0;
   overlay->open++;

@@ -34,6 +34,10 @@ void overlay_each(const struct overlay *overlay, enum table table, const void *p
 /* Bytes that the rows of the open batch will take, about; 0 when it has none. */
 size_t overlay_open_size(const struct overlay *overlay);
 
+/* Appends the rows of the open batch to `batch`. `merging`: as the journal gets them, which makes a
+ * difference with the defect entry-reorder only. */
+void overlay_encode(const struct overlay *overlay, bool merging, struct bytes *batch);
+
 /* Appends the rows of the open batch to `batch`, closes it, and opens the next. */
 void overlay_seal(struct overlay *overlay, struct bytes *batch);
 

@@ -84,23 +84,43 @@ static void advance_clock(struct primary *primary, int64_t now_ns) {
   primary->clock_read_ns = now_ns;
 }
 
-static struct flight *open_flight(struct primary *primary) {
+struct flight *primary_open_flight(struct primary *primary) {
   if (!primary->open)
     primary->open = xcalloc(1, sizeof *primary->open);
   return primary->open;
 }
 
+void primary_push_flight(struct primary *primary, struct flight *flight) {
+  if (primary->flights_end)
+    primary->flights_end->next = flight;
+  else
+    primary->flights = flight;
+  primary->flights_end = flight;
+  primary->flight_count++;
+}
+
+void primary_flight_free(struct flight *flight) {
+  bytes_free(&flight->own);
+  free(flight);
+}
+
 /* The answer leaves with the batch that holds the effects; a repeated answer with the last batch that may
  * hold them. */
 static void evaluate(struct primary *primary, struct pending *pending) {
+  if (bug_active(BUG_RENAME_EARLY_FREE) && primary_postpone_rename(primary, pending))
+    return;
   namespace_evaluate(&primary->space, &pending->request, &pending->outcome);
   const struct outcome *outcome = &pending->outcome;
   if (outcome->stateless) {
     primary_reply(primary, pending, outcome->status);
     return;
   }
+  if (bug_active(BUG_DELETE_NOT_ATOMIC) && outcome->unfinished) {
+    pending_push(&primary->defects.postponed, pending);
+    return;
+  }
   if (overlay_open_size(primary->overlay) > 0) {
-    struct flight *flight = open_flight(primary);
+    struct flight *flight = primary_open_flight(primary);
     flight->detaches |= outcome->detached;
     pending_push(&flight->waiters, pending);
     return;
@@ -116,7 +136,7 @@ static void keep_house(struct primary *primary, int64_t now_ns) {
   if (primary->reclaim_wanted && !primary->reclaim_in_flight) {
     primary->reclaim_wanted = false;
     if (namespace_reclaim(&primary->space)) {
-      open_flight(primary)->reclaims = true;
+      primary_open_flight(primary)->reclaims = true;
       primary->reclaim_in_flight = true;
     }
   }
@@ -126,24 +146,40 @@ static void keep_house(struct primary *primary, int64_t now_ns) {
   }
 }
 
-/* Evaluates what waits, up to one batch. */
-static void fill_batch(struct primary *primary) {
+static bool batch_is_full(const struct primary *primary) {
+  return overlay_open_size(primary->overlay) >= BATCH_SIZE ||
+         (bug_active(BUG_PARTIAL_BATCH) && primary->defects.first_part);
+}
+
+void primary_fill_batch(struct primary *primary) {
   const int64_t now_ns = primary->world->now_ns(primary->world->context);
   const int64_t wall_ns = primary->world->wall_ns(primary->world->context);
   advance_clock(primary, now_ns);
   primary->space.wall_ns = wall_ns > 0 ? wall_ns : 0;
   keep_house(primary, now_ns);
-  while (primary->queue.first && overlay_open_size(primary->overlay) < BATCH_SIZE)
+  while (primary->queue.first && !batch_is_full(primary))
     evaluate(primary, pending_pop(&primary->queue));
 }
 
-static void seal_batch(struct primary *primary) {
-  open_flight(primary);
-  batch_begin(&primary->unsent, &(struct batch_header){.term = primary->term,
-                                                       .wall_ns = primary->space.wall_ns,
-                                                       .counters = primary->space.counters});
-  overlay_seal(primary->overlay, &primary->unsent);
-  assert(primary->unsent.size <= JOURNAL_APPEND_LIMIT);
+static void begin_batch(const struct primary *primary, struct bytes *batch) {
+  batch_begin(batch, &(struct batch_header){.term = primary->term,
+                                            .wall_ns = primary->space.wall_ns,
+                                            .counters = primary->space.counters});
+}
+
+void primary_encode_batch(struct primary *primary, struct bytes *batch) {
+  struct flight *flight = primary_open_flight(primary);
+  if (bug_active(BUG_ENTRY_REORDER)) {
+    begin_batch(primary, &flight->own);
+    overlay_encode(primary->overlay, false, &flight->own);
+  }
+  begin_batch(primary, batch);
+  overlay_seal(primary->overlay, batch);
+  assert(batch->size <= JOURNAL_APPEND_LIMIT);
+}
+
+void primary_seal_batch(struct primary *primary) {
+  primary_encode_batch(primary, &primary->unsent);
 }
 
 /* The journal refused the batch and nothing is in flight that could make room: nothing of it happened. */
@@ -155,7 +191,7 @@ static void give_up_batch(struct primary *primary) {
   primary->reclaim_wanted |= flight->reclaims;
   primary->reclaim_in_flight = false;
   primary_reply_all(primary, &flight->waiters, STATUS_OVERLOADED);
-  free(flight);
+  primary_flight_free(flight);
 }
 
 /* Hands the sealed batch to the journal. False when it has to be tried again later. */
@@ -163,6 +199,8 @@ static bool send_batch(struct primary *primary) {
   struct flight *flight = primary->open;
   struct journal *journal = primary->journal;
   assert(flight && journal);
+  if (bug_active(BUG_PARTIAL_BATCH) && !primary_first_part_committed(primary))
+    return false;
   const int status = journal->functions->append(journal, primary->unsent.data, primary->unsent.size, flight);
   if (status == ERR_NOT_PRIMARY)
     return false; /* role() will say so */
@@ -173,12 +211,8 @@ static bool send_batch(struct primary *primary) {
   }
   bytes_clear(&primary->unsent);
   primary->open = NULL;
-  if (primary->flights_end)
-    primary->flights_end->next = flight;
-  else
-    primary->flights = flight;
-  primary->flights_end = flight;
-  primary->flight_count++;
+  primary_push_flight(primary, flight);
+  flight->last_part = primary->defects.torn;
   if (bug_active(BUG_EARLY_ACK))
     for (struct pending *pending; (pending = pending_pop(&flight->waiters));)
       pending_push(&primary->replies, pending);
@@ -195,12 +229,12 @@ static void work(struct primary *primary) {
     if (primary->unsent.size == 0) {
       if (!primary->queue.first && !primary->reclaim_wanted)
         return;
-      fill_batch(primary);
+      primary_fill_batch(primary);
       if (!primary_check_tables(primary))
         return;
       if (overlay_open_size(primary->overlay) == 0)
         return;
-      seal_batch(primary);
+      primary_seal_batch(primary);
     }
     if (!send_batch(primary))
       return;
@@ -229,6 +263,8 @@ static void turn(void *owner) {
     work(primary);
   } else if (primary->role == ROLE_CATCHING_UP && primary->unsent.size > 0) {
     send_batch(primary);
+  } else if (bug_any_active() && primary->defects.deposed_until_ns != 0) {
+    primary_linger(primary);
   }
   deliver_replies(primary);
 }
@@ -267,6 +303,13 @@ static struct pending *copy_request(const struct request *request) {
   return pending;
 }
 
+static bool takes(const struct primary *primary, const struct request *request) {
+  if (primary->role == ROLE_PRIMARY || primary->role == ROLE_CATCHING_UP)
+    return true;
+  return (bug_active(BUG_STEP_DOWN_LATE) || bug_active(BUG_OLD_PRIMARY_WRITES)) &&
+         primary_lingers(primary, request);
+}
+
 void primary_submit(struct primary *primary, const struct request *request, primary_callback *callback,
                     void *context) {
   struct pending *pending = copy_request(request);
@@ -274,7 +317,7 @@ void primary_submit(struct primary *primary, const struct request *request, prim
   pending->context = context;
   primary->pending_count++;
   primary->pending_bytes += request->path.size + request->destination.size + request->value.size;
-  if (primary->role != ROLE_PRIMARY && primary->role != ROLE_CATCHING_UP)
+  if (!takes(primary, request))
     primary_reply(primary, pending, STATUS_NOT_PRIMARY);
   else if (primary->pending_count > primary->queue_limit || primary->pending_bytes > QUEUE_BYTES_LIMIT)
     primary_reply(primary, pending, STATUS_OVERLOADED);
@@ -291,15 +334,18 @@ static void drop_work(struct primary *primary, enum answer_status unsent) {
     struct flight *flight = primary->flights;
     primary->flights = flight->next;
     primary_reply_all(primary, &flight->waiters, STATUS_UNAVAILABLE);
-    free(flight);
+    primary_flight_free(flight);
   }
   primary->flights_end = NULL;
   primary->flight_count = 0;
   if (primary->open) {
     primary_reply_all(primary, &primary->open->waiters, unsent);
-    free(primary->open);
+    primary_flight_free(primary->open);
     primary->open = NULL;
   }
+  if (bug_active(BUG_PARTIAL_BATCH))
+    primary_drop_first_part(primary, unsent);
+  primary_reply_all(primary, &primary->defects.postponed, STATUS_UNAVAILABLE);
   bytes_clear(&primary->unsent);
   primary_reply_all(primary, &primary->queue, unsent);
   primary_drop_reads(primary, unsent);
@@ -307,10 +353,21 @@ static void drop_work(struct primary *primary, enum answer_status unsent) {
   primary->reclaim_wanted = false;
 }
 
+/* The defect snapshot-back: a primary that was deposed starts over from its last snapshot, and forgets to
+ * have the entries behind it applied again. */
+static void go_back(struct primary *primary) {
+  struct error error;
+  if (tables_go_back(primary->tables, &error) != 0)
+    primary_fail(primary, &error);
+}
+
 static void step_down(struct primary *primary) {
   primary->role = ROLE_STEPPING_DOWN;
   drop_work(primary, STATUS_NOT_PRIMARY);
+  if (bug_active(BUG_SNAPSHOT_BACK))
+    go_back(primary);
   namespace_reset(&primary->space);
+  primary->defects.lease_until_ns = 0;
   primary->role = ROLE_STANDBY;
 }
 
@@ -319,7 +376,7 @@ static void step_down(struct primary *primary) {
 static void catch_up(struct primary *primary) {
   assert(primary->role == ROLE_STANDBY && !primary->open && primary->unsent.size == 0);
   primary->role = ROLE_CATCHING_UP;
-  open_flight(primary)->catches_up = true;
+  primary_open_flight(primary)->catches_up = true;
   const int64_t wall_ns = primary->world->wall_ns(primary->world->context);
   batch_begin(&primary->unsent,
               &(struct batch_header){.term = primary->term, .wall_ns = wall_ns > 0 ? wall_ns : 0});
@@ -340,10 +397,13 @@ static void machine_role(void *context, enum journal_role role, uint64_t term, u
   struct primary *primary = context;
   if (primary->failed)
     return;
+  const bool deposed = primary->role == ROLE_PRIMARY && role == JOURNAL_FOLLOWER;
   if (primary->role != ROLE_STANDBY)
     step_down(primary);
   primary->term = term;
   primary->leader = leader;
+  if (bug_active(BUG_STEP_DOWN_LATE) || bug_active(BUG_OLD_PRIMARY_WRITES))
+    primary_note_role(primary, role, deposed);
   if (role == JOURNAL_LEADER)
     catch_up(primary);
 }
@@ -361,7 +421,10 @@ static void flight_committed(struct primary *primary, struct flight *flight, uin
     primary->reclaim_in_flight = false;
   primary->reclaim_wanted |= flight->reclaims || flight->detaches;
   const struct pending_list waiters = flight->waiters;
-  free(flight);
+  primary->defects.torn &= !flight->last_part;
+  primary_flight_free(flight);
+  if (bug_active(BUG_RENAME_EARLY_FREE) || bug_active(BUG_DELETE_NOT_ATOMIC))
+    primary_resume_postponed(primary);
   deliver_all(primary, waiters, index, term);
 }
 
@@ -370,6 +433,11 @@ static void machine_committed(void *context, uint64_t index, uint64_t term, cons
   struct primary *primary = context;
   if (primary->failed)
     return;
+  const struct flight *flight = token;
+  if (bug_active(BUG_ENTRY_REORDER) && flight && flight->own.size > 0) {
+    data = flight->own.data;
+    size = flight->own.size;
+  }
   struct error error;
   if (tables_apply(primary->tables, index, term, data, size, &error) != 0) {
     primary_fail(primary, &error);
@@ -414,6 +482,8 @@ int primary_new(const struct primary_options *options, struct primary **result, 
   }
   primary->overlay = overlay_new();
   namespace_init(&primary->space, primary->tables, primary->overlay);
+  if (bug_active(BUG_PARTIAL_BATCH))
+    primary->space.defects = (struct namespace_defects){.cut = primary_cut_batch, .cut_context = primary};
   primary->machine = (struct state_machine){.context = primary,
                                             .durable = machine_durable,
                                             .committed = machine_committed,
@@ -468,6 +538,7 @@ void primary_free(struct primary *primary) {
   overlay_free(primary->overlay);
   listing_free(&primary->listing);
   bytes_free(&primary->unsent);
+  bytes_free(&primary->defects.first_bytes);
   if (!primary->turn_scheduled)
     free(primary); /* else the turn that is due does */
 }

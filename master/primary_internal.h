@@ -45,6 +45,18 @@ struct flight {
   struct pending_list waiters;
   bool catches_up; /* the empty batch that begins a term */
   bool reclaims, detaches;
+  bool first_part, last_part; /* the defect partial-batch: of an operation that is two entries */
+  struct bytes own;           /* the defect entry-reorder: what this primary applies in the entry's place */
+};
+
+/* What defects of docs/bugs.md have to remember; unused where there are none. */
+struct primary_defects {
+  struct pending_list postponed; /* rename-early-free, delete-not-atomic: to be evaluated once more */
+  struct flight *first_part;     /* partial-batch: not appended yet, with its bytes */
+  struct bytes first_bytes;
+  bool torn;                /* partial-batch: the first part was appended, the second is not committed */
+  int64_t deposed_until_ns; /* step-down-late, old-primary-writes: goes on until then; 0: not deposed */
+  int64_t lease_until_ns;   /* lease-clock: by the wall clock */
 };
 
 /* Reads that share one confirmation of leadership. */
@@ -52,6 +64,7 @@ struct read_round {
   struct read_round *next;
   struct primary *primary;
   struct pending_list reads;
+  int64_t begun_wall_ns; /* the defect lease-clock */
   bool confirmed;
   uint64_t read_index;
 };
@@ -86,6 +99,7 @@ struct primary {
 
   struct pending_list replies; /* answered as their outcome says, in the next turn */
   bool turn_scheduled, durable_changed, freed, failed;
+  struct primary_defects defects;
 
   void (*fatal)(void *context, const struct error *error);
   void *fatal_context;
@@ -101,6 +115,17 @@ void primary_schedule(struct primary *primary);
 /* Answers in the next turn. */
 void primary_reply(struct primary *primary, struct pending *pending, enum answer_status status);
 void primary_reply_all(struct primary *primary, struct pending_list *list, enum answer_status status);
+/* Makes the flight that the open batch will be, if there is none yet. */
+struct flight *primary_open_flight(struct primary *primary);
+/* Puts a sealed flight behind those that are in flight. */
+void primary_push_flight(struct primary *primary, struct flight *flight);
+/* Frees a flight whose waiters were answered. */
+void primary_flight_free(struct flight *flight);
+/* Evaluates what waits, up to one batch; closes it, into `unsent`. */
+void primary_fill_batch(struct primary *primary);
+void primary_seal_batch(struct primary *primary);
+/* Appends the open batch to `batch` and closes it. */
+void primary_encode_batch(struct primary *primary, struct bytes *batch);
 /* Calls back and frees. */
 void primary_deliver(struct primary *primary, struct pending *pending, const struct answer *answer);
 
@@ -110,6 +135,26 @@ void primary_start_reads(struct primary *primary);
 /* Answers what the applied index allows. */
 void primary_finish_reads(struct primary *primary);
 void primary_drop_reads(struct primary *primary, enum answer_status status);
+/* Answers all reads that wait, from the tables as they are. */
+void primary_answer_unconfirmed(struct primary *primary);
+
+/* -- primary_defects.c, empty in a build without defects -- */
+/* rename-early-free: frees the source's name, and leaves the rename for later. False: nothing is postponed.
+ */
+bool primary_postpone_rename(struct primary *primary, struct pending *pending);
+void primary_resume_postponed(struct primary *primary);
+/* partial-batch: what is evaluated so far becomes an entry of its own; */
+void primary_cut_batch(void *context);
+/* … true when it is committed, or there is none; */
+bool primary_first_part_committed(struct primary *primary);
+/* … and is lost with leadership. */
+void primary_drop_first_part(struct primary *primary, enum answer_status status);
+/* step-down-late, old-primary-writes: `deposed` says that it was primary until now; */
+void primary_note_role(struct primary *primary, enum journal_role role, bool deposed);
+/* … takes this request all the same; */
+bool primary_lingers(const struct primary *primary, const struct request *request);
+/* … answers reads, appends what waits and says that it is done. */
+void primary_linger(struct primary *primary);
 
 /* -- primary_snapshots.c -- */
 void primary_snapshot_hooks(struct state_machine *machine);

@@ -31,6 +31,49 @@ static void answer_reads(struct primary *primary, struct pending_list reads) {
   tables_trim(primary->tables);
 }
 
+#ifdef ASSAY_BUGS
+void primary_answer_unconfirmed(struct primary *primary) {
+  const struct pending_list reads = primary->reads;
+  primary->reads = (struct pending_list){0};
+  answer_reads(primary, reads);
+}
+#endif
+
+/* The defect dirty-reads: the primary's own memory is the truth, and what stands there is answered, whatever
+ * becomes of its entry. */
+static void answer_dirty_reads(struct primary *primary) {
+  struct pending_list reads = primary->reads;
+  primary->reads = (struct pending_list){0};
+  for (struct pending *read; (read = pending_pop(&reads));) {
+    struct answer answer;
+    if (!namespace_read_uncommitted(&primary->space, &read->request, &answer, &primary->listing)) {
+      pending_push(&primary->reads, read);
+      continue;
+    }
+    answer.term = primary->term;
+    answer.leader = primary->leader;
+    primary_deliver(primary, read, &answer);
+  }
+}
+
+/* The defect lease-clock: for this long after a confirmation was asked for, by the wall clock, nobody else is
+ * believed to lead. */
+#define LEASE_NS (100 * NS_PER_MS)
+
+static int64_t wall_ns(const struct primary *primary) {
+  return primary->world->wall_ns(primary->world->context);
+}
+
+static void extend_lease(struct primary *primary, const struct read_round *round) {
+  if (primary->role == ROLE_PRIMARY)
+    primary->defects.lease_until_ns = round->begun_wall_ns + LEASE_NS;
+}
+
+static bool needs_no_confirmation(const struct primary *primary) {
+  return bug_active(BUG_LOCAL_READS) ||
+         (bug_active(BUG_LEASE_CLOCK) && wall_ns(primary) < primary->defects.lease_until_ns);
+}
+
 static void confirmed(void *context, int status, uint64_t read_index) {
   struct read_round *round = context;
   struct primary *primary = round->primary;
@@ -40,6 +83,8 @@ static void confirmed(void *context, int status, uint64_t read_index) {
   primary->rounds_unconfirmed--;
   if (status != 0)
     primary_reply_all(primary, &round->reads, STATUS_NOT_PRIMARY);
+  else if (bug_active(BUG_LEASE_CLOCK))
+    extend_lease(primary, round);
   primary_finish_reads(primary);
   if (primary->reads.first)
     primary_schedule(primary);
@@ -47,17 +92,19 @@ static void confirmed(void *context, int status, uint64_t read_index) {
 
 void primary_start_reads(struct primary *primary) {
   assert(primary->role == ROLE_PRIMARY);
+  if (bug_active(BUG_DIRTY_READS))
+    answer_dirty_reads(primary);
+  if (needs_no_confirmation(primary))
+    primary_answer_unconfirmed(primary);
   if (!primary->reads.first || primary->rounds_unconfirmed >= ROUNDS_LIMIT)
     return;
   const struct pending_list reads = primary->reads;
   primary->reads = (struct pending_list){0};
-  if (bug_active(BUG_LOCAL_READS)) {
-    answer_reads(primary, reads);
-    return;
-  }
   struct read_round *round = xcalloc(1, sizeof *round);
   round->primary = primary;
   round->reads = reads;
+  if (bug_active(BUG_LEASE_CLOCK))
+    round->begun_wall_ns = wall_ns(primary);
   struct read_round **at = &primary->rounds;
   while (*at)
     at = &(*at)->next;
@@ -68,6 +115,8 @@ void primary_start_reads(struct primary *primary) {
 
 void primary_finish_reads(struct primary *primary) {
   const uint64_t applied = tables_applied(primary->tables)->index;
+  if (bug_active(BUG_PARTIAL_BATCH) && primary->defects.torn)
+    return; /* who is here sees operations whole */
   for (struct read_round **at = &primary->rounds; *at;) {
     struct read_round *round = *at;
     if (!round->confirmed || (round->reads.first && applied < round->read_index)) {

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "master/bugs.h"
 #include "master/tables_internal.h"
 
 #define WRITE_SIZE_DEFAULT (16u << 20)
@@ -55,6 +56,29 @@ static void begin_empty(struct tables *tables) {
   bytes_free(&row);
 }
 
+static bool note_answer(void *context, const unsigned char *key, size_t key_size, const unsigned char *value,
+                        size_t value_size) {
+  (void)key_size;
+  (void)value;
+  (void)value_size;
+  if ((uint32_t)be64_load(key) != 0)
+    bytes_append_le64(context, be64_load(key));
+  return true;
+}
+
+/* The defect dedupe-not-in-snapshot: what a node starts from holds no first answers of operations. */
+static int forget_answers(struct tables *tables, struct error *error) {
+  struct bytes op_ids = {0};
+  const int status = tables->store->functions->scan(tables->store, TABLE_OPERATIONS, NULL, 0, NULL, 0,
+                                                    note_answer, &op_ids, error);
+  for (size_t at = 0; at < op_ids.size; at += 8) {
+    const struct row_key key = operation_key(le64_load(op_ids.data + at));
+    tables_delete(tables, TABLE_OPERATIONS, key_slice(&key));
+  }
+  bytes_free(&op_ids);
+  return status;
+}
+
 static int load_applied(struct tables *tables, struct error *error) {
   struct bytes row = {0};
   const char key = APPLIED_PREFIX;
@@ -70,6 +94,8 @@ static int load_applied(struct tables *tables, struct error *error) {
   bytes_free(&row);
   tables->durable_index = tables->applied.index;
   tables->durable_term = tables->applied.term;
+  if (bug_active(BUG_DEDUPE_NOT_IN_SNAPSHOT) && status == 0)
+    status = forget_answers(tables, error);
   return status;
 }
 
@@ -119,6 +145,20 @@ void tables_close(struct tables *tables) {
   free(tables);
 }
 
+#ifdef ASSAY_BUGS
+int tables_go_back(struct tables *tables, struct error *error) {
+  const struct applied_record applied = tables->applied;
+  tables->installing = true;
+  tables->store->functions->drain(tables->store, false);
+  tables->installing = false;
+  forget_dirty(tables);
+  const int status = load_applied(tables, error);
+  tables->applied.index = applied.index;
+  tables->applied.term = applied.term;
+  return status;
+}
+#endif
+
 int tables_install(struct tables *tables, struct error *error) {
   tables->installing = true;
   int status = tables->store->functions->receive_install(tables->store, error);
@@ -134,7 +174,7 @@ int tables_install(struct tables *tables, struct error *error) {
 
 /* -- changing -- */
 
-static void mark_dirty(struct tables *tables, struct row *row) {
+void tables_mark_dirty(struct tables *tables, struct row *row) {
   if (tables->dirty_count == tables->dirty_capacity) {
     tables->dirty_capacity = tables->dirty_capacity ? 2 * tables->dirty_capacity : 1024;
     tables->dirty = xrealloc(tables->dirty, tables->dirty_capacity * sizeof(struct row *));
@@ -166,7 +206,7 @@ static void supersede(struct tables *tables, struct row *old, struct slice value
     free(old);
     return;
   }
-  mark_dirty(tables, row);
+  tables_mark_dirty(tables, row);
   if (row_is_frozen(cache, old)) {
     tables->frozen_bytes -= row_memory(old);
     old->detached = true;
@@ -184,7 +224,7 @@ static void change(struct tables *tables, struct row *row, struct slice value, b
   overwrite(row, value, deleted);
   if (!row_is_dirty(cache, row)) {
     row->unstored = false;
-    mark_dirty(tables, row);
+    tables_mark_dirty(tables, row);
   }
 }
 
@@ -193,13 +233,13 @@ void tables_put(struct tables *tables, enum table table, struct slice key, struc
   const uint32_t hash = row_hash(table, key);
   struct row *row = row_cache_find(cache, table, key, hash);
   if (row) {
-    assert(!fresh || row->content.deleted);
+    assert(bug_any_active() || !fresh || row->content.deleted);
     change(tables, row, value, false);
     return;
   }
   row = row_cache_insert(cache, table, key, hash, value, false);
   row->unstored = fresh;
-  mark_dirty(tables, row);
+  tables_mark_dirty(tables, row);
 }
 
 void tables_delete(struct tables *tables, enum table table, struct slice key) {
@@ -211,7 +251,7 @@ void tables_delete(struct tables *tables, enum table table, struct slice key) {
         group_prefix_size(table) ? row_cache_group(cache, table, group_prefix(table, key.data), false) : NULL;
     if (group && group->complete)
       return;
-    mark_dirty(tables, row_cache_insert(cache, table, key, hash, (struct slice){0}, true));
+    tables_mark_dirty(tables, row_cache_insert(cache, table, key, hash, (struct slice){0}, true));
     return;
   }
   if (row->content.deleted)
@@ -245,9 +285,19 @@ static void close_group(struct tables *tables, struct slice key) {
   row_cache_drop_group(&tables->cache, group);
 }
 
+static void take_counters(struct tables *tables, const struct counters *counters) {
+  struct counters *applied = &tables->applied.counters;
+  const uint64_t next_inode = applied->next_inode;
+  *applied = *counters;
+  if (bug_active(BUG_ID_REUSE))
+    applied->next_inode = next_inode; /* known to the primary that counts, and lost with it */
+}
+
 int tables_apply(struct tables *tables, uint64_t index, uint64_t term, const void *batch, size_t size,
                  struct error *error) {
-  assert(index == tables->applied.index + 1 && term >= tables->applied.term);
+  const bool again = bug_active(BUG_REPLAY_TWICE) && index <= tables->applied.index;
+  assert(again || (index == tables->applied.index + 1 && (bug_any_active() || term >= tables->applied.term)));
+  tables->newest_from = tables->dirty_count;
   if (size > 0) {
     struct reader reader = reader_make(batch, size);
     struct batch_header header;
@@ -269,8 +319,10 @@ int tables_apply(struct tables *tables, uint64_t index, uint64_t term, const voi
       return error_set(error, ERR_CORRUPT, "journal entry %llu is not a batch this version can read",
                        (unsigned long long)index);
     if (header.counters.next_inode != 0)
-      tables->applied.counters = header.counters;
+      take_counters(tables, &header.counters);
   }
+  if (again)
+    return 0;
   tables->applied.index = index;
   tables->applied.term = term;
   tables->applied_bytes += size;

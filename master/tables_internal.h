@@ -23,6 +23,7 @@ struct tables {
   size_t dirty_count, dirty_capacity;
   size_t dirty_bytes;
   uint64_t applied_bytes; /* of batches, since the last freeze */
+  size_t newest_from;     /* the dirty rows from here on were not dirty before the newest batch */
 
   struct row **frozen;
   size_t frozen_count, frozen_capacity;
@@ -42,6 +43,9 @@ struct tables {
 /* Puts a row, dirty. `fresh`: the key was never in the tables. */
 void tables_put(struct tables *tables, enum table table, struct slice key, struct slice value, bool fresh);
 void tables_delete(struct tables *tables, enum table table, struct slice key);
+
+/* Adds a row that is not dirty to those that are. */
+void tables_mark_dirty(struct tables *tables, struct row *row);
 
 /* Fetches the rest of a group, unless it is large; NULL when the store failed. */
 struct group *tables_complete_group(struct tables *tables, enum table table, const void *prefix);

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "master/bugs.h"
 #include "master/tables_internal.h"
 
 /* Batches applied since the last write are what a restart replays: a bound for rows that change over and
@@ -70,8 +71,28 @@ static void written(void *context, int status, const struct error *error) {
     tables->options.durable_moved(tables->options.context);
 }
 
+/* The defect snapshot-ahead: what the newest batch made dirty stays for the next write, although the index of
+ * this one names that batch. Takes those rows out of the frozen ones. */
+static void leave_newest(struct tables *tables, size_t from, size_t end) {
+  size_t kept = 0;
+  for (size_t i = 0; i < tables->frozen_count; i++) {
+    struct row *row = tables->frozen[i];
+    const bool newest = row->dirty_slot >= from && row->dirty_slot < end;
+    if (!newest) {
+      tables->frozen[kept] = row;
+      tables->frozen_rows[kept++] = &row->content;
+      continue;
+    }
+    tables->frozen_bytes -= row_memory(row);
+    tables_mark_dirty(tables, row);
+  }
+  tables->frozen_count = kept;
+  tables->newest_from = tables->dirty_count;
+}
+
 void tables_freeze(struct tables *tables) {
   assert(!tables->writing && tables->frozen_count == 0);
+  const size_t newest_from = tables->newest_from, newest_end = tables->dirty_count;
   struct bytes applied = {0};
   applied_encode(&applied, &tables->applied);
   const char key = APPLIED_PREFIX;
@@ -104,7 +125,9 @@ void tables_freeze(struct tables *tables) {
   tables->writing = true;
   tables->writing_index = tables->applied.index;
   tables->writing_term = tables->applied.term;
-  tables->store->functions->write(tables->store, rows, count, written, tables);
+  if (bug_active(BUG_SNAPSHOT_AHEAD))
+    leave_newest(tables, newest_from, newest_end);
+  tables->store->functions->write(tables->store, rows, tables->frozen_count, written, tables);
   start_checkpoints(tables);
 }
 
