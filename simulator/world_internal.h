@@ -7,7 +7,7 @@
 #include "simulator/world.h"
 
 #define NODES_MAX SIMULATOR_NODES_MAX
-#define CLIENTS_MAX SIMULATOR_CLIENTS_MAX
+#define CLIENTS_MAX (SIMULATOR_CLIENTS_MAX + 1) /* and one that asks for client numbers */
 
 /* -- clock.c -- */
 

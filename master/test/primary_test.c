@@ -233,6 +233,8 @@ static void submit_mutation(struct run *run) {
 /* -- checks of the whole -- */
 
 static void check_hash(struct run *run, struct fake_node *node) {
+  struct error error = {0};
+  cr_assert_eq(primary_audit(node->primary, &error), 0, "node %zu: %s", node->number, error.message);
   const uint64_t hash = primary_state_hash(node->primary);
   cr_assert_lt(node->applied, ARRAY_SIZE(run->hashes));
   uint64_t *known = &run->hashes[node->applied];
