@@ -16,7 +16,9 @@
 #include "checker/facts.h"
 #include "checker/lineage.h"
 
+/* A try that takes longer than this holds nothing. */
 #define TRY_STATES 20000u
+#define TRY_STATES_PER_OPERATION 8u
 #define RUN_MAX 8
 #define PAIRS_MAX 150    /* operations up to which pairs of one path are tried */
 #define ALL_PAIRS_MAX 60 /* and all pairs, */
@@ -39,9 +41,13 @@ struct hunt {
 
 /* ---- What is held ---- */
 
+static uint64_t try_states(const struct hunt *hunt) {
+  return TRY_STATES + (uint64_t)TRY_STATES_PER_OPERATION * hunt->failure.count;
+}
+
 static enum search_end with_culprit(struct hunt *hunt, enum treatment treatment) {
   hunt->tried[hunt->culprit] = (uint8_t)treatment;
-  enum search_end end = trial_run(&hunt->trial, hunt->tried, TRY_STATES, NULL, NULL);
+  enum search_end end = trial_run(&hunt->trial, hunt->tried, try_states(hunt), NULL, NULL);
   hunt->tried[hunt->culprit] = TREAT_KEEP;
   return end;
 }
@@ -50,8 +56,9 @@ static enum search_end with_culprit(struct hunt *hunt, enum treatment treatment)
 static bool fails(struct hunt *hunt) {
   struct search_result result;
   struct problem *problem;
-  bool failed = trial_run(&hunt->trial, hunt->tried, TRY_STATES, &result, &problem) == SEARCH_IMPOSSIBLE &&
-                (hunt->stranger || problem->facts->impossible == NONE || problem->facts->witness != NONE);
+  bool failed =
+      trial_run(&hunt->trial, hunt->tried, try_states(hunt), &result, &problem) == SEARCH_IMPOSSIBLE &&
+      (hunt->stranger || problem->facts->impossible == NONE || problem->facts->witness != NONE);
   search_result_free(&result);
   problem_free(problem);
   return failed;
@@ -123,7 +130,7 @@ static void drop_unanswered(struct hunt *hunt) {
 static bool drop_chunks(struct hunt *hunt, uint32_t size) {
   uint32_t count = list_kept(hunt);
   bool dropped = false;
-  for (uint32_t first = 0; first < count; first += size) {
+  for (uint32_t first = 0; first < count && !trial_is_over(&hunt->trial); first += size) {
     for (uint32_t i = first; i < first + size && i < count; i++) {
       hunt->tried[hunt->list[i]] = TREAT_DROP;
     }
@@ -136,7 +143,7 @@ static bool drop_chunks(struct hunt *hunt, uint32_t size) {
 static bool drop_singles(struct hunt *hunt) {
   uint32_t count = list_kept(hunt);
   bool dropped = false;
-  for (uint32_t left = count; left > 0; left--) {
+  for (uint32_t left = count; left > 0 && !trial_is_over(&hunt->trial); left--) {
     uint32_t *drawn = &hunt->list[random_below(&hunt->random, left)], at = *drawn;
     *drawn = hunt->list[left - 1];
     hunt->tried[at] = TREAT_DROP;
@@ -155,7 +162,7 @@ static bool same_path(const struct operation *x, const struct operation *y) {
 static bool drop_paths(struct hunt *hunt) {
   uint32_t count = list_kept(hunt);
   bool dropped = false;
-  for (uint32_t i = 0; i < count; i++) {
+  for (uint32_t i = 0; i < count && !trial_is_over(&hunt->trial); i++) {
     if (hunt->kept[hunt->list[i]] == TREAT_DROP) {
       continue;
     }
@@ -211,7 +218,7 @@ static bool drop_runs(struct hunt *hunt) {
   bool dropped = false;
   for (uint32_t length = RUN_MAX; length > 1; length--) {
     uint32_t count = list_kept(hunt);
-    for (uint32_t first = 0; first + length <= count; first++) {
+    for (uint32_t first = 0; first + length <= count && !trial_is_over(&hunt->trial); first++) {
       for (uint32_t i = first; i < first + length; i++) {
         hunt->tried[hunt->list[i]] = TREAT_DROP;
       }
@@ -233,7 +240,7 @@ static bool trace(struct hunt *hunt, struct lineage *lineage) {
   struct problem *problem;
   memcpy(hunt->tried, hunt->kept, hunt->failure.count);
   hunt->tried[hunt->culprit] = without_culprit(hunt);
-  trial_run(&hunt->trial, hunt->tried, TRY_STATES, &found, &problem);
+  trial_run(&hunt->trial, hunt->tried, try_states(hunt), &found, &problem);
   hunt->tried[hunt->culprit] = TREAT_KEEP;
   const bool traced = found.end == SEARCH_LINEARIZABLE;
   if (traced) {

@@ -9,10 +9,11 @@
 #include "checker/step.h"
 #include "checker/trial.h"
 
-/* Time for each of the two ways, by the length of the history: a second in all for 10 000 operations, not
+/* Time by the length of the history, on the clock of the wall: a second in all for 10 000 operations, not
  * more than ten. */
-#define TIME_MIN_NS (250 * NS_PER_MS)
-#define TIME_MAX_NS (2500 * NS_PER_MS)
+#define CULPRIT_TIME_MAX_NS (6 * NS_PER_S)
+#define WEAKEN_TIME_MAX_NS (2 * NS_PER_S)
+#define TIME_MIN_NS (300 * NS_PER_MS)
 #define TIME_PER_OPERATION_NS 25000
 /* A try that takes longer than this many states counts as one that did not fail: what it would have dropped
  * stays. */
@@ -56,7 +57,7 @@ static bool fails(struct minimiser *minimiser, const bool *definite, uint64_t st
 static bool fails_until(struct minimiser *minimiser, const uint8_t *treatments, uint64_t end) {
   minimiser->trial.end = (uint32_t)end;
   return !trial_is_over(&minimiser->trial) &&
-         trial_run(&minimiser->trial, treatments, SURE_STATES, NULL, NULL) == SEARCH_IMPOSSIBLE;
+         trial_run(&minimiser->trial, treatments, 0, NULL, NULL) == SEARCH_IMPOSSIBLE;
 }
 
 /* How far the search of all of it comes. `passes` is raised to what is proved to be fine: the search had
@@ -66,8 +67,7 @@ static bool fails_whole(struct minimiser *minimiser, const uint8_t *treatments, 
   struct search_result found;
   struct problem *problem;
   minimiser->trial.end = minimiser->trial.failure->history->event_count;
-  const bool failed =
-      trial_run(&minimiser->trial, treatments, SURE_STATES, &found, &problem) == SEARCH_IMPOSSIBLE;
+  const bool failed = trial_run(&minimiser->trial, treatments, 0, &found, &problem) == SEARCH_IMPOSSIBLE;
   if (failed) {
     *reached =
         found.event < problem->event_count ? problem->events[found.event].original : minimiser->trial.end;
@@ -143,7 +143,7 @@ static uint32_t list_definite(const struct minimiser *minimiser) {
 static bool drop_chunks(struct minimiser *minimiser, uint32_t size) {
   bool dropped = false;
   uint32_t count = list_definite(minimiser);
-  for (uint32_t first = 0; first < count; first += size) {
+  for (uint32_t first = 0; first < count && !trial_is_over(&minimiser->trial); first += size) {
     memcpy(minimiser->tried, minimiser->definite, count_of(minimiser) * sizeof *minimiser->tried);
     for (uint32_t i = first; i < first + size && i < count; i++) {
       minimiser->tried[minimiser->list[i]] = false;
@@ -312,60 +312,130 @@ static void keep_company(struct minimiser *minimiser) {
 }
 
 /* From now on. */
-static void allow_time(struct minimiser *minimiser) {
+static void allow_time(struct minimiser *minimiser, int64_t max_ns) {
   int64_t time_ns = (int64_t)minimiser->trial.failure->history->count * TIME_PER_OPERATION_NS;
-  time_ns = time_ns < TIME_MIN_NS ? TIME_MIN_NS : time_ns > TIME_MAX_NS ? TIME_MAX_NS : time_ns;
+  time_ns = time_ns < TIME_MIN_NS ? TIME_MIN_NS : time_ns > max_ns ? max_ns : time_ns;
   minimiser->trial.budget.deadline_ns = time_monotonic_ns() + time_ns;
 }
 
-/* Definite answers that fail whatever else took effect. */
-static void weaken(struct minimiser *minimiser) {
-  if (!keep_plain(minimiser)) {
-    allow_time(minimiser);
-    weaken_rest(minimiser, minimiser->definite);
-    cut_end(minimiser, minimiser->treatments, 0);
-    allow_time(minimiser);
-    minimiser->trial.versions = false;
-    minimiser->trial.versions = !fails(minimiser, minimiser->definite, SURE_STATES);
-  }
-  drop_answers(minimiser);
-}
-
-/* Whether a company smaller than the `count` definite answers was found: in `treatments`. Without versions
- * first, which tie an answer to everything that ever happened to its inode. */
-static bool find_company(struct minimiser *minimiser, uint32_t count) {
-  const uint32_t end = minimiser->trial.end;
-  const bool versions = minimiser->trial.versions;
-  uint32_t company_end = end;
-  bool found = false, company_versions = versions;
-  for (int with = 0; with <= 1 && count > SMALL; with++) {
+/* The smallest company of a culprit that can be found: in `treatments`, with the trial's end and versions set
+ * for it. Without versions first, which tie an answer to everything that ever happened to its inode. Returns
+ * its size, NONE when there is none. */
+static uint32_t find_company(struct minimiser *minimiser) {
+  uint32_t count = NONE, end = minimiser->trial.end;
+  bool versions = true;
+  for (int with = 0; with <= 1 && (count == NONE || count > SMALL); with++) {
     minimiser->trial.versions = with == 1;
-    allow_time(minimiser);
-    if (hunt_culprits(minimiser, &count, &company_end)) {
-      found = true;
-      company_versions = with == 1;
+    allow_time(minimiser, CULPRIT_TIME_MAX_NS / 2);
+    if (hunt_culprits(minimiser, &count, &end)) {
+      versions = with == 1;
     }
   }
-  minimiser->trial.versions = found ? company_versions : versions;
-  minimiser->trial.end = found ? company_end : end;
+  minimiser->trial.versions = versions;
+  minimiser->trial.end = end;
+  return count;
+}
+
+static bool path_leads_to(struct text above, struct text path) {
+  return above.data != NULL && path.data != NULL && above.size <= path.size &&
+         memcmp(above.data, path.data, above.size) == 0 &&
+         (above.size == path.size || above.size == 1 || path.data[above.size] == '/');
+}
+
+/* Whether one names a path at, above or below one that the other names. A batch is related to all. */
+static bool related(const struct arguments *x, const struct arguments *y) {
+  const struct text of_x[] = {x->path, x->destination}, of_y[] = {y->path, y->destination};
+  bool found = x->kind == OPERATION_BATCH || y->kind == OPERATION_BATCH;
+  for (size_t i = 0; i < ARRAY_SIZE(of_x) && !found; i++) {
+    for (size_t j = 0; j < ARRAY_SIZE(of_y) && !found; j++) {
+      found = path_leads_to(of_x[i], of_y[j]) || path_leads_to(of_y[j], of_x[i]);
+    }
+  }
   return found;
 }
 
-static void minimise_thoroughly(struct minimiser *minimiser, struct check_result *result) {
-  weaken(minimiser);
-  const uint32_t count = list_definite(minimiser);
-  if (count > SMALL && find_company(minimiser, count)) {
-    keep_company(minimiser);
-    cut_out(minimiser, minimiser->tried, result);
-  } else {
+/* A company's answers may be enough whatever else took effect; or those of all operations on its paths. */
+static bool weaken_company(struct minimiser *minimiser) {
+  if (!fails(minimiser, minimiser->tried, TRY_STATES)) {
+    uint32_t listed = 0;
+    for (uint32_t i = 0; i < count_of(minimiser); i++) {
+      if (minimiser->tried[i]) {
+        minimiser->list[listed++] = i;
+      }
+    }
+    for (uint32_t i = 0; i < count_of(minimiser); i++) {
+      const struct operation *operation = trial_operation(&minimiser->trial, i);
+      for (uint32_t j = 0; j < listed && !minimiser->tried[i] && trial_is_answered(&minimiser->trial, i);
+           j++) {
+        const struct operation *other = trial_operation(&minimiser->trial, minimiser->list[j]);
+        minimiser->tried[i] = related(&operation->arguments, &other->arguments);
+      }
+    }
+    if (!fails(minimiser, minimiser->tried, TRY_STATES)) {
+      return false;
+    }
+  }
+  take_over(minimiser);
+  drop_answers(minimiser);
+  return true;
+}
+
+/* Whether all definite answers fail whatever else took effect, made few; the trial's end and versions are set
+ * for them. */
+static bool weaken(struct minimiser *minimiser) {
+  minimiser->trial.versions = true;
+  minimiser->trial.end = minimiser->trial.failure->history->event_count;
+  weaken_rest(minimiser, minimiser->definite);
+  if (!cut_end(minimiser, minimiser->treatments, 0)) {
+    return false;
+  }
+  minimiser->trial.versions = false;
+  minimiser->trial.versions = !fails(minimiser, minimiser->definite, SURE_STATES);
+  drop_answers(minimiser);
+  return true;
+}
+
+/* The contradiction that can be had without a search; else a culprit, of which the answers may be enough
+ * whatever else took effect; else, if they are few, answers that are. */
+static bool minimise_thoroughly(struct minimiser *minimiser) {
+  allow_time(minimiser, WEAKEN_TIME_MAX_NS);
+  if (keep_plain(minimiser)) {
+    drop_answers(minimiser);
+    return true;
+  }
+  const uint32_t count = find_company(minimiser);
+  const bool versions = minimiser->trial.versions;
+  const uint32_t end = minimiser->trial.end;
+  uint8_t *company = xmalloc(count_of(minimiser) + (size_t)1);
+  memcpy(company, minimiser->treatments, count_of(minimiser));
+  allow_time(minimiser, WEAKEN_TIME_MAX_NS);
+  keep_company(minimiser);
+  const bool weakened =
+      ((count != NONE && weaken_company(minimiser)) || weaken(minimiser)) &&
+      (count == NONE || list_definite(minimiser) <= SMALL || list_definite(minimiser) <= count);
+  if (!weakened && count != NONE) {
+    memcpy(minimiser->treatments, company, count_of(minimiser));
+    minimiser->trial.versions = versions;
+    minimiser->trial.end = end;
+  }
+  free(company);
+  return weakened || count == NONE;
+}
+
+/* Of what is definite, or of the company. */
+static void conclude(struct minimiser *minimiser, bool weakened, struct check_result *result) {
+  if (weakened) {
     weaken_rest(minimiser, minimiser->definite);
     cut_out(minimiser, minimiser->definite, result);
+  } else {
+    keep_company(minimiser);
+    cut_out(minimiser, minimiser->tried, result);
   }
 }
 
 void minimise(const struct failure *failure, bool thorough, struct check_result *result) {
   struct minimiser minimiser;
-  trial_init(&minimiser.trial, failure, TIME_MAX_NS);
+  trial_init(&minimiser.trial, failure, WEAKEN_TIME_MAX_NS);
   minimiser.definite = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.definite);
   minimiser.tried = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.tried);
   minimiser.list = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.list);
@@ -373,7 +443,7 @@ void minimise(const struct failure *failure, bool thorough, struct check_result 
   memset(minimiser.definite, true, failure->count * sizeof *minimiser.definite);
   memset(minimiser.treatments, TREAT_KEEP, failure->count);
   if (thorough) {
-    minimise_thoroughly(&minimiser, result);
+    conclude(&minimiser, minimise_thoroughly(&minimiser), result);
   } else {
     cut_out_component(failure, result);
   }

@@ -80,6 +80,7 @@ struct search {
   struct reason reason; /* why the latest attempt has no future */
   struct search_result *result;
   uint64_t states;
+  uint64_t work; /* events walked and pending steps looked at: what takes time */
 };
 
 /* ---- Lists and the trail ---- */
@@ -268,6 +269,7 @@ static void add_conflicts(struct search *search, uint32_t index, uint32_t *count
   for (enum pending_list list = 0; list < PENDING_LISTS; list++) {
     uint32_t head = list_head(search, list);
     for (uint32_t at = search->links[head].next; at != head; at = search->links[at].next) {
+      search->work++;
       if (!is_in_stubborn(search, at) && footprint_conflict(&search->tree, &steps[index], &steps[at])) {
         stubborn_add(search, at, count);
       }
@@ -305,6 +307,7 @@ static void add_writers(struct search *search, uint32_t index, struct guard guar
   }
   uint32_t head = list_head(search, PENDING_MUTATIONS);
   for (uint32_t at = search->links[head].next; at != head; at = search->links[at].next) {
+    search->work++;
     if (!is_in_stubborn(search, at) && footprint_writes(&search->tree, &steps[at], query)) {
       stubborn_add(search, at, count);
     }
@@ -521,15 +524,20 @@ static bool over_budget(struct search *search) {
   return over;
 }
 
-#define BUDGET_INTERVAL 1024 /* states and events between looks at the clock */
+#define BUDGET_INTERVAL 16384 /* of work between looks at the clock */
+#define WORK_OF_EVENT 16
 
 static void walk(struct search *search) {
   const struct problem *problem = search->problem;
-  uint64_t ticks = 0;
+  uint64_t next_look = BUDGET_INTERVAL;
   search->result->end = SEARCH_LINEARIZABLE;
   while (search->event < problem->event_count) {
-    if (++ticks % BUDGET_INTERVAL == 0 && over_budget(search)) {
-      return;
+    search->work += WORK_OF_EVENT;
+    if (search->work >= next_look) {
+      next_look = search->work + BUDGET_INTERVAL;
+      if (over_budget(search)) {
+        return;
+      }
     }
     const struct event *event = &problem->events[search->event];
     if (event->kind == EVENT_INVOKE) {

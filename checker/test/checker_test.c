@@ -260,3 +260,45 @@ Test(checker, defects_are_found_and_made_small, .timeout = 100) {
     history_free(history);
   }
 }
+
+/* ---- Many lies in one history ---- */
+
+/* Leaves out what would let two answers about one inode settle it. */
+static void forget_versions(struct history *history) {
+  for (size_t i = 0; i < history->count; i++) {
+    struct operation *operation = &history->operations[i];
+    operation->answer.seen &= ~(unsigned)SEEN_VERSION;
+    operation->arguments.has_if_version = false;
+    if (operation->outcome == OUTCOME_FAIL && operation->answer.code == ANSWER_VERSION_MISMATCH)
+      operation->answer.code = ANSWER_REFUSED;
+  }
+}
+
+static void local_reads_are_made_small(uint64_t seed, bool versions) {
+  const struct simulation simulation = {.seed = seed,
+                                        .clients = 24,
+                                        .operations = 8000,
+                                        .rotation = 2000,
+                                        .files = 3,
+                                        .unknown = 0.005,
+                                        .storms = 3,
+                                        .defect = DEFECT_LOCAL_READS};
+  struct history *history = simulate(&simulation);
+  if (!versions)
+    forget_versions(history);
+  struct check_result result = check(history, true);
+  cr_assert_eq(result.verdict, VERDICT_INVALID, "seed %lu", (unsigned long)seed);
+  cr_assert_leq(result.counterexample->count, 10, "seed %lu, %s versions: %zu operations",
+                (unsigned long)seed, versions ? "with" : "without", result.counterexample->count);
+  cr_assert_eq(verdict_of(result.counterexample), VERDICT_INVALID);
+  cr_assert_not(naive_linearizable(result.counterexample));
+  check_result_free(&result);
+  history_free(history);
+}
+
+Test(checker, hundreds_of_local_reads_are_made_small, .timeout = 60) {
+  for (uint64_t seed = 1; seed <= 8; seed++) {
+    local_reads_are_made_small(seed, true);
+    local_reads_are_made_small(seed, false);
+  }
+}

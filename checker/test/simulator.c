@@ -35,7 +35,7 @@ struct world {
 
 const char *defect_name(enum defect defect) {
   static const char *const names[] = {"none",       "stale-read",  "lost-write", "duplicate",
-                                      "dirty-read", "half-delete", "ghost"};
+                                      "dirty-read", "half-delete", "ghost",      "local-reads"};
   return names[defect];
 }
 
@@ -190,11 +190,21 @@ static bool half_delete(struct world *world, const struct operation *operation, 
   return fit;
 }
 
+/* A replica that lags answers a third of the clients. */
+static bool local_read(struct world *world, const struct operation *operation, struct client *client) {
+  const bool local = (client - world->clients) % 3 == 0 && !operation_is_mutation(operation->arguments.kind);
+  if (local)
+    execute_on_copy(world, world->old, operation, &client->answer);
+  return local;
+}
+
 /* The mutation happens now, is seen for a while, and then is gone: the client is told it was refused. */
 static bool apply_defect(struct world *world, const struct operation *operation, struct client *client) {
   switch (world->simulation->defect) {
   case DEFECT_STALE_READ:
     return stale_read(world, operation, client);
+  case DEFECT_LOCAL_READS:
+    return local_read(world, operation, client);
   case DEFECT_GHOST:
     return ghost(world, operation, client);
   case DEFECT_LOST_WRITE:
@@ -228,7 +238,8 @@ static void take_effect(struct world *world, struct client *client) {
   client->stage = STAGE_ANSWERED;
   if (world->simulation->defect != DEFECT_NONE && time && !world->defect_done &&
       apply_defect(world, operation, client)) {
-    world->defect_done = client->answer.code == ANSWER_OK || client->answer.code == ANSWER_NOT_PRIMARY;
+    world->defect_done = world->simulation->defect != DEFECT_LOCAL_READS &&
+                         (client->answer.code == ANSWER_OK || client->answer.code == ANSWER_NOT_PRIMARY);
   } else {
     naive_execute(world->server, &operation->arguments, operation->op_id, &client->answer);
     keep_texts(world, &client->answer);

@@ -17,6 +17,7 @@ enum defect {
   DEFECT_DIRTY_READ,  /* a read shows what was then refused */
   DEFECT_HALF_DELETE, /* a recursive delete leaves something */
   DEFECT_GHOST,       /* a list shows a name that is long gone */
+  DEFECT_LOCAL_READS, /* from some time on, many reads are answered from old states */
   DEFECTS
 };
 
