@@ -59,7 +59,8 @@ void driver_update_role(struct driver *driver) {
     log_info("leader of term %" PRIu64 ", last entry %" PRIu64 ", committed %" PRIu64, term,
              wal_last_index(driver->wal), (uint64_t)raft_commit_index(&driver->raft));
     driver->inherited_index = wal_last_index(driver->wal);
-    driver->stale_peer_reported = false;
+    for (size_t i = 0; i < driver->peer_count; i++)
+      driver->peers[i].shortfalls = 0;
   }
   driver->state_machine->role(driver->state_machine->context, role, term, leader);
   if (lost)

@@ -30,6 +30,8 @@
 #define HELD_LIMIT (1u << 20)
 /* Pieces of a snapshot on the way to one follower. */
 #define PIECES_IN_FLIGHT 4
+/* Rejections that tell of a lost disk before a snapshot is taken for it: the first may be a late frame. */
+#define SHORTFALLS_FOR_SNAPSHOT 3
 
 struct offer; /* a snapshot on its way to a peer, snapshot_send.c */
 
@@ -42,6 +44,10 @@ struct driver_peer {
   uint64_t fill_term, fill_next, fill_end;
   uint64_t confirmed_round; /* the latest round it answered in our favour */
   struct offer *offer;
+  /* It has fewer entries than it acknowledged, and is sent them once more: peers.c. */
+  unsigned shortfalls; /* rejections that said so, since it had them all */
+  uint64_t resent_end; /* the last entry sent so, 0: none */
+  int64_t resend_not_before_ns;
 };
 
 struct confirm_call {
@@ -97,7 +103,6 @@ struct driver {
   enum journal_role role;
   uint64_t role_term, role_leader; /* as announced */
   uint64_t inherited_index;        /* last entry when leadership began */
-  bool stale_peer_reported;
   /* commits */
   uint64_t applied_index;
   bool applying, fetching;

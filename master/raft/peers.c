@@ -209,6 +209,55 @@ static void skip_cut_off(struct driver *driver, struct wire_message *message) {
   append->entries = NULL;
 }
 
+/* Sends a peer again what follows its last entry, up to what it acknowledged. */
+static void resend(struct driver *driver, struct driver_peer *peer, uint64_t last, uint64_t match) {
+  peer->resend_not_before_ns = driver_now_ns(driver) + (int64_t)driver->options.heartbeat_ms * 1000000;
+  if (last < wal_base_index(driver->wal)) {
+    if (peer->shortfalls >= SHORTFALLS_FOR_SNAPSHOT)
+      driver_offer_snapshot(driver, peer->id);
+    return;
+  }
+  const uint64_t count = match - last < WIRE_ENTRIES ? match - last : WIRE_ENTRIES;
+  const struct raft_append_entries append = {
+      .term = raft_current_term(&driver->raft), .prev_log_index = last, .n_entries = (unsigned)count};
+  peer->resent_end = last + count;
+  send_entries(driver, peer, &append);
+}
+
+/* A peer that rejects what it has acknowledged: the frame is late, or its disk was lost and it came back
+ * empty. raft never goes back behind a match index (it would abort), and sends nothing that helps while it
+ * leads. So the log's entries, or a snapshot, are sent from here; what raft is told of them changes nothing
+ * until the peer is where raft takes it to be. The match index is not lowered meanwhile: losing a disk takes
+ * a copy away from entries that were committed with it, and no count in the leader brings that back; a change
+ * of the leader would only let the empty node vote on who knows them. True: the result is not for raft. */
+static bool resend_lost(struct driver *driver, const struct wire_message *message) {
+  const struct raft_append_entries_result *result = &message->raft.append_entries_result;
+  struct driver_peer *peer = driver_peer(driver, message->sender);
+  raft_index match = 0;
+  if (result->term != raft_current_term(&driver->raft) || raft_state(&driver->raft) != RAFT_LEADER ||
+      raft_match_index(&driver->raft, peer->id, &match) != 0)
+    return false;
+  if (result->rejected == 0) {
+    if (result->last_log_index >= match)
+      peer->shortfalls = 0;
+    else if (peer->shortfalls > 0 && result->last_log_index == peer->resent_end)
+      resend(driver, peer, result->last_log_index, match);
+    return false;
+  }
+  if (result->rejected > match)
+    return false;
+  const uint64_t last =
+      result->last_log_index < result->rejected ? result->last_log_index : result->rejected - 1;
+  if (driver_now_ns(driver) < peer->resend_not_before_ns)
+    return true;
+  if (++peer->shortfalls == SHORTFALLS_FOR_SNAPSHOT)
+    log_warn("node %" PRIu64 " acknowledged entries up to %" PRIu64 " and has %" PRIu64
+             ": its disk was lost; it is sent what is missing",
+             peer->id, (uint64_t)match, last);
+  resend(driver, peer, last, match);
+  return true;
+}
+
 /* What raft asserts and a network, or a peer that lost its disk, may bring about all the same. */
 static bool acceptable(struct driver *driver, const struct wire_message *message) {
   struct raft *raft = &driver->raft;
@@ -223,20 +272,8 @@ static bool acceptable(struct driver *driver, const struct wire_message *message
   }
   if (message->type == WIRE_VOTE_RESULT && body->request_vote_result.pre_vote)
     return raft_state(raft) == RAFT_CANDIDATE && raft->candidate_state.in_pre_vote;
-  if (message->type == WIRE_APPEND_RESULT && body->append_entries_result.rejected > 0 &&
-      body->append_entries_result.term == raft_current_term(raft)) {
-    /* Late, or from a node that forgot what it acknowledged: raft would lower its match index and abort. */
-    raft_index match = 0;
-    if (raft_match_index(raft, message->sender, &match) == 0 &&
-        body->append_entries_result.rejected <= match) {
-      if (!driver->stale_peer_reported && body->append_entries_result.last_log_index < match)
-        log_warn("node %" PRIu64 " acknowledged entries up to %" PRIu64 " and now rejects %" PRIu64
-                 ": a late frame, or its log was wiped",
-                 message->sender, (uint64_t)match, (uint64_t)body->append_entries_result.rejected);
-      driver->stale_peer_reported = true;
-      return false;
-    }
-  }
+  if (message->type == WIRE_APPEND_RESULT)
+    return !resend_lost(driver, message);
   return true;
 }
 

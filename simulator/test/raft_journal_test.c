@@ -187,6 +187,71 @@ Test(raft_journal, failed_sync_is_the_end) {
   replicas_free(all);
 }
 
+/* -- a node that lost its disk ----------------------------------------------------------------------------
+ */
+
+static struct weather rough(uint64_t seed) {
+  const bool calm = seed % 2 == 0;
+  return (struct weather){.loss = calm ? 0 : 0.05,
+                          .duplication = calm ? 0 : 0.2,
+                          .delay_ns = MS,
+                          .jitter_ns = calm ? MS : 20 * MS,
+                          .disk_ns = MS / 10};
+}
+
+static void append_some(struct replicas *all, size_t leader, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    cr_assert_eq(replicas_append(all, leader, 100), 0);
+    replicas_run(all, 2 * MS);
+  }
+}
+
+/* The leader knows it as up to date, and goes on leading; what it lost is sent again: from the log, or, when
+ * the log was cut, as a snapshot. */
+static void lose_a_disk(uint64_t seed, uint64_t threshold, bool busy) {
+  struct replicas_options options = plain;
+  options.seed = seed;
+  options.segment_size = 4096;
+  options.snapshot_threshold = threshold;
+  options.snapshot_trailing = 20;
+  struct replicas *all = replicas_new(&options);
+  sim_set_weather(replicas_world(all), &(struct weather){.delay_ns = MS, .disk_ns = MS / 10});
+  const size_t leader = wait_for_leader(all, 3 * S), wiped = (leader + 1 + seed % 2) % 3;
+  append_some(all, leader, 300);
+  replicas_run(all, S);
+  const uint64_t term = replicas_status(all, leader).term;
+  replicas_crash(all, wiped);
+  replicas_wipe(all, wiped);
+  replicas_start(all, wiped);
+  const struct weather weather = rough(seed);
+  sim_set_weather(replicas_world(all), &weather);
+  if (busy)
+    append_some(all, leader, 200);
+  for (int64_t waited = 0; waited < 5 * S; waited += 10 * MS) {
+    if (replicas_applied(all, wiped) == replicas_highest_committed(all))
+      break;
+    replicas_run(all, 10 * MS);
+  }
+  cr_assert_eq(replicas_applied(all, wiped), replicas_highest_committed(all),
+               "seed %llu: %llu of %llu entries came back", (unsigned long long)seed,
+               (unsigned long long)replicas_applied(all, wiped),
+               (unsigned long long)replicas_highest_committed(all));
+  if (seed % 2 == 0) {
+    cr_assert_eq(replicas_status(all, leader).term, term, "nobody else needs to lead");
+    cr_assert_eq(replicas_installed(all) > 0, threshold < 300);
+  }
+  replicas_settle(all, 10 * S);
+  replicas_free(all);
+}
+
+Test(raft_journal, node_that_lost_its_disk_is_brought_up_to_date, .timeout = 60) {
+  quiet();
+  for (uint64_t seed = 1; seed <= 40; seed++) {
+    lose_a_disk(seed, 10000, seed % 4 < 2);
+    lose_a_disk(seed, 30, seed % 4 < 2);
+  }
+}
+
 /* -- schedules drawn from a seed --------------------------------------------------------------------------
  */
 
@@ -194,8 +259,9 @@ struct schedule {
   struct replicas *all;
   struct random random;
   size_t nodes;
-  double append, confirm, crash, restart, link, heal, durable, fill, pause, isolate; /* chances each 2 ms */
-  size_t largest;
+  double append, confirm, crash, restart, link, heal, durable, fill, pause, isolate,
+      wipe; /* chances each 2 ms */
+  size_t largest, wipes;
 };
 
 static struct weather draw_weather(struct random *random) {
@@ -236,6 +302,23 @@ static void pause_someone(struct schedule *schedule) {
               sim_now_ns(replicas_world(all)) + random_between(&schedule->random, 1, 1500) * MS);
 }
 
+/* Whether the protocol survives that one node forgets everything: all others hold what it holds, and there is
+ * no vote of the present term that it could cast again. */
+static bool may_wipe(const struct schedule *schedule) {
+  const struct replicas *all = schedule->all;
+  const int leader = replicas_leader(all);
+  for (size_t i = 0; i < schedule->nodes; i++) {
+    if (leader < 0 || !replicas_alive(all, i))
+      return false;
+    const struct journal_status status = replicas_status(all, i);
+    if (status.term != replicas_status(all, (size_t)leader).term || status.leader != (uint64_t)leader + 1 ||
+        replicas_applied(all, i) != replicas_highest_committed(all) ||
+        status.last_index != replicas_highest_committed(all))
+      return false;
+  }
+  return true;
+}
+
 static void disturb(struct schedule *schedule) {
   struct replicas *all = schedule->all;
   struct random *random = &schedule->random;
@@ -262,6 +345,12 @@ static void disturb(struct schedule *schedule) {
     replicas_make_durable(all, node);
   if (random_chance(random, schedule->fill))
     sim_fill_disk(replicas_world(all), node, random_chance(random, 0.5));
+  if (random_chance(random, schedule->wipe) && may_wipe(schedule)) {
+    schedule->wipes++;
+    replicas_crash(all, node);
+    replicas_wipe(all, node);
+    replicas_start(all, node);
+  }
 }
 
 static void work(struct schedule *schedule) {
@@ -304,10 +393,11 @@ static struct schedule draw_schedule(uint64_t seed, struct replicas_options *opt
   schedule.durable = random_unit(random) * 0.1;
   schedule.fill = random_chance(random, 0.2) ? 0.005 : 0;
   schedule.largest = 1 + (size_t)random_below(random, random_chance(random, 0.1) ? 3000 : 300);
+  schedule.wipe = random_chance(random, 0.3) ? 0.05 : 0;
   return schedule;
 }
 
-static void run_seed(uint64_t seed, uint64_t totals[3]) {
+static void run_seed(uint64_t seed, uint64_t totals[4]) {
   struct replicas_options options;
   struct schedule schedule = draw_schedule(seed, &options);
   schedule.all = replicas_new(&options);
@@ -324,6 +414,7 @@ static void run_seed(uint64_t seed, uint64_t totals[3]) {
   totals[0] += replicas_acknowledged(schedule.all);
   totals[1] += replicas_confirmed(schedule.all);
   totals[2] += replicas_installed(schedule.all);
+  totals[3] += schedule.wipes;
   replicas_free(schedule.all);
 }
 
@@ -332,15 +423,17 @@ Test(raft_journal, random_schedules) {
   const char *one = getenv("ASSAY_SEED"), *many = getenv("ASSAY_SEEDS");
   const uint64_t first = one ? strtoull(one, NULL, 10) : 1;
   const uint64_t count = one ? 1 : many ? strtoull(many, NULL, 10) : 300;
-  uint64_t totals[3] = {0};
+  uint64_t totals[4] = {0};
   for (uint64_t seed = first; seed < first + count; seed++)
     run_seed(seed, totals);
   if (!one) {
     cr_expect_gt(totals[0], count * 20, "the schedules commit something");
     cr_expect_gt(totals[1], count * 20, "the schedules confirm something");
     cr_expect_gt(totals[2], count / 10, "the schedules install snapshots");
+    cr_expect_gt(totals[3], count / 20, "the schedules wipe nodes");
   }
-  fprintf(stderr, "%llu seeds: %llu acknowledged, %llu confirmed, %llu snapshots installed\n",
+  fprintf(stderr,
+          "%llu seeds: %llu acknowledged, %llu confirmed, %llu snapshots installed, %llu disks lost\n",
           (unsigned long long)count, (unsigned long long)totals[0], (unsigned long long)totals[1],
-          (unsigned long long)totals[2]);
+          (unsigned long long)totals[2], (unsigned long long)totals[3]);
 }

@@ -336,6 +336,12 @@ void replicas_crash(struct replicas *all, size_t node) {
   bury(replica);
 }
 
+void replicas_wipe(struct replicas *all, size_t node) {
+  assert(!all->replica[node].journal);
+  sim_wipe(all->world, node);
+  all->replica[node].durable = (struct state){0};
+}
+
 int replicas_try_start(struct replicas *all, size_t node, struct error *error) {
   static const uint64_t members[SIMULATOR_NODES_MAX] = {1, 2, 3, 4, 5};
   struct replica *replica = &all->replica[node];

@@ -37,6 +37,8 @@ void replicas_heal(struct replicas *replicas);
 void replicas_run(struct replicas *replicas, int64_t for_ns);
 void replicas_crash(struct replicas *replicas, size_t node);
 void replicas_start(struct replicas *replicas, size_t node);
+/* A node that is down loses its disk: log and state. */
+void replicas_wipe(struct replicas *replicas, size_t node);
 /* Starts a node that must refuse; what it says is in `error`. */
 int replicas_try_start(struct replicas *replicas, size_t node, struct error *error);
 bool replicas_alive(const struct replicas *replicas, size_t node);
