@@ -130,14 +130,9 @@ void tables_close(struct tables *tables) {
   tables->installing = true;
   if (tables->writing || tables->checkpoints_open > 0)
     tables->store->functions->drain(tables->store, true);
-  while (tables->checkpoints) {
-    struct checkpoint_request *request = tables->checkpoints;
-    tables->checkpoints = request->next;
-    struct error error;
-    error_set(&error, ERR_UNAVAILABLE, "the tables were closed");
-    request->done(request->context, NULL, 0, 0, &error);
-    free(request);
-  }
+  struct error error;
+  error_set(&error, ERR_UNAVAILABLE, "the tables were closed");
+  tables_refuse_checkpoints(tables, &error);
   forget_dirty(tables);
   row_cache_free(&tables->cache);
   free(tables->dirty);

@@ -53,6 +53,9 @@ struct group *tables_complete_group(struct tables *tables, enum table table, con
 /* Starts a write of all that is dirty, and the checkpoints that wait for it. None may be under way. */
 void tables_freeze(struct tables *tables);
 
+/* Answers the checkpoints that wait for a write that will not come. */
+void tables_refuse_checkpoints(struct tables *tables, const struct error *error);
+
 /* Starts a write if enough is dirty and none is under way; blocks when too much is. */
 void tables_write_behind(struct tables *tables);
 

@@ -51,12 +51,22 @@ static void start_checkpoints(struct tables *tables) {
   }
 }
 
+void tables_refuse_checkpoints(struct tables *tables, const struct error *error) {
+  while (tables->checkpoints) {
+    struct checkpoint_request *request = tables->checkpoints;
+    tables->checkpoints = request->next;
+    request->done(request->context, NULL, 0, 0, error);
+    free(request);
+  }
+}
+
 static void written(void *context, int status, const struct error *error) {
   struct tables *tables = context;
   assert(tables->writing);
   release_frozen(tables);
   if (status != 0) {
     tables_fail(tables, error);
+    tables_refuse_checkpoints(tables, error);
   } else {
     tables->durable_index = tables->writing_index;
     tables->durable_term = tables->writing_term;
