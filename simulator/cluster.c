@@ -162,6 +162,15 @@ static void run_last_turn(struct sim_node *node) {
   sim_bury(world, node->number, &done);
 }
 
+/* The primary must be gone before it has another turn. */
+static void journal_closed(void *context) {
+  struct sim_node *node = context;
+  node->journal = NULL;
+  primary_free(node->primary);
+  node->primary = NULL;
+  node->closed = true;
+}
+
 static void bury(struct sim_node *node) {
   struct sim_world *world = node->cluster->world;
   node->dying = true;
@@ -172,12 +181,9 @@ static void bury(struct sim_node *node) {
     node->last_index = last_index;
   node->role = JOURNAL_FOLLOWER;
   node->closed = false;
-  node->journal->functions->close(node->journal, set_flag, &node->closed);
+  node->journal->functions->close(node->journal, journal_closed, node);
   node->store->functions->drain(node->store, true); /* snapshots it waits for */
   sim_bury(world, node->number, &node->closed);
-  node->journal = NULL;
-  primary_free(node->primary);
-  node->primary = NULL;
   run_last_turn(node);
   row_store_close(node->store);
   node->store = NULL;
@@ -341,7 +347,7 @@ void sim_cluster_free(struct sim_cluster *cluster) {
   for (size_t i = 0; i < cluster->plan->nodes; i++)
     if (cluster->nodes[i].up)
       end_life(&cluster->nodes[i], false);
-  sessions_free(cluster->sessions);
+  sim_sessions_free(cluster->sessions);
   invariants_free(cluster->invariants);
   free(cluster);
 }
