@@ -70,7 +70,7 @@ void cluster_check_answer(struct sim_cluster *cluster, size_t node, const struct
 
 /* -- sessions.c -- */
 struct sessions *sessions_new(struct sim_cluster *cluster);
-void sessions_free(struct sessions *sessions);
+void sim_sessions_free(struct sessions *sessions);
 /* The node's process is gone: its connections break. */
 void sessions_node_died(struct sessions *sessions, size_t node);
 /* From now on clients do not rest, until each has been answered once; nothing is omitted. */

@@ -16,6 +16,14 @@ static void note(struct sim_world *world, const char *kind, size_t node, size_t 
     sim_tell(world, kind, (int)node, (int)peer, frame, "%s%s%zu bytes", text, *text ? ", " : "", size);
 }
 
+static void note_send(struct sim_world *world, size_t node, size_t peer, uint64_t frame, const void *data,
+                      size_t size) {
+  char text[200] = "";
+  if (sim_traced(world) && world->options.frame_print)
+    world->options.frame_print(data, size, text, sizeof text);
+  note(world, "send", node, peer, frame, text, size);
+}
+
 /* -- frames --------------------------------------------------------------------------------------------- */
 
 struct frame {
@@ -100,7 +108,7 @@ static void send_frame(void *context, uint64_t peer, const struct iovec *vectors
     at += vectors[i].iov_len;
   }
   sim_fold(world, checksum(frame->data, size));
-  note(world, "send", node->number, to->number, frame->number, "", size);
+  note_send(world, node->number, to->number, frame->number, frame->data, size);
   uint64_t draw = random_next(&link->random);
   const bool lost = draw_chance(&draw, weather->loss), twice = draw_chance(&draw, weather->duplication);
   if (!link->up || lost) {

@@ -325,7 +325,7 @@ struct sessions *sessions_new(struct sim_cluster *cluster) {
   return all;
 }
 
-void sessions_free(struct sessions *all) {
+void sim_sessions_free(struct sessions *all) {
   for (struct appointment *at = all->appointments, *next; at; at = next) {
     next = at->next;
     *at = (struct appointment){0};

@@ -164,6 +164,8 @@ struct simulation_options {
   bool keep_history;
   void (*trace)(void *context, const struct transition *transition); /* NULL: none */
   void *trace_context;
+  /* Puts a frame of the journal's into words, for the trace; NULL: its size alone is told. */
+  void (*frame_print)(const void *frame, size_t frame_size, char *out, size_t size);
 };
 
 struct simulation_result {

@@ -20,6 +20,7 @@ struct sim_world_options {
   uint64_t until, break_at; /* as in simulation_options */
   void (*trace)(void *context, const struct transition *transition);
   void *trace_context;
+  void (*frame_print)(const void *frame, size_t frame_size, char *out, size_t size); /* as in there */
 };
 
 struct sim_world *sim_world_new(const struct sim_world_options *options);

@@ -25,4 +25,7 @@ struct raft_journal_options {
 struct journal *raft_journal_new(const struct raft_journal_options *options, const struct world *world,
                                  const struct state_machine *state);
 
+/* A frame of this journal's in words, for traces: "append term 3, 13/3 after 12/3, commit 12". */
+void raft_frame_print(const void *frame, size_t frame_size, char *out, size_t size);
+
 #endif
