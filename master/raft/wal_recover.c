@@ -237,25 +237,29 @@ static int take_end(struct recovery *recovery, uint64_t offset, uint32_t frames,
   return 0;
 }
 
-/* A file without a sound first frame: the spare, or one whose first write was cut short. There is only one,
- * behind all others: the next is made when this one has been opened. */
+/* A file without a sound first frame: the spare, or one whose first write was cut short or failed. The next
+ * spare is made while that write is under way, so it may stand behind it. */
 static int take_unopened(struct recovery *recovery) {
-  if (recovery->position + 1 < recovery->count)
+  struct wal *wal = recovery->wal;
+  bool opened, torn;
+  int status = opened_behind(recovery, &opened);
+  const bool cut =
+      recovery->position + 1 < recovery->count && recovery->content.size < wal->options.segment_size;
+  if (status == 0 && (opened || cut))
     return damaged(recovery, 0, "it is empty, or its first frame is broken, and another segment follows");
-  bool torn;
-  const int status = take_end(recovery, 0, 0, &torn);
+  if (status == 0)
+    status = take_end(recovery, 0, 0, &torn);
   if (status != 0)
     return status;
-  struct wal *wal = recovery->wal;
   const struct world *world = wal->options.world;
-  if (torn || recovery->content.size != wal->options.segment_size) {
+  if (torn || wal->spare || recovery->content.size != wal->options.segment_size) {
     world->disk_remove(world->context, recovery->name);
     return 0;
   }
   struct disk_file *file;
-  const int opened = world->disk_open(world->context, recovery->name, &file, recovery->error);
-  if (opened != 0)
-    return opened;
+  status = world->disk_open(world->context, recovery->name, &file, recovery->error);
+  if (status != 0)
+    return status;
   wal->spare = xcalloc(1, sizeof *wal->spare);
   *wal->spare =
       (struct wal_segment){.number = recovery->number, .file = file, .reserve = recovery->content.size};
