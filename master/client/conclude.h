@@ -7,6 +7,7 @@
 #ifndef ASSAY_MASTER_CLIENT_CONCLUDE_H
 #define ASSAY_MASTER_CLIENT_CONCLUDE_H
 
+#include "master/bugs.h"
 #include "master/client/client.h"
 
 struct attempts {
@@ -32,7 +33,7 @@ static inline void attempt_lost(struct attempts *attempts, enum master_error how
 static inline struct master_answer conclude_unanswered(const struct attempts *attempts) {
   const bool doubtful = attempts->doubt != MASTER_ERROR_NONE;
   return (struct master_answer){
-      .outcome = doubtful ? MASTER_INFO : MASTER_UNCHECKED,
+      .outcome = doubtful && !bug_active(BUG_INFO_AS_FAIL) ? MASTER_INFO : MASTER_UNCHECKED,
       .error = doubtful ? attempts->doubt : attempts->refusal,
       .node = doubtful ? 0 : attempts->refused_by,
       .value = "",

@@ -1,6 +1,8 @@
 /* driver.c: the Raft journal: its functions, starting and closing, the turn, roles. */
 #include "master/raft/driver.h"
 
+#include "master/bugs.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,6 +306,7 @@ static int start(struct journal *journal, struct error *error) {
     return status;
   driver->state = DRIVER_BOOTSTRAPPING;
   driver->applied_index = options.durable_index;
+  driver->restored_index = options.durable_index;
   if (wal_is_empty(driver->wal)) {
     append_first_entry(driver);
     wal_flush(driver->wal);
@@ -316,9 +319,44 @@ static int start(struct journal *journal, struct error *error) {
 
 /* -- the door ------------------------------------------------------------------------------------------- */
 
+/* The defect old-primary-writes: nothing fences this node's own log off. It takes the entry in the present
+ * term, as if the leader had sent it. */
+static int append_deposed(struct driver *driver, const void *data, size_t size) {
+  const uint64_t previous = wal_last_index(driver->wal);
+  const struct driver_peer *leader = driver_peer(driver, driver->role_leader);
+  if (driver->state != DRIVER_RUNNING || raft_state(&driver->raft) != RAFT_FOLLOWER || !leader ||
+      driver->reception.active || !wal_has_room(driver->wal, size))
+    return ERR_NOT_PRIMARY;
+  struct batch *batch = batch_new(size);
+  memcpy(batch->data, data, size);
+  struct raft_entry raft_entry = {.term = raft_current_term(&driver->raft),
+                                  .type = RAFT_COMMAND,
+                                  .buf = {.base = batch->data, .len = size},
+                                  .batch = batch};
+  const struct wal_entry entry = {.term = raft_entry.term,
+                                  .checksum = checksum(batch->data, size),
+                                  .size = (uint32_t)size,
+                                  .type = RAFT_COMMAND,
+                                  .batch = batch,
+                                  .data = batch->data};
+  struct raft_message message = {
+      .type = RAFT_APPEND_ENTRIES, .server_id = leader->id, .server_address = leader->address};
+  message.append_entries = (struct raft_append_entries){.term = raft_entry.term,
+                                                        .prev_log_index = previous,
+                                                        .prev_log_term = wal_term_at(driver->wal, previous),
+                                                        .leader_commit = raft_commit_index(&driver->raft),
+                                                        .entries = &raft_entry,
+                                                        .n_entries = 1};
+  struct raft_event event = {.type = RAFT_RECEIVE, .receive.message = &message};
+  const struct step_entries entries = {.raft = &raft_entry, .log = &entry, .count = 1};
+  return driver_step(driver, &event, &entries) == 0 ? 0 : ERR_NOT_PRIMARY;
+}
+
 static int append(struct journal *journal, const void *data, size_t size, void *token) {
   struct driver *driver = driver_of(journal);
   assert(size > 0 && size <= JOURNAL_APPEND_LIMIT && token);
+  if (bug_active(BUG_OLD_PRIMARY_WRITES) && !driver_leads(driver))
+    return append_deposed(driver, data, size);
   if (!driver_leads(driver))
     return ERR_NOT_PRIMARY;
   if (!wal_has_room(driver->wal, size))

@@ -120,6 +120,8 @@ struct driver {
   uint64_t next_transfer;
   struct reception reception;
   struct timer *reception_retry;
+  /* the defect replay-twice: what the state held when it was restored, 0 once that was applied again */
+  uint64_t restored_index;
   /* closing */
   bool wal_closed;
   void (*closed)(void *context);
@@ -172,6 +174,8 @@ void driver_release_held(struct driver *driver);
 void driver_frame_received(void *owner, uint64_t peer, const void *frame, size_t size);
 
 /* -- apply.c -- */
+/* Up to where entries are committed: as raft says, unless a defect knows better. */
+uint64_t driver_commit_index(const struct driver *driver);
 void driver_apply(struct driver *driver);
 /* The outcome of what this leader appended is unknown from now on. */
 void driver_forget_tokens(struct driver *driver);

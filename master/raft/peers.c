@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "master/bugs.h"
 #include "master/raft/driver.h"
 #include "master/raft/wal_format.h"
 
@@ -56,7 +57,7 @@ static void send_append(struct driver *driver, uint64_t peer, uint64_t previous,
   append->term = raft_current_term(&driver->raft);
   append->prev_log_index = previous;
   append->prev_log_term = previous == 0 ? 0 : wal_term_at(driver->wal, previous);
-  append->leader_commit = raft_commit_index(&driver->raft);
+  append->leader_commit = driver_commit_index(driver);
   append->n_entries = count;
   driver_send_payload(driver, peer, &message, driver->append_vectors, 1 + count);
 }
@@ -109,11 +110,29 @@ static void fill(struct driver_peer *peer) {
   wal_fetch(peer->driver->wal, peer->fill_next, APPEND_FRAME_SIZE, filled, peer);
 }
 
+/* The defect commit-old-term: a new leader first brings the entries it found to a majority, and only then
+ * sends those of its own term, which is what would have committed them. True while it does; what is asked for
+ * then is cut down to those it found, or to a frame that asks whether they are there. */
+static bool sends_old_terms(struct driver *driver, const struct driver_peer *peer, uint64_t next,
+                            uint64_t *end) {
+  uint64_t old_end = wal_last_index(driver->wal);
+  while (old_end > wal_base_index(driver->wal) &&
+         wal_term_at(driver->wal, old_end) == raft_current_term(&driver->raft))
+    old_end--;
+  if (driver_commit_index(driver) >= old_end || *end <= old_end)
+    return false;
+  *end = old_end;
+  if (next > old_end)
+    send_append(driver, peer->id, old_end, 0);
+  return next > old_end;
+}
+
 /* raft names the entries, the log has them. What must be fetched is sent later, as if the network were slow;
  * what comes up for this peer meanwhile is lost, unless it follows. */
 static void send_entries(struct driver *driver, struct driver_peer *peer,
                          const struct raft_append_entries *append) {
-  const uint64_t next = append->prev_log_index + 1, end = append->prev_log_index + append->n_entries;
+  const uint64_t next = append->prev_log_index + 1;
+  uint64_t end = append->prev_log_index + append->n_entries;
   assert(append->term == raft_current_term(&driver->raft) && end <= wal_last_index(driver->wal));
   if (peer->filling) {
     if (next == peer->fill_end + 1 && peer->fill_term == append->term)
@@ -122,6 +141,8 @@ static void send_entries(struct driver *driver, struct driver_peer *peer,
   }
   /* A base below may be known to raft and not to the log's entries, never the other way round. */
   assert(next > wal_base_index(driver->wal));
+  if (bug_active(BUG_COMMIT_OLD_TERM) && sends_old_terms(driver, peer, next, &end))
+    return;
   const uint64_t missing = send_cached(driver, peer->id, next, end);
   if (missing > end || missing > wal_persisted_index(driver->wal))
     return;

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "master/bugs.h"
 #include "master/raft/driver.h"
 
 void driver_decode_configuration(const void *encoded, size_t size, struct raft_configuration *configuration) {
@@ -79,7 +80,7 @@ int driver_step(struct driver *driver, struct raft_event *event, const struct st
   assert(!(update.flags & RAFT_UPDATE_SNAPSHOT) && "snapshots are stepped by driver_step_installed only");
   take_update(driver, &update, entries);
   driver_update_role(driver);
-  if (update.flags & RAFT_UPDATE_COMMIT_INDEX)
+  if (update.flags & RAFT_UPDATE_COMMIT_INDEX || bug_active(BUG_COMMIT_OLD_TERM))
     driver_apply(driver);
   driver_arm_tick(driver);
   return 0;

@@ -70,6 +70,12 @@ struct wal {
   struct timer *retry;
   bool full; /* the disk had no room when last asked */
   bool failed;
+  struct wal_defects {
+    bool promised, sync_armed; /* no-fsync: what is appended was called durable; the timer is set */
+    int64_t synced_ns;         /* … when something was last written */
+    int64_t term_saved_ns;     /* unpersisted-vote: when a term last was */
+    bool adrift;               /* disk-error-continue: nothing is written any more */
+  } defects;                   /* docs/bugs.md; unused where there are none */
   /* closing */
   bool closing;
   size_t busy; /* requests to the disk without an answer yet */

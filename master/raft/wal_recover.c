@@ -7,6 +7,7 @@
 #include <raft.h>
 #include <stdlib.h>
 
+#include "master/bugs.h"
 #include "master/raft/wal_internal.h"
 
 #define CURE                                                                                                    \
@@ -78,7 +79,8 @@ static int take_entry(struct recovery *recovery, struct wal_segment *segment, co
     wal_truncate(wal, record->index);
     wal->rotate = false;
   }
-  if (record->term < wal_term_at(wal, wal->last_index) || record->term > wal->term)
+  if (record->term < wal_term_at(wal, wal->last_index) ||
+      (record->term > wal->term && !bug_active(BUG_UNPERSISTED_VOTE)))
     return damaged(recovery, record->offset, "the term of an entry is out of order");
   struct wal_entry *entry = wal_push(wal);
   *entry = (struct wal_entry){.term = record->term,
@@ -99,8 +101,8 @@ static int take_entry(struct recovery *recovery, struct wal_segment *segment, co
 static struct batch *batch_of_frame(const struct recovery *recovery, const struct wal_frame *frame,
                                     uint64_t offset) {
   const struct wal *wal = recovery->wal;
-  if (wal->last_index + frame->record_count <= wal->options.durable_index ||
-      wal->cached_size > wal->options.cache_size)
+  const bool applied = wal->last_index + frame->record_count <= wal->options.durable_index;
+  if ((applied && !bug_active(BUG_REPLAY_TWICE)) || wal->cached_size > wal->options.cache_size)
     return NULL;
   struct batch *batch = batch_new((size_t)frame->size);
   memcpy(batch->data, recovery->content.data + offset, (size_t)frame->size);
@@ -345,6 +347,22 @@ static int erase_torn_end(struct recovery *recovery) {
   return wal->options.world->disk_erase(segment->file, segment->size, recovery->torn, recovery->error);
 }
 
+/* With a defect inside, the log may end before the state does: the state is believed then, as in systems that
+ * do not look, so that what was promised and lost can be seen. */
+static void begin_behind_state(struct wal *wal) {
+  uint64_t configuration_index;
+  const struct bytes *known = wal_configuration_at(wal, wal->last_index, &configuration_index);
+  struct bytes configuration = {0};
+  bytes_append(&configuration, known->data, known->size);
+  drop_segments(wal);
+  forget_entries(wal, wal->options.durable_index, wal->options.durable_term);
+  wal_note_configuration(wal, configuration_index, configuration.data, configuration.size);
+  bytes_free(&configuration);
+  if (wal->term < wal->options.durable_term)
+    wal_set_term(wal, wal->options.durable_term, 0);
+  wal->term_unwritten = true;
+}
+
 /* The state above must stand on this log. */
 static int check_state(struct recovery *recovery) {
   const struct wal *wal = recovery->wal;
@@ -354,6 +372,11 @@ static int check_state(struct recovery *recovery) {
     return error_set(recovery->error, ERR_CORRUPT,
                      "the state holds entries up to %" PRIu64 ", but the log begins behind %" PRIu64 ": %s",
                      index, wal->base_index, CURE);
+  if (bug_any_active() && index > wal->last_index && wal->last_index > 0) {
+    begin_behind_state(recovery->wal);
+    recovery->torn = 0;
+    return 0;
+  }
   if (index > wal->last_index)
     return error_set(recovery->error, ERR_CORRUPT,
                      "the state holds entries up to %" PRIu64 ", but the log ends at %" PRIu64

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "master/bugs.h"
 #include "master/raft/wal_internal.h"
 
 /* One write carries at most this much: a sync of more would hold up what comes behind it. */
@@ -212,10 +213,20 @@ static void add_opening(struct wal *wal, struct frame_builder *frame, const stru
 
 static void write_done(void *owner, int status);
 
+/* The defect disk-error-continue: once a write has failed, the log goes on in memory as if nothing had been.
+ */
+static void write_adrift(void *owner) {
+  write_done(owner, 0);
+}
+
 static void submit_write(struct wal *wal) {
   struct wal_write *write = &wal->write;
   write->refused = false;
   wal->busy++;
+  if (wal->defects.adrift) {
+    world_of(wal)->defer(world_of(wal)->context, write_adrift, wal);
+    return;
+  }
   world_of(wal)->disk_write(write->segment->file, write->offset, write->vectors, write->vector_count,
                             write_done, wal);
 }
@@ -243,6 +254,10 @@ static void write_done(void *owner, int status) {
     write->refused = true;
     note_full(wal);
     return;
+  }
+  if (bug_active(BUG_DISK_ERROR_CONTINUE) && status != 0) {
+    wal->defects.adrift = true;
+    status = 0;
   }
   if (status != 0) {
     char name[WAL_NAME_SIZE];
@@ -273,10 +288,60 @@ static void write_done(void *owner, int status) {
     wal_flush(wal);
 }
 
+/* -- the defects no-fsync and unpersisted-vote ----------------------------------------------------------- */
+
+#define SYNC_INTERVAL_NS NS_PER_S       /* no-fsync: Redis's appendfsync everysec */
+#define TERM_INTERVAL_NS (2 * NS_PER_S) /* unpersisted-vote: term and vote are saved now and then */
+
+static int64_t now_ns(const struct wal *wal) {
+  return world_of(wal)->now_ns(world_of(wal)->context);
+}
+
+static void keep_promise(void *owner) {
+  struct wal *wal = owner;
+  if (wal_answered(wal) || wal->failed)
+    return;
+  wal->defects.promised = false;
+  wal->options.observer.term_durable(wal->options.observer.owner);
+  wal->options.observer.persisted(wal->options.observer.owner, wal->last_index);
+}
+
+/* Calls durable whatever was appended, and has it written within the interval. */
+static void promise(struct wal *wal) {
+  if (!wal->defects.promised) {
+    wal->defects.promised = true;
+    wal->busy++;
+    world_of(wal)->defer(world_of(wal)->context, keep_promise, wal);
+  }
+  if (!wal->defects.sync_armed) {
+    wal->defects.sync_armed = true;
+    world_of(wal)->timer_set(wal->retry, now_ns(wal) + SYNC_INTERVAL_NS);
+  }
+}
+
+static bool sync_is_due(const struct wal *wal) {
+  return !bug_active(BUG_NO_FSYNC) || now_ns(wal) - wal->defects.synced_ns >= SYNC_INTERVAL_NS;
+}
+
+/* Whether the next write carries the term. */
+static bool term_is_due(const struct wal *wal) {
+  return wal->term_unwritten &&
+         (!bug_active(BUG_UNPERSISTED_VOTE) || now_ns(wal) - wal->defects.term_saved_ns >= TERM_INTERVAL_NS);
+}
+
+static void note_term_saved(struct wal *wal) {
+  wal->term_unwritten = false;
+  if (bug_active(BUG_UNPERSISTED_VOTE))
+    wal->defects.term_saved_ns = now_ns(wal);
+}
+
 void wal_retry(void *owner) {
   struct wal *wal = owner;
   if (wal->closing || wal->failed)
     return;
+  wal->defects.sync_armed = false;
+  if (bug_active(BUG_NO_FSYNC))
+    wal_flush(wal);
   if (!wal->spare)
     wal_start_spare(wal);
   if (wal->write.active && wal->write.refused)
@@ -294,7 +359,7 @@ static uint64_t entry_room(const struct wal_segment *segment) {
 static struct wal_segment *segment_for_write(struct wal *wal, bool *opens) {
   struct wal_segment *segment = active_segment(wal);
   const bool entries = wal->written_index < wal->last_index;
-  uint64_t need = WAL_FRAME_HEADER + (wal->term_unwritten ? WAL_RECORD_HEADER : 0);
+  uint64_t need = WAL_FRAME_HEADER + (term_is_due(wal) ? WAL_RECORD_HEADER : 0);
   *opens = false;
   if (segment && !wal->rotate) {
     if (!entries && segment->size + need <= segment->reserve)
@@ -306,7 +371,7 @@ static struct wal_segment *segment_for_write(struct wal *wal, bool *opens) {
   if (!wal->spare) {
     wal_start_spare(wal);
     /* A term need not wait where an entry must. */
-    const bool term_fits = segment && !wal->rotate && wal->term_unwritten &&
+    const bool term_fits = segment && !wal->rotate && term_is_due(wal) &&
                            segment->size + WAL_FRAME_HEADER + WAL_RECORD_HEADER <= segment->reserve;
     return term_fits ? segment : NULL;
   }
@@ -348,7 +413,7 @@ static void write_frame(struct wal *wal, struct wal_segment *segment, bool opens
   write->offset = segment->size;
   write->high = 0;
   write->resets = false;
-  write->with_term = wal->term_unwritten;
+  write->with_term = term_is_due(wal) || (opens && wal->term_unwritten);
   struct frame_builder frame = frame_begin(write);
   if (opens) {
     uint64_t configuration_index;
@@ -364,12 +429,13 @@ static void write_frame(struct wal *wal, struct wal_segment *segment, bool opens
                                       .configuration_index = configuration_index,
                                       .configuration = configuration ? configuration->data : NULL,
                                       .configuration_size = configuration ? configuration->size : 0});
-  } else if (wal->term_unwritten) {
+  } else if (write->with_term) {
     frame_add(&frame,
               &(struct wal_record){
                   .type = WAL_TERM, .index = wal->vote, .term = wal->term, .checksum = checksum(NULL, 0)});
   }
-  wal->term_unwritten = false;
+  if (write->with_term)
+    note_term_saved(wal);
   add_entries(wal, &frame, opens);
   frame_end(&frame, segment);
   segment->frames++;
@@ -414,14 +480,20 @@ static void write_reset(struct wal *wal) {
 }
 
 void wal_flush(struct wal *wal) {
-  if (wal->write.active || wal->failed || wal->closing)
+  if (wal->failed || wal->closing)
+    return;
+  if (bug_active(BUG_NO_FSYNC))
+    promise(wal);
+  if (wal->write.active)
     return;
   if (wal->reset.wanted) {
     write_reset(wal);
     return;
   }
-  if (!wal->term_unwritten && wal->written_index == wal->last_index)
+  if ((!term_is_due(wal) && wal->written_index == wal->last_index) || !sync_is_due(wal))
     return;
+  if (bug_active(BUG_NO_FSYNC))
+    wal->defects.synced_ns = now_ns(wal);
   bool opens;
   struct wal_segment *segment = segment_for_write(wal, &opens);
   if (segment)
