@@ -45,19 +45,23 @@ static void describe(const struct live_facts *facts, char *out, size_t size) {
                               : "no fault");
 }
 
-void live_show(struct live *live, const struct live_facts *facts) {
+void live_line(struct live *live, const char *line) {
   const int64_t now_ns = time_monotonic_ns();
   if (!live->terminal && now_ns - live->printed_ns < QUIET_INTERVAL_NS)
     return;
   live->printed_ns = now_ns;
-  char line[1024];
-  describe(facts, line, sizeof line);
   if (live->terminal)
     fprintf(live->out, "\r\033[K%.*s", (int)fitting(line, terminal_columns(live->out) - 1), line);
   else
     fprintf(live->out, "%s\n", line);
   fflush(live->out);
   live->shown = live->terminal;
+}
+
+void live_show(struct live *live, const struct live_facts *facts) {
+  char line[1024];
+  describe(facts, line, sizeof line);
+  live_line(live, line);
 }
 
 void live_say(struct live *live, const char *format, ...) {

@@ -26,6 +26,8 @@ struct live_facts {
 
 void live_open(struct live *live, FILE *out);
 void live_show(struct live *live, const struct live_facts *facts);
+/* As live_show, for any text. */
+void live_line(struct live *live, const char *line);
 
 /* Prints a message of its own above the line. */
 void live_say(struct live *live, const char *format, ...) __attribute__((format(printf, 2, 3)));
