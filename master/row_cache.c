@@ -5,17 +5,21 @@
 
 #define BYTES_PER_BUCKET 128      /* what a row takes, about */
 #define EVICT_BUCKETS (16u << 10) /* passed in one go, at most: it must not stall the loop */
+#define FIRST_BUCKETS 256u
+#define LAST_STEP (16u << 10) /* buckets; then the full size is made at once: few rows are moved */
 
 static size_t power_of_two_above(size_t value) {
-  size_t power = 1024;
+  size_t power = 64;
   while (power < value)
     power *= 2;
   return power;
 }
 
 void row_cache_init(struct row_cache *cache, size_t expected_bytes) {
-  const size_t buckets = power_of_two_above(expected_bytes / BYTES_PER_BUCKET);
-  *cache = (struct row_cache){.mask = buckets - 1, .group_mask = buckets / 4 - 1, .generation = 2};
+  const size_t full = power_of_two_above(expected_bytes / BYTES_PER_BUCKET);
+  const size_t buckets = full < FIRST_BUCKETS ? full : FIRST_BUCKETS;
+  *cache = (struct row_cache){
+      .mask = buckets - 1, .group_mask = buckets / 4 - 1, .full_mask = full - 1, .generation = 2};
   cache->buckets = xcalloc(buckets, sizeof(struct row *));
   cache->groups = xcalloc(buckets / 4, sizeof(struct group *));
 }
@@ -38,6 +42,7 @@ void row_cache_clear(struct row_cache *cache) {
     cache->groups[i] = NULL;
   }
   cache->memory = 0;
+  cache->count = 0;
 }
 
 void row_cache_free(struct row_cache *cache) {
@@ -194,8 +199,48 @@ static struct row *row_new(enum table table, struct slice key, uint32_t hash, st
   return row;
 }
 
+static void move_rows(struct row_cache *cache, struct row **old, size_t old_count) {
+  for (size_t i = 0; i < old_count; i++)
+    for (struct row *row = old[i], *next; row; row = next) {
+      struct row **bucket = &cache->buckets[row->hash & cache->mask];
+      next = row->next;
+      row->next = *bucket;
+      *bucket = row;
+    }
+  free(old);
+}
+
+static void move_groups(struct row_cache *cache, struct group **old, size_t old_count) {
+  for (size_t i = 0; i < old_count; i++)
+    for (struct group *group = old[i], *next; group; group = next) {
+      struct group **bucket = group_bucket(cache, (enum table)group->table, group->prefix);
+      next = group->next;
+      group->next = *bucket;
+      *bucket = group;
+    }
+  free(old);
+}
+
+/* A cache of few rows has few buckets: the hand passes over all of them. */
+static void grow(struct row_cache *cache) {
+  struct row **rows = cache->buckets;
+  struct group **groups = cache->groups;
+  const size_t row_buckets = cache->mask + 1, group_buckets = cache->group_mask + 1;
+  const size_t full = cache->full_mask + 1;
+  const size_t buckets = row_buckets < LAST_STEP && row_buckets * 4 < full ? row_buckets * 4 : full;
+  cache->mask = buckets - 1;
+  cache->group_mask = buckets / 4 - 1;
+  cache->hand = cache->group_hand = 0;
+  cache->buckets = xcalloc(buckets, sizeof(struct row *));
+  cache->groups = xcalloc(buckets / 4, sizeof(struct group *));
+  move_rows(cache, rows, row_buckets);
+  move_groups(cache, groups, group_buckets);
+}
+
 struct row *row_cache_insert(struct row_cache *cache, enum table table, struct slice key, uint32_t hash,
                              struct slice value, bool deleted) {
+  if (++cache->count > cache->mask && cache->mask < cache->full_mask)
+    grow(cache);
   struct row *row = row_new(table, key, hash, value, deleted);
   struct row **bucket = &cache->buckets[hash & cache->mask];
   row->next = *bucket;
@@ -229,6 +274,7 @@ struct row *row_cache_replace(struct row_cache *cache, struct row *old, struct s
 
 void row_cache_remove(struct row_cache *cache, struct row *row) {
   *row_link(cache, row) = row->next;
+  cache->count--;
   cache->memory -= row_memory(row);
   struct group *group = row->group;
   if (!group)
@@ -282,7 +328,9 @@ static void pass_group_bucket(struct row_cache *cache, size_t bucket) {
 
 void row_cache_evict(struct row_cache *cache, size_t bytes) {
   const size_t goal = cache->memory > bytes ? cache->memory - bytes : 0;
-  for (size_t passed = 0; cache->memory > goal && passed < EVICT_BUCKETS; passed++) {
+  /* Twice around: what is left then was used meanwhile, or cannot go. */
+  const size_t around = 2 * (cache->mask + 1), most = around < EVICT_BUCKETS ? around : EVICT_BUCKETS;
+  for (size_t passed = 0; cache->memory > goal && passed < most; passed++) {
     pass_bucket(cache, cache->hand);
     cache->hand = (cache->hand + 1) & cache->mask;
     if (cache->hand % 4 == 0) {

@@ -1,6 +1,6 @@
 /* row_cache.h: rows in memory, found by key or by group; no knowledge of stores or writing.
  *
- *   buckets ─▶ row ─▶ row          a hash of all rows by (table, key), of a size fixed at the start
+ *   buckets ─▶ row ─▶ row          a hash of all rows by (table, key); it grows to a size given at first
  *               │
  *               ▼ slot
  *   groups ─▶ group: [ row row row · row | row row ]     rows of one directory, or of one client
@@ -51,13 +51,15 @@ struct row_cache {
   struct row **buckets;
   struct group **groups;
   size_t mask, group_mask;
+  size_t full_mask; /* what the mask grows to */
+  size_t count;     /* rows */
   size_t hand, group_hand;
   size_t memory; /* bytes of all rows and groups */
   uint32_t generation;
   bool frozen; /* rows of the generation before this one are being written */
 };
 
-/* Sized for about `expected_bytes` of rows. */
+/* Begins small; grows to a size for about `expected_bytes` of rows. */
 void row_cache_init(struct row_cache *cache, size_t expected_bytes);
 /* Frees every row and group; the cache stays usable. */
 void row_cache_clear(struct row_cache *cache);
