@@ -1,9 +1,11 @@
-/* What the world costs, by hand:   world_bench [seconds]
+/* What the world costs, by hand:   world_bench [simulated seconds [plans]]
  *
  * First the world alone: three nodes that beat, echo and write. Then Raft journals in it, at a few operations
- * a second: what a simulated second of a quiet cluster costs. */
+ * a second: what a simulated second of a quiet cluster costs. Then whole masters and clients, by plans drawn
+ * from seeds, without and with the checker. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "simulator/test/replicas.h"
 
@@ -18,6 +20,13 @@ static const struct weather weather = {.loss = 0.01,
                                        .disk_ns = 200000,
                                        .disk_jitter_ns = 200000,
                                        .disk_stall = 0.001};
+
+/* Of the processor: what others do on it meanwhile does not count. */
+static int64_t used_ns(void) {
+  struct timespec used;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return used.tv_sec * S + used.tv_nsec;
+}
 
 struct echo {
   const struct world *world;
@@ -81,9 +90,9 @@ static void bench_world(int64_t seconds) {
     echo->world->receive(echo->world->context, received, echo);
     echo->world->disk_create(echo->world->context, "file", 1000, begin, echo);
   }
-  const int64_t before_ns = time_monotonic_ns();
+  const int64_t before_ns = used_ns();
   sim_run(world, seconds * S, NULL);
-  tell("world alone", sim_transitions(world), seconds * S, time_monotonic_ns() - before_ns);
+  tell("world alone", sim_transitions(world), seconds * S, used_ns() - before_ns);
   for (size_t i = 0; i < 3; i++) {
     echoes[i].world->timer_free(echoes[i].timer);
     echoes[i].world->disk_close(echoes[i].file);
@@ -101,7 +110,7 @@ static void bench_raft(int64_t seconds, int64_t every_ns, const char *name) {
   struct replicas *all = replicas_new(&options);
   struct sim_world *world = replicas_world(all);
   sim_set_weather(world, &weather);
-  const int64_t before_ns = time_monotonic_ns();
+  const int64_t before_ns = used_ns();
   for (int64_t at = 0; at < seconds * S; at += every_ns) {
     const int leader = replicas_leader(all);
     if (leader >= 0) {
@@ -110,14 +119,40 @@ static void bench_raft(int64_t seconds, int64_t every_ns, const char *name) {
     }
     replicas_run(all, every_ns);
   }
-  tell(name, sim_transitions(world), seconds * S, time_monotonic_ns() - before_ns);
+  tell(name, sim_transitions(world), seconds * S, used_ns() - before_ns);
   replicas_free(all);
+}
+
+static void bench_plans(uint64_t plans, bool check, const char *name) {
+  uint64_t transitions = 0, operations = 0, violations = 0;
+  int64_t simulated_ns = 0;
+  const int64_t before_ns = used_ns();
+  for (uint64_t seed = 1; seed <= plans; seed++) {
+    struct plan plan;
+    struct simulation_result result;
+    if (plan_draw(seed, &(struct plan_options){0}, &plan, NULL) != 0)
+      continue;
+    simulate(&plan, &(struct simulation_options){.journal = raft_journal_new, .check = check}, &result);
+    transitions += result.transitions;
+    operations += result.operations;
+    simulated_ns += result.simulated_ns;
+    violations += result.evidence != EVIDENCE_NONE;
+    simulation_result_free(&result);
+    plan_free(&plan);
+  }
+  tell(name, transitions, simulated_ns, used_ns() - before_ns);
+  printf("%14.2f operations/simulated s, %llu of %llu plans with evidence\n",
+         (double)operations / ((double)simulated_ns / 1e9), (unsigned long long)violations,
+         (unsigned long long)plans);
 }
 
 int main(int argc, char **argv) {
   const int64_t seconds = argc > 1 ? atoll(argv[1]) : 20000;
+  const uint64_t plans = argc > 2 ? strtoull(argv[2], NULL, 10) : 100;
   log_open("bench", LOG_LEVEL_ERROR);
   bench_world(seconds);
   bench_raft(seconds, 333 * MS, "raft, 3/s");
   bench_raft(seconds, 5000 * MS, "raft, idle");
+  bench_plans(plans, false, "plans");
+  bench_plans(plans, true, "and checked");
 }
