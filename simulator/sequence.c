@@ -16,15 +16,16 @@
 #include "simulator/simulator.h"
 
 #define ROWS_DEFAULT 400
-#define ROW_HEIGHT 20.0
+#define ROW_HEIGHT 21.0
 #define LEFT 150.0
-#define NODE_SPACING 190.0
+#define NODE_SPACING 230.0
 #define CLIENT_SPACING 150.0
 #define TOP 64.0
 #define RIGHT 190.0
 #define GLYPH_WIDTH 5.7 /* of a label, about */
 #define PAUSE_NS (100 * NS_PER_MS)
 #define HEADER_EVERY 60
+#define QUIET_KEPT 4096
 
 struct event {
   struct transition transition; /* its text is owned here */
@@ -35,6 +36,9 @@ struct sequence {
   struct sequence_options options;
   struct event *events;
   size_t count, capacity;
+  /* The latest messages that said nothing new: what becomes of them is not drawn either. */
+  uint64_t quiet[QUIET_KEPT];
+  size_t quiet_count;
 };
 
 struct picture {
@@ -68,9 +72,13 @@ static bool is_kind(const struct transition *transition, const char *kind) {
   return strcmp(transition->kind, kind) == 0;
 }
 
+static bool begins(const char *text, const char *with) {
+  return strncmp(text, with, strlen(with)) == 0;
+}
+
 /* Of most transitions a picture would say too much: timers, disks, single commits. */
 static bool is_drawn(const struct transition *transition) {
-  static const char *const silent[] = {"timer", "disk", "sync", "store", "commit", "apply"};
+  static const char *const silent[] = {"timer", "disk", "commit", "log"};
   for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
     if (is_kind(transition, silent[i]))
       return false;
@@ -94,11 +102,58 @@ static void forget_old(struct sequence *sequence) {
   sequence->count = keep;
 }
 
+static bool is_arrival(const struct transition *t) {
+  return t->frame != 0 && (is_kind(t, "deliver") || is_kind(t, "drop"));
+}
+
+/* A heartbeat and its answer that say what the last ones between the two said, and a client's search for a
+ * primary. */
+static bool says_nothing_new(const struct sequence *sequence, const struct transition *t) {
+  for (size_t i = 0; is_arrival(t) && i < QUIET_KEPT; i++)
+    if (sequence->quiet[i] == t->frame)
+      return true;
+  if (!is_kind(t, "send"))
+    return false;
+  if (begins(t->text, "hello") || begins(t->text, "greeting") || begins(t->text, "reset"))
+    return true;
+  if (!begins(t->text, "heartbeat") && !begins(t->text, "appended"))
+    return false;
+  for (size_t i = sequence->count; i-- > 0;) {
+    const struct transition *last = &sequence->events[i].transition;
+    if (is_kind(last, "send") && last->node == t->node && last->peer == t->peer &&
+        last->text[0] == t->text[0])
+      return strcmp(last->text, t->text) == 0;
+  }
+  return false;
+}
+
+/* A picture has little room: "append term 3, 140 bytes" is "append term 3". */
+static char *without_size(const char *text) {
+  char *copy = xstrdup(text), *comma = strrchr(copy, ',');
+  size_t digits = comma ? strspn(comma + 1, " 0123456789") : 0;
+  if (digits > 0 && strcmp(comma + 1 + digits, "bytes") == 0)
+    *comma = '\0';
+  return copy;
+}
+
+/* Those that look whether everything has healed stand beside the plan's own. */
+static void note_client(struct sequence *sequence, int node) {
+  const size_t number = node < -1 ? (size_t)(-1 - node) : 0;
+  if (number > sequence->options.clients)
+    sequence->options.clients = number;
+}
+
 void sequence_add(struct sequence *sequence, const struct transition *transition) {
   const struct sequence_options *options = &sequence->options;
-  if (!in_window(options, transition) || !is_drawn(transition) ||
-      (!options->heartbeats && strncmp(transition->text, "heartbeat", 9) == 0))
+  if (!in_window(options, transition) || !is_drawn(transition))
     return;
+  note_client(sequence, transition->node);
+  note_client(sequence, transition->peer);
+  if (!options->heartbeats && says_nothing_new(sequence, transition)) {
+    if (is_kind(transition, "send"))
+      sequence->quiet[sequence->quiet_count++ % QUIET_KEPT] = transition->frame;
+    return;
+  }
   forget_old(sequence);
   if (sequence->count == sequence->capacity) {
     sequence->capacity = sequence->capacity ? 2 * sequence->capacity : 256;
@@ -106,7 +161,7 @@ void sequence_add(struct sequence *sequence, const struct transition *transition
   }
   struct event *event = &sequence->events[sequence->count++];
   event->transition = *transition;
-  event->text = xstrdup(transition->text);
+  event->text = without_size(transition->text);
   event->transition.text = event->text;
 }
 
@@ -153,19 +208,12 @@ static double x_of(const struct sequence *sequence, int node) {
   return node >= 0 ? LEFT + (double)node * NODE_SPACING : nodes_end + (double)(-2 - node) * CLIENT_SPACING;
 }
 
-static bool is_arrival(const struct transition *t) {
-  return t->frame != 0 && (is_kind(t, "deliver") || is_kind(t, "drop"));
-}
-
-/* The send that a frame's fate belongs to; NULL when it is older than the picture. */
-static const struct event *send_of(const struct sequence *sequence, size_t arrival, size_t *index) {
-  const uint64_t frame = sequence->events[arrival].transition.frame;
-  for (size_t i = arrival; i-- > 0;) {
+/* The send that a frame's fate belongs to; NULL when it is older than what is kept. */
+static const struct event *send_of(const struct sequence *sequence, size_t before, uint64_t frame) {
+  for (size_t i = before; i-- > 0;) {
     const struct transition *t = &sequence->events[i].transition;
-    if (t->frame == frame && is_kind(t, "send")) {
-      *index = i;
+    if (t->frame == frame && is_kind(t, "send"))
       return &sequence->events[i];
-    }
   }
   return NULL;
 }
@@ -206,10 +254,8 @@ static void lay_out(struct picture *picture) {
   const struct sequence *sequence = picture->sequence;
   size_t rows = 0;
   picture->first = sequence->count;
-  while (picture->first > 0 && rows < sequence->options.rows_max) {
+  while (picture->first > 0 && rows++ < sequence->options.rows_max)
     picture->first--;
-    rows++;
-  }
   double y = TOP;
   rows = 0;
   append_names(picture, y - 22);
@@ -238,12 +284,10 @@ static void lay_out(struct picture *picture) {
 /* How a node's line looks from this transition on; NULL: as before. */
 static const char *state_after(const struct transition *t) {
   if (is_kind(t, "role"))
-    return strstr(t->text, "leader") || strstr(t->text, "primary")       ? "leader"
-           : strstr(t->text, "candidate") || strstr(t->text, "catching") ? "candidate"
-                                                                         : "follower";
-  if (is_kind(t, "crash") || is_kind(t, "down") || is_kind(t, "fatal"))
+    return begins(t->text, "leader") ? "leader" : "follower";
+  if (is_kind(t, "crash") || is_kind(t, "stop") || is_kind(t, "fatal") || is_kind(t, "refuse"))
     return "down";
-  if (is_kind(t, "start") || is_kind(t, "up"))
+  if (is_kind(t, "start"))
     return "follower";
   return NULL;
 }
@@ -308,7 +352,7 @@ static void draw_arrow(struct picture *picture, const struct transition *sent, d
       GLYPH_WIDTH * (double)strlen(text) < width ? GLYPH_WIDTH * (double)strlen(text) : width;
   const double label_y = to_y - (to_y - from_y) * (10 + drawn) / (width + 20);
   append_label(&picture->over, rightward ? to_x - 10 : to_x + 10,
-               (label_y > to_y - 8 ? label_y : to_y - 8) - 4, rightward ? "end" : "start",
+               (label_y > to_y - 5 ? label_y : to_y - 5) - 4, rightward ? "end" : "start",
                lost ? "label dim" : "label", text, columns_of(width));
 }
 
@@ -327,10 +371,12 @@ static void draw_stub(struct picture *picture, const struct transition *t, doubl
       from, y - 6, x + (rightward ? -3 : 3), y);
 }
 
-static void draw_fault(struct picture *picture, const struct transition *t, double y) {
+/* What concerns all: a fault, what it ended in. */
+static void draw_band(struct picture *picture, const struct transition *t, double y) {
   bytes_append_format(&picture->svg,
-                      "<rect class=\"fault\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>",
-                      LEFT - 8, y - ROW_HEIGHT / 2, picture->width - LEFT, ROW_HEIGHT);
+                      "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>",
+                      is_kind(t, "violation") ? "violation" : "fault", LEFT - 8, y - ROW_HEIGHT / 2,
+                      picture->width - LEFT, ROW_HEIGHT);
   char text[300];
   snprintf(text, sizeof text, "%s %s", t->kind, t->text);
   append_label(&picture->over, LEFT + 10, y + 4, "start", "label fault", text, columns_of(picture->width));
@@ -355,20 +401,20 @@ static void draw_mark(struct picture *picture, const struct transition *t, doubl
 static void draw_event(struct picture *picture, size_t i) {
   const struct sequence *sequence = picture->sequence;
   const struct transition *t = &sequence->events[i].transition;
-  size_t sent = 0;
   if (is_kind(t, "send"))
     return;
   if (t->node == -1) {
-    draw_fault(picture, t, picture->y[i]);
+    draw_band(picture, t, picture->y[i]);
   } else if (is_arrival(t)) {
-    const struct event *send = send_of(sequence, i, &sent);
+    const struct event *send = send_of(sequence, i, t->frame);
+    const size_t sent = send ? (size_t)(send - sequence->events) : 0;
     if (send)
       draw_arrow(picture, &send->transition, sent >= picture->first ? picture->y[sent] : TOP, t,
                  picture->y[i]);
     else
       draw_stub(picture, t, picture->y[i]);
   } else if (is_kind(t, "fault")) {
-    draw_fault(picture, t, picture->y[i]);
+    draw_band(picture, t, picture->y[i]);
   } else {
     draw_mark(picture, t, picture->y[i]);
   }
@@ -378,19 +424,19 @@ static void draw_event(struct picture *picture, size_t i) {
 
 static const char style[] =
     "<style>svg{--back:#fcfcfb;--text:#1c1e21;--dim:#8a9098;--line:#c4c8ce;--message:#3b76c4;--bad:#c22f2f;"
-    "--leader:#1a7f4b;--candidate:#d98a1f;--fault:#f3e3c3;background:var(--back);color-scheme:light dark}"
+    "--leader:#1a7f4b;--fault:#f3e3c3;background:var(--back);color-scheme:light dark}"
     "@media(prefers-color-scheme:dark){svg{--back:#16181b;--text:#e4e6e9;--dim:#808890;--line:#454b53;"
-    "--message:#6ca6f0;--bad:#ff7b72;--leader:#53c58b;--candidate:#e8a94a;--fault:#3f3420}}"
+    "--message:#6ca6f0;--bad:#ff7b72;--leader:#53c58b;--fault:#3f3420}}"
     "text{font:11px system-ui,\"DejaVu Sans\",sans-serif;fill:var(--text)}"
     ".label{font-size:10px;paint-order:stroke;stroke:var(--back);stroke-width:3px}.label.fault{stroke:none}"
     ".role,.name{font-weight:600}.name{font-size:13px}.dim,.number{fill:var(--dim)}.number{font-size:9.5px}"
     ".time{font-variant-numeric:tabular-nums}.title{font-size:14px;font-weight:600}"
     ".life{stroke:var(--line);stroke-width:1.5}.life.leader{stroke:var(--leader);stroke-width:6;opacity:.7}"
-    ".life.candidate{stroke:var(--candidate);stroke-width:4}.life.down{stroke-dasharray:1 6}"
+    ".life.down{stroke-dasharray:1 6}"
     ".message{stroke:var(--message);stroke-width:1.2}.message.lost{stroke-dasharray:5 4;opacity:.8}"
     "path.lost{stroke:var(--bad);stroke-width:1.8;fill:none}.arrow{fill:var(--message)}"
     ".mark{fill:var(--text)}.mark.crash,.mark.fatal,.mark.violation{fill:var(--bad)}"
-    "rect.fault{fill:var(--fault)}</style>";
+    "rect.fault{fill:var(--fault)}rect.violation{fill:var(--bad);opacity:.35}</style>";
 
 static void append_head(const struct picture *picture, const char *title, struct bytes *out) {
   const double height = picture->bottom + 3 * ROW_HEIGHT;

@@ -8,6 +8,7 @@
 #define NAME_SIZE 16
 #define WHO_WIDTH 8
 #define KIND_WIDTH 10
+#define CLIENT_FRAMES (UINT64_C(1) << 40) /* clients number their messages from there on */
 
 static const char *name_of(int node, char out[NAME_SIZE]) {
   if (node >= 0)
@@ -28,7 +29,9 @@ void transition_print(const struct transition *transition, char out[TRANSITION_T
     snprintf(who, sizeof who, "%s > %s", name_of(t->peer, peer), name_of(t->node, node));
   else
     snprintf(who, sizeof who, "%s > %s", name_of(t->node, node), name_of(t->peer, peer));
-  if (t->frame != 0)
+  if (t->frame > CLIENT_FRAMES)
+    snprintf(frame, sizeof frame, "  #c%" PRIu64, t->frame - CLIENT_FRAMES);
+  else if (t->frame != 0)
     snprintf(frame, sizeof frame, "  #%" PRIu64, t->frame);
   snprintf(out, TRANSITION_TEXT_SIZE, "%8" PRIu64 " %11.6f  %-*s %-*s %s%s", t->number,
            (double)t->time_ns / 1e9, WHO_WIDTH, who, KIND_WIDTH, t->kind, t->text, frame);
