@@ -239,6 +239,7 @@ static void grow(struct row_cache *cache) {
 
 struct row *row_cache_insert(struct row_cache *cache, enum table table, struct slice key, uint32_t hash,
                              struct slice value, bool deleted) {
+  cache->inserted++;
   if (++cache->count > cache->mask && cache->mask < cache->full_mask)
     grow(cache);
   struct row *row = row_new(table, key, hash, value, deleted);
@@ -326,11 +327,20 @@ static void pass_group_bucket(struct row_cache *cache, size_t bucket) {
   }
 }
 
+/* What is dirty cannot go, and passing it over and over would cost more than all else. */
+static bool hopeless(const struct row_cache *cache) {
+  return cache->round.in_vain && cache->round.generation == cache->generation &&
+         cache->round.frozen == cache->frozen && cache->inserted - cache->round.inserted < cache->count / 4;
+}
+
 void row_cache_evict(struct row_cache *cache, size_t bytes) {
   const size_t goal = cache->memory > bytes ? cache->memory - bytes : 0;
   /* Twice around: what is left then was used meanwhile, or cannot go. */
   const size_t around = 2 * (cache->mask + 1), most = around < EVICT_BUCKETS ? around : EVICT_BUCKETS;
-  for (size_t passed = 0; cache->memory > goal && passed < most; passed++) {
+  size_t passed = 0;
+  if (hopeless(cache))
+    return;
+  for (; cache->memory > goal && passed < most; passed++) {
     pass_bucket(cache, cache->hand);
     cache->hand = (cache->hand + 1) & cache->mask;
     if (cache->hand % 4 == 0) {
@@ -338,4 +348,8 @@ void row_cache_evict(struct row_cache *cache, size_t bytes) {
       cache->group_hand = (cache->group_hand + 1) & cache->group_mask;
     }
   }
+  cache->round.in_vain = cache->memory > goal && passed == around;
+  cache->round.frozen = cache->frozen;
+  cache->round.generation = cache->generation;
+  cache->round.inserted = cache->inserted;
 }

@@ -57,6 +57,13 @@ struct row_cache {
   size_t memory; /* bytes of all rows and groups */
   uint32_t generation;
   bool frozen; /* rows of the generation before this one are being written */
+  /* A hand that went all around and left too much will find nothing before rows are clean or new. */
+  struct {
+    bool in_vain, frozen;
+    uint32_t generation;
+    uint64_t inserted;
+  } round;
+  uint64_t inserted; /* rows, ever */
 };
 
 /* Begins small; grows to a size for about `expected_bytes` of rows. */
