@@ -165,7 +165,7 @@ static struct weather draw_weather(struct random *random, size_t nodes) {
 static void draw_master(struct plan *plan, struct random *random, bool snapshots) {
   plan->election_timeout_ms = (unsigned)draw_count(random, 200, 2000);
   plan->heartbeat_ms = (unsigned)(plan->election_timeout_ms / draw_scale(random, 2.5, 8));
-  const uint64_t threshold = draw_count(random, 16, 200), trailing = draw_count(random, 1, 64),
+  const uint64_t threshold = draw_count(random, 4, 120), trailing = draw_count(random, 1, 16),
                  segment = draw_count(random, 1 << 10, 8 << 10),
                  larger_segment = draw_count(random, 4 << 10, PLAN_SEGMENT);
   const bool often = snapshots && random_chance(random, 0.7);
@@ -173,11 +173,11 @@ static void draw_master(struct plan *plan, struct random *random, bool snapshots
   plan->snapshot_trailing = often ? trailing : PLAN_TRAILING;
   plan->segment_size = (often || random_chance(random, 0.3) ? segment : larger_segment) & ~UINT64_C(7);
   const size_t cache = (size_t)draw_count(random, 256, 64 << 10),
-               rows = (size_t)draw_count(random, 1, 64 << 10),
-               write = (size_t)draw_count(random, 256, 64 << 10);
+               rows = (size_t)draw_count(random, 1, 32 << 10),
+               write = (size_t)draw_count(random, 256, 32 << 10);
   plan->cache_size = random_chance(random, 0.6) ? cache : PLAN_CACHE;
-  plan->row_cache_size = random_chance(random, 0.6) ? rows : PLAN_CACHE;
-  plan->write_size = random_chance(random, 0.7) ? write : PLAN_CACHE;
+  plan->row_cache_size = random_chance(random, 0.6) ? rows : PLAN_ROWS;
+  plan->write_size = random_chance(random, 0.7) ? write : PLAN_WRITE;
 }
 
 /* Bursts: within one, clients run into each other; between them there is nothing to see but what faults do

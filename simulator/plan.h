@@ -17,6 +17,8 @@ enum simulated_fault simulated_fault_by_name(const char *name);
 #define PLAN_TRAILING 4096
 #define PLAN_SEGMENT (256u << 10)
 #define PLAN_CACHE (1u << 20)
+#define PLAN_ROWS (64u << 10)
+#define PLAN_WRITE (64u << 10)
 #define PLAN_REQUEST_TIMEOUT_NS (2 * NS_PER_S)
 #define PLAN_ATTEMPT_TIMEOUT_NS NS_PER_S
 

@@ -243,12 +243,12 @@ static bool large_segments(struct plan *plan) {
 
 static bool large_caches(struct plan *plan) {
   bool changes = raise_to(&plan->cache_size, PLAN_CACHE);
-  changes |= raise_to(&plan->row_cache_size, PLAN_CACHE);
+  changes |= raise_to(&plan->row_cache_size, PLAN_ROWS);
   return changes;
 }
 
 static bool large_writes(struct plan *plan) {
-  return raise_to(&plan->write_size, PLAN_CACHE);
+  return raise_to(&plan->write_size, PLAN_WRITE);
 }
 
 static bool patient(struct plan *plan) {
