@@ -262,6 +262,7 @@ struct schedule {
   double append, confirm, crash, restart, link, heal, durable, fill, pause, isolate,
       wipe; /* chances each 2 ms */
   size_t largest, wipes;
+  int rest; /* steps without work left, until a disk can be taken away */
 };
 
 static struct weather draw_weather(struct random *random) {
@@ -345,7 +346,10 @@ static void disturb(struct schedule *schedule) {
     replicas_make_durable(all, node);
   if (random_chance(random, schedule->fill))
     sim_fill_disk(replicas_world(all), node, random_chance(random, 0.5));
-  if (random_chance(random, schedule->wipe) && may_wipe(schedule)) {
+  if (random_chance(random, schedule->wipe))
+    schedule->rest = 100;
+  if (schedule->rest > 0 && may_wipe(schedule)) {
+    schedule->rest = 0;
     schedule->wipes++;
     replicas_crash(all, node);
     replicas_wipe(all, node);
@@ -354,6 +358,10 @@ static void disturb(struct schedule *schedule) {
 }
 
 static void work(struct schedule *schedule) {
+  if (schedule->rest > 0) {
+    schedule->rest--;
+    return;
+  }
   struct replicas *all = schedule->all;
   for (size_t i = 0; i < schedule->nodes; i++) {
     if (!replicas_alive(all, i) || sim_paused(replicas_world(all), i))
@@ -393,7 +401,7 @@ static struct schedule draw_schedule(uint64_t seed, struct replicas_options *opt
   schedule.durable = random_unit(random) * 0.1;
   schedule.fill = random_chance(random, 0.2) ? 0.005 : 0;
   schedule.largest = 1 + (size_t)random_below(random, random_chance(random, 0.1) ? 3000 : 300);
-  schedule.wipe = random_chance(random, 0.3) ? 0.05 : 0;
+  schedule.wipe = random_chance(random, 0.3) ? 0.005 : 0;
   return schedule;
 }
 
