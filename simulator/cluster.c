@@ -66,6 +66,8 @@ static void committed(void *context, uint64_t index, uint64_t term, const void *
     if (sim_traced(cluster->world))
       sim_tell(cluster->world, "commit", (int)node->number, -1, 0,
                "index %" PRIu64 " of term %" PRIu64 ", %zu bytes", index, term, size);
+    if (cluster->violated)
+      return; /* the world stops, and what comes now the primary takes for impossible */
   }
   node->inner->committed(node->inner->context, index, term, data, size, token);
   if (!node->dying && !node->ending && index % STATE_HASH_EVERY == 0)
@@ -85,6 +87,8 @@ static void role(void *context, enum journal_role new_role, uint64_t term, uint6
     if (sim_traced(cluster->world))
       sim_tell(cluster->world, "role", (int)node->number, -1, 0, "%s of term %" PRIu64 ", leader %" PRIu64,
                new_role == JOURNAL_LEADER ? "leader" : "follower", term, leader);
+    if (cluster->violated)
+      return;
   }
   node->inner->role(node->inner->context, new_role, term, leader);
 }
