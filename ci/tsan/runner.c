@@ -56,7 +56,11 @@ static bool run_in_child(const struct criterion_test *test) {
     exit(failed ? EXIT_FAILURE : EXIT_SUCCESS);
   }
   int status;
-  return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  if (child < 0 || waitpid(child, &status, 0) != child)
+    return false;
+  if (WIFSIGNALED(status))
+    fprintf(stderr, "ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 int main(void) {
