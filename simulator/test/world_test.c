@@ -422,3 +422,53 @@ Test(world, messages_of_a_client_keep_their_order_and_die_with_link_and_node) {
   cr_assert_eq(marks.count, 21, "an answer that left arrives");
   sim_world_free(world);
 }
+
+/* -- the digest ----------------------------------------------------------------------------------------- */
+
+static void do_nothing(void *owner, bool happens) {
+  (void)owner;
+  (void)happens;
+}
+
+static void keep_file(void *owner, int status, struct disk_file *file) {
+  cr_assert_eq(status, 0);
+  *(struct disk_file **)owner = file;
+}
+
+static void ignore_status(void *owner, int status) {
+  (void)owner;
+  (void)status;
+}
+
+enum change { NOTHING, TIME, FRAME, DISK, NODE, ONE_MORE, CHANGES };
+
+static uint64_t digest_with(enum change change) {
+  struct sim_world *world = calm_world(1);
+  const struct world *door = sim_door(world, change == NODE ? 1 : 0);
+  struct disk_file *file = NULL;
+  unsigned char data[2][64] = {{0}};
+  data[0][40] = change == FRAME;
+  data[1][40] = change == DISK;
+  sim_at(world, change == TIME ? 11 : 10, do_nothing, NULL);
+  if (change == ONE_MORE)
+    sim_at(world, 20, do_nothing, NULL);
+  door->disk_create(door->context, "x", 100, keep_file, &file);
+  sim_run(world, S, NULL);
+  door->send(door->context, 3, &(struct iovec){.iov_base = data[0], .iov_len = 64}, 1);
+  door->disk_write(file, 0, &(struct iovec){.iov_base = data[1], .iov_len = 64}, 1, ignore_status, NULL);
+  sim_run(world, 2 * S, NULL);
+  door->disk_close(file);
+  const uint64_t digest = sim_digest(world);
+  sim_world_free(world);
+  return digest;
+}
+
+Test(world, the_digest_tells_any_difference) {
+  uint64_t digests[CHANGES];
+  for (int change = 0; change < CHANGES; change++) {
+    digests[change] = digest_with((enum change)change);
+    cr_assert_eq(digests[change], digest_with((enum change)change));
+    for (int other = 0; other < change; other++)
+      cr_assert_neq(digests[change], digests[other], "%d and %d", change, other);
+  }
+}
