@@ -17,8 +17,8 @@
 #include "checker/lineage.h"
 
 /* A try that takes longer than this holds nothing. */
-#define TRY_STATES 20000u
-#define TRY_STATES_PER_OPERATION 8u
+#define TRY_STATES 5000u
+#define TRY_STATES_PER_OPERATION 4u
 #define RUN_MAX 8
 #define PAIRS_MAX 150    /* operations up to which pairs of one path are tried */
 #define ALL_PAIRS_MAX 60 /* and all pairs, */
@@ -35,6 +35,7 @@ struct hunt {
   uint32_t *list; /* operations that may go */
   uint32_t culprit;
   struct random random;
+  bool proved;         /* `kept` was seen to fail; the whole may take too long for that */
   bool stranger;       /* it shows what nobody made, from the beginning */
   bool right_sometime; /* the answer would be right at another time */
 };
@@ -80,6 +81,7 @@ static bool take_if_holds(struct hunt *hunt) {
   bool better = !trial_is_over(&hunt->trial) && fails(hunt) && passes_without(hunt) &&
                 (!hunt->right_sometime || passes_anytime(hunt));
   memcpy(better ? hunt->kept : hunt->tried, better ? hunt->tried : hunt->kept, hunt->failure.count);
+  hunt->proved |= better;
   return better;
 }
 
@@ -124,6 +126,32 @@ static void drop_unanswered(struct hunt *hunt) {
       hunt->tried[hunt->list[i]] = TREAT_DROP;
     }
   }
+  take_if_holds(hunt);
+}
+
+/* All but what has to do with the culprit's paths, and, the wider way, with those of the renames among it. */
+static void drop_unrelated(struct hunt *hunt, bool wider) {
+  uint32_t count = list_kept(hunt), renames = 0;
+  uint32_t *moving = xmalloc((count + (size_t)1) * sizeof *moving);
+  const struct arguments *of_culprit = &trial_operation(&hunt->trial, hunt->culprit)->arguments;
+  for (uint32_t i = 0; i < count; i++) {
+    const struct arguments *asked = &trial_operation(&hunt->trial, hunt->list[i])->arguments;
+    const bool stays = arguments_related(of_culprit, asked);
+    hunt->tried[hunt->list[i]] = stays ? hunt->kept[hunt->list[i]] : (uint8_t)TREAT_DROP;
+    if (stays && asked->kind == OPERATION_RENAME) {
+      moving[renames++] = hunt->list[i];
+    }
+  }
+  for (uint32_t i = 0; i < count && wider; i++) {
+    const uint32_t at = hunt->list[i];
+    const struct arguments *asked = &trial_operation(&hunt->trial, at)->arguments;
+    for (uint32_t j = 0; j < renames && hunt->tried[at] == TREAT_DROP; j++) {
+      if (arguments_related(&trial_operation(&hunt->trial, moving[j])->arguments, asked)) {
+        hunt->tried[at] = hunt->kept[at];
+      }
+    }
+  }
+  free(moving);
   take_if_holds(hunt);
 }
 
@@ -239,7 +267,7 @@ static bool trace(struct hunt *hunt, struct lineage *lineage) {
   struct search_result found;
   struct problem *problem;
   memcpy(hunt->tried, hunt->kept, hunt->failure.count);
-  hunt->tried[hunt->culprit] = without_culprit(hunt);
+  hunt->tried[hunt->culprit] = (uint8_t)without_culprit(hunt);
   trial_run(&hunt->trial, hunt->tried, try_states(hunt), &found, &problem);
   hunt->tried[hunt->culprit] = TREAT_KEEP;
   const bool traced = found.end == SEARCH_LINEARIZABLE;
@@ -285,6 +313,10 @@ static bool drop_inodes(struct hunt *hunt) {
 static void reduce_roughly(struct hunt *hunt) {
   drop_unanswered(hunt);
   drop_observations(hunt);
+  drop_unrelated(hunt, false);
+  if (!hunt->proved) {
+    drop_unrelated(hunt, true);
+  }
   while (drop_inodes(hunt)) {
   }
 }
@@ -357,15 +389,17 @@ static void reduce(struct hunt *hunt, uint32_t enough) {
 
 /* ---- In and out ---- */
 
-/* Whether the whole holds; and what of it. */
-static bool is_culprit(struct hunt *hunt) {
-  if (!trial_is_answered(&hunt->trial, hunt->culprit)) {
+/* What of the whole holds, as far as that can be told without proving that it fails. */
+static bool is_suspect(struct hunt *hunt) {
+  if (!trial_is_answered(&hunt->trial, hunt->culprit) || !passes_without(hunt)) {
     return false;
   }
-  hunt->stranger = !fails(hunt);
-  if ((hunt->stranger && !fails(hunt)) || !passes_without(hunt)) {
-    return false;
-  }
+  struct search_result result;
+  struct problem *problem;
+  trial_run(&hunt->trial, hunt->tried, 1, &result, &problem);
+  hunt->stranger = problem->facts->impossible != NONE && problem->facts->witness == NONE;
+  search_result_free(&result);
+  problem_free(problem);
   hunt->right_sometime = passes_anytime(hunt);
   return true;
 }
@@ -394,14 +428,16 @@ bool culprit_company(const struct trial *trial, uint32_t culprit, uint32_t enoug
   hunt.list = xmalloc((count + (size_t)1) * sizeof *hunt.list);
   memcpy(hunt.kept, treatments, count);
   memcpy(hunt.tried, treatments, count);
-  const bool found = is_culprit(&hunt);
-  if (found) {
+  if (is_suspect(&hunt)) {
     reduce(&hunt, enough);
+    hunt.proved = hunt.proved || fails(&hunt);
+  }
+  if (hunt.proved) {
     write_back(&hunt, trial->failure, treatments);
   }
   free(hunt.positions);
   free(hunt.kept);
   free(hunt.tried);
   free(hunt.list);
-  return found;
+  return hunt.proved;
 }

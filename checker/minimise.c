@@ -15,6 +15,7 @@
 #define WEAKEN_TIME_MAX_NS (2 * NS_PER_S)
 #define TIME_MIN_NS (300 * NS_PER_MS)
 #define TIME_PER_OPERATION_NS 25000
+#define TIMES_OF_THE_SEARCH 2
 /* A try that takes longer than this many states counts as one that did not fail: what it would have dropped
  * stays. */
 #define TRY_STATES 3000u
@@ -24,7 +25,8 @@
 
 struct minimiser {
   struct trial trial;
-  bool *definite; /* kept answers, by position in the component */
+  int64_t time_ns; /* for each way */
+  bool *definite;  /* kept answers, by position in the component */
   bool *tried;
   uint32_t *list;
   uint8_t *treatments;
@@ -54,57 +56,65 @@ static bool fails(struct minimiser *minimiser, const bool *definite, uint64_t st
 
 /* ---- The shortest beginning ---- */
 
-static bool fails_until(struct minimiser *minimiser, const uint8_t *treatments, uint64_t end) {
-  minimiser->trial.end = (uint32_t)end;
-  return !trial_is_over(&minimiser->trial) &&
-         trial_run(&minimiser->trial, treatments, 0, NULL, NULL) == SEARCH_IMPOSSIBLE;
+/* A search of a beginning that takes longer is not known to be fine: those that are hardly ever take more. */
+static uint64_t fine_states(const struct minimiser *minimiser) {
+  return 5000 + UINT64_C(4) * count_of(minimiser);
 }
 
-/* How far the search of all of it comes. `passes` is raised to what is proved to be fine: the search had
- * found an order up to there, unless it ended before it began. False when it does not fail. */
-static bool fails_whole(struct minimiser *minimiser, const uint8_t *treatments, uint64_t *passes,
-                        uint64_t *reached) {
+static bool is_fine_until(struct minimiser *minimiser, const uint8_t *treatments, uint64_t end) {
+  minimiser->trial.end = (uint32_t)end;
+  return trial_run(&minimiser->trial, treatments, fine_states(minimiser), NULL, NULL) == SEARCH_LINEARIZABLE;
+}
+
+/* Searches all of it. False when it is fine. Else `*passes` is raised to where the search had found an order,
+ * unless it ended before it began: then `*end` is lowered to where that contradiction lies. */
+static bool look_at_whole(struct minimiser *minimiser, const uint8_t *treatments, uint64_t *passes,
+                          uint64_t *end) {
   struct search_result found;
   struct problem *problem;
-  minimiser->trial.end = minimiser->trial.failure->history->event_count;
-  const bool failed = trial_run(&minimiser->trial, treatments, 0, &found, &problem) == SEARCH_IMPOSSIBLE;
-  if (failed) {
-    *reached =
-        found.event < problem->event_count ? problem->events[found.event].original : minimiser->trial.end;
-    if (problem->facts->impossible == NONE && *reached > *passes) {
-      *passes = *reached;
+  minimiser->trial.end = (uint32_t)*end;
+  trial_run(&minimiser->trial, treatments, fine_states(minimiser), &found, &problem);
+  const bool fine = found.end == SEARCH_LINEARIZABLE;
+  if (!fine && found.event < problem->event_count) {
+    const uint64_t reached = problem->events[found.event].original;
+    if (problem->facts->impossible != NONE) {
+      *end = reached + 1;
+    } else if (reached > *passes) {
+      *passes = reached;
     }
   }
   search_result_free(&found);
   problem_free(problem);
-  return failed;
+  return !fine;
 }
 
-/* Sets the trial's end to that of the shortest beginning of the history that fails: without its last answer
- * it does not, so that is a culprit. The search of the whole may give up earlier or later than there, for
- * what it knew of later answers. Beginnings up to `passes` are known to be fine. False when nothing fails. */
+/* Sets the trial's end to that of the shortest beginning of the history that is not known to be fine: without
+ * its last answer it is, so that is a culprit. The search of the whole may give up earlier or later than
+ * there, for what it knew of later answers. Beginnings up to `passes` are known to be fine. False when all is
+ * fine, or time is over. */
 static bool cut_end(struct minimiser *minimiser, const uint8_t *treatments, uint64_t passes) {
   const uint64_t all = minimiser->trial.failure->history->event_count;
-  uint64_t reached;
-  if (!fails_whole(minimiser, treatments, &passes, &reached)) {
+  uint64_t end = all;
+  if (!look_at_whole(minimiser, treatments, &passes, &end)) {
     return false;
   }
-  uint64_t end = reached + 1;
-  for (uint64_t reach = 16; end < all && !fails_until(minimiser, treatments, end); reach *= 4) {
-    passes = end;
-    end = reached + reach;
+  for (uint64_t reach = 1; passes + reach < end; reach *= 4) {
+    if (!is_fine_until(minimiser, treatments, passes + reach)) {
+      end = passes + reach;
+      break;
+    }
+    passes += reach;
   }
-  end = end < all ? end : all;
   while (end - passes > 1) {
     const uint64_t middle = passes + (end - passes) / 2;
-    if (fails_until(minimiser, treatments, middle)) {
-      end = middle;
-    } else {
+    if (is_fine_until(minimiser, treatments, middle)) {
       passes = middle;
+    } else {
+      end = middle;
     }
   }
   minimiser->trial.end = (uint32_t)end;
-  return true;
+  return !trial_is_over(&minimiser->trial);
 }
 
 /* ---- Weakening ---- */
@@ -240,11 +250,10 @@ static bool hunt_culprits(struct minimiser *minimiser, uint32_t *count, uint32_t
   uint64_t passes = 0;
   bool found = false;
   memset(base, TREAT_KEEP, all);
-  for (uint32_t i = 0; i<CULPRITS_MAX && * count> SMALL && !trial_is_over(&minimiser->trial) &&
-                       cut_end(minimiser, base, passes);
-       i++) {
+  uint32_t culprits = 0;
+  while (*count > SMALL && culprits++ < CULPRITS_MAX && cut_end(minimiser, base, passes)) {
     const uint32_t culprit = last_answered(minimiser);
-    if (culprit == NONE) {
+    if (culprit == NONE || trial_is_over(&minimiser->trial)) {
       break;
     }
     memcpy(company, base, all);
@@ -313,8 +322,7 @@ static void keep_company(struct minimiser *minimiser) {
 
 /* From now on. */
 static void allow_time(struct minimiser *minimiser, int64_t max_ns) {
-  int64_t time_ns = (int64_t)minimiser->trial.failure->history->count * TIME_PER_OPERATION_NS;
-  time_ns = time_ns < TIME_MIN_NS ? TIME_MIN_NS : time_ns > max_ns ? max_ns : time_ns;
+  const int64_t time_ns = minimiser->time_ns < max_ns ? minimiser->time_ns : max_ns;
   minimiser->trial.budget.deadline_ns = time_monotonic_ns() + time_ns;
 }
 
@@ -336,24 +344,6 @@ static uint32_t find_company(struct minimiser *minimiser) {
   return count;
 }
 
-static bool path_leads_to(struct text above, struct text path) {
-  return above.data != NULL && path.data != NULL && above.size <= path.size &&
-         memcmp(above.data, path.data, above.size) == 0 &&
-         (above.size == path.size || above.size == 1 || path.data[above.size] == '/');
-}
-
-/* Whether one names a path at, above or below one that the other names. A batch is related to all. */
-static bool related(const struct arguments *x, const struct arguments *y) {
-  const struct text of_x[] = {x->path, x->destination}, of_y[] = {y->path, y->destination};
-  bool found = x->kind == OPERATION_BATCH || y->kind == OPERATION_BATCH;
-  for (size_t i = 0; i < ARRAY_SIZE(of_x) && !found; i++) {
-    for (size_t j = 0; j < ARRAY_SIZE(of_y) && !found; j++) {
-      found = path_leads_to(of_x[i], of_y[j]) || path_leads_to(of_y[j], of_x[i]);
-    }
-  }
-  return found;
-}
-
 /* A company's answers may be enough whatever else took effect; or those of all operations on its paths. */
 static bool weaken_company(struct minimiser *minimiser) {
   if (!fails(minimiser, minimiser->tried, TRY_STATES)) {
@@ -368,7 +358,7 @@ static bool weaken_company(struct minimiser *minimiser) {
       for (uint32_t j = 0; j < listed && !minimiser->tried[i] && trial_is_answered(&minimiser->trial, i);
            j++) {
         const struct operation *other = trial_operation(&minimiser->trial, minimiser->list[j]);
-        minimiser->tried[i] = related(&operation->arguments, &other->arguments);
+        minimiser->tried[i] = arguments_related(&operation->arguments, &other->arguments);
       }
     }
     if (!fails(minimiser, minimiser->tried, TRY_STATES)) {
@@ -386,7 +376,8 @@ static bool weaken(struct minimiser *minimiser) {
   minimiser->trial.versions = true;
   minimiser->trial.end = minimiser->trial.failure->history->event_count;
   weaken_rest(minimiser, minimiser->definite);
-  if (!cut_end(minimiser, minimiser->treatments, 0)) {
+  if (!cut_end(minimiser, minimiser->treatments, 0) || !fails(minimiser, minimiser->definite, SURE_STATES)) {
+    minimiser->trial.end = minimiser->trial.failure->history->event_count;
     return false;
   }
   minimiser->trial.versions = false;
@@ -433,8 +424,15 @@ static void conclude(struct minimiser *minimiser, bool weakened, struct check_re
   }
 }
 
+static int64_t time_for(const struct failure *failure, const struct check_result *result) {
+  const int64_t by_length = (int64_t)failure->history->count * TIME_PER_OPERATION_NS;
+  const int64_t by_search = (int64_t)(result->seconds * (double)NS_PER_S) * TIMES_OF_THE_SEARCH;
+  const int64_t longer = by_length > by_search ? by_length : by_search;
+  return longer > TIME_MIN_NS ? longer : TIME_MIN_NS;
+}
+
 void minimise(const struct failure *failure, bool thorough, struct check_result *result) {
-  struct minimiser minimiser;
+  struct minimiser minimiser = {.time_ns = time_for(failure, result)};
   trial_init(&minimiser.trial, failure, WEAKEN_TIME_MAX_NS);
   minimiser.definite = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.definite);
   minimiser.tried = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.tried);

@@ -1,6 +1,7 @@
 #include "checker/trial.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void trial_init(struct trial *trial, const struct failure *failure, int64_t time_ns) {
   *trial = (struct trial){.failure = failure, .versions = true, .end = failure->history->event_count};
@@ -59,4 +60,21 @@ enum search_end trial_run(struct trial *trial, const uint8_t *treatments, uint64
     problem_free(compiled);
   }
   return end;
+}
+
+static bool path_leads_to(struct text above, struct text path) {
+  return above.data != NULL && path.data != NULL && above.size <= path.size &&
+         memcmp(above.data, path.data, above.size) == 0 &&
+         (above.size == path.size || above.size == 1 || path.data[above.size] == '/');
+}
+
+bool arguments_related(const struct arguments *x, const struct arguments *y) {
+  const struct text of_x[] = {x->path, x->destination}, of_y[] = {y->path, y->destination};
+  bool found = x->kind == OPERATION_BATCH || y->kind == OPERATION_BATCH;
+  for (size_t i = 0; i < ARRAY_SIZE(of_x) && !found; i++) {
+    for (size_t j = 0; j < ARRAY_SIZE(of_y) && !found; j++) {
+      found = path_leads_to(of_x[i], of_y[j]) || path_leads_to(of_y[j], of_x[i]);
+    }
+  }
+  return found;
 }

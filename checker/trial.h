@@ -37,6 +37,9 @@ bool trial_is_answered(const struct trial *trial, uint32_t i);
 enum search_end trial_run(struct trial *trial, const uint8_t *treatments, uint64_t state_limit,
                           struct search_result *result, struct problem **problem);
 
+/* Whether one names a path at, above or below one that the other names. A batch is related to all. */
+bool arguments_related(const struct arguments *x, const struct arguments *y);
+
 /* From a set of operations (`treatments`, one for each of the component; none later than trial->end counts)
  * that fails together with one of them, the culprit, and is fine without it, to a small such set: of `enough`
  * operations if that can be had in the trial's time. `treatments` then says what is left. Returns false, and
