@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/commands.h"
 #include "harness/document.h"
 #include "harness/live.h"
 #include "harness/sim.h"
@@ -118,7 +117,7 @@ static int run_seeds(struct sim_settings *settings) {
     status = save(&batch, &batch.failures[i], i, &error);
   free(batch.failures);
   if (status != 0) {
-    fprintf(stderr, "assay sim: %s\n", error.message);
+    fprintf(stderr, "%s: %s\n", settings->design->program, error.message);
     return EXIT_HARNESS;
   }
   sim_totals_print(batch.out, &totals);
@@ -130,9 +129,9 @@ static int run_seeds(struct sim_settings *settings) {
   return sim_exit_code(&totals);
 }
 
-int sim_command(int argc, char **argv) {
+int sim_main(const struct sim_design *design, int argc, char **argv) {
   struct sim_settings settings;
-  const int code = sim_settings_parse(&settings, argc, argv);
+  const int code = sim_settings_parse(&settings, design, argc, argv);
   if (code >= 0)
     return code;
   const int exit_code = sim_looks_at_one(&settings) ? sim_look(&settings) : run_seeds(&settings);

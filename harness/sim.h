@@ -8,7 +8,21 @@
 #include "harness/sim_pool.h"
 #include "simulator/simulator.h"
 
+/* What a program that runs seeds is about: the journal under test, and how the program is called. */
+struct sim_design {
+  const char *program; /* "assay sim" */
+  journal_factory *journal;
+  void (*frame_print)(const void *frame, size_t frame_size, char *out, size_t size);
+};
+
+/* The Raft journal of master/raft (sim_raft.c: only what links that has it). */
+extern const struct sim_design sim_raft;
+
+/* The command line of such a program; an exit code. `assay sim` is sim_command() of commands.h. */
+int sim_main(const struct sim_design *design, int argc, char **argv);
+
 struct sim_settings {
+  const struct sim_design *design;
   /* what is run */
   const char *seeds_text, *seed_text, *plan_path;
   uint64_t first, last; /* seeds, both included */
@@ -31,8 +45,8 @@ struct sim_settings {
   int64_t until, break_at;
 };
 
-/* Parses and checks a command line of `assay sim`. Returns -1 to go on, or an exit code (message printed). */
-int sim_settings_parse(struct sim_settings *settings, int argc, char **argv);
+/* Parses and checks a command line. Returns -1 to go on, or an exit code (message printed). */
+int sim_settings_parse(struct sim_settings *settings, const struct sim_design *design, int argc, char **argv);
 void sim_settings_free(struct sim_settings *settings);
 /* Whether a flag was given that looks at one run, in this process. */
 bool sim_looks_at_one(const struct sim_settings *settings);

@@ -139,6 +139,6 @@ int sim_look(struct sim_settings *settings) {
   }
   if (status >= 0)
     return status;
-  fprintf(stderr, "assay sim: %s\n", error.message);
+  fprintf(stderr, "%s: %s\n", settings->design->program, error.message);
   return EXIT_HARNESS;
 }

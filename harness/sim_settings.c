@@ -6,7 +6,6 @@
 
 #include "harness/bugs.h"
 #include "harness/sim.h"
-#include "master/raft/raft_journal.h"
 
 #define LAST_DEFAULT 1000
 
@@ -61,7 +60,7 @@ static int parse_flags(struct sim_settings *s, int argc, char **argv, int *posit
       {"json", FLAG_BOOL, &s->json, NULL, "one JSON object a seed that failed, the totals last", 0, 0},
   };
   const struct flag_set set = {
-      .program = "assay sim",
+      .program = s->design->program,
       .summary =
           "Runs whole clusters on virtual time, each from one seed: masters, clients, faults, and what must\n"
           "always hold. Saves and shrinks what fails. Exit codes: 0 nothing was found, 1 a seed failed,\n"
@@ -182,8 +181,10 @@ static int check(struct sim_settings *s, struct error *error) {
   return status;
 }
 
-int sim_settings_parse(struct sim_settings *settings, int argc, char **argv) {
+int sim_settings_parse(struct sim_settings *settings, const struct sim_design *design, int argc,
+                       char **argv) {
   *settings = defaults;
+  settings->design = design;
   const long processors = sysconf(_SC_NPROCESSORS_ONLN);
   settings->jobs = processors < 1 ? 1 : processors > SIM_JOBS_MAX ? SIM_JOBS_MAX : processors;
   settings->progress = isatty(STDERR_FILENO) == 1;
@@ -201,7 +202,7 @@ int sim_settings_parse(struct sim_settings *settings, int argc, char **argv) {
     status = check(settings, &error);
   if (status == 0)
     return -1;
-  fprintf(stderr, "assay sim: %s\n", error.message);
+  fprintf(stderr, "%s: %s\n", design->program, error.message);
   sim_settings_free(settings);
   return status == ERR_BAD_INPUT || status == ERR_NOT_FOUND || status == ERR_UNSUPPORTED ? EXIT_USAGE
                                                                                          : EXIT_HARNESS;
@@ -220,8 +221,8 @@ struct plan_options sim_draw_options(const struct sim_settings *settings) {
 }
 
 struct simulation_options sim_run_options(const struct sim_settings *settings) {
-  return (struct simulation_options){.journal = raft_journal_new,
-                                     .frame_print = raft_frame_print,
+  return (struct simulation_options){.journal = settings->design->journal,
+                                     .frame_print = settings->design->frame_print,
                                      .check = !settings->no_check,
                                      .until = (uint64_t)settings->until,
                                      .break_at = (uint64_t)settings->break_at};
@@ -239,7 +240,7 @@ int sim_plan_of(const struct sim_settings *settings, uint64_t seed, struct plan 
 /* The flags that a plan depends on, and the defect it was found with. */
 const char *sim_again(const struct sim_settings *s, uint64_t seed, char out[SIM_AGAIN_SIZE]) {
   struct bytes text = {0};
-  bytes_append_format(&text, "assay sim");
+  bytes_append_format(&text, "%s", s->design->program);
   if (s->plan_path)
     bytes_append_format(&text, " --plan %s", s->plan_path);
   else

@@ -15,4 +15,8 @@
 struct journal *canonical_journal_new(const struct raft_journal_options *options, const struct world *world,
                                       const struct state_machine *state);
 
+/* Puts a frame between such journals into words: "append, term 3: entries 35/3 to 36/3 after 34/2, committed
+ * 32", where 35/3 is the entry at index 35 of term 3. */
+void canonical_frame_print(const void *frame, size_t frame_size, char *out, size_t size);
+
 #endif
