@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/base.h"
+#include "harness/bugs.h"
 #include "harness/commands.h"
 #include "nemesis/nemesis.h"
 #include "workloads/workloads.h"
@@ -16,6 +17,7 @@ int client_command(int argc, char **argv) {
   struct client_options options = {
       .workload = "mixed", .history = "history.jsonl", .clients = 32, .shard_count = 1, .seed = 1};
   int64_t seed = 1, join = 0;
+  const char *bug = NULL;
   const struct flag flags[] = {
       {"address", FLAG_LIST, &addresses, "HOST:PORT", "client port of a node; once for each node", 0, 0},
       {"workload", FLAG_STRING, &options.workload, "NAME", "mixed, register, names, moves (default mixed)", 0,
@@ -35,6 +37,9 @@ int client_command(int argc, char **argv) {
        "after which an outcome counts as unknown (default 2s)", 1e7, 600e9},
       {"join", FLAG_INT, &join, "PID", "enter the sandbox of this process first (assay cluster status)", 0,
        1 << 22},
+#ifdef ASSAY_BUGS
+      {"bug", FLAG_STRING, &bug, "NAME", "a defect of the client library to have", 0, 0},
+#endif
   };
   const struct flag_set set = {
       .program = "assay client",
@@ -52,6 +57,10 @@ int client_command(int argc, char **argv) {
   if (options.shard >= options.shard_count)
     return refuse("--shard must be below --shard-count");
   struct error error = {0};
+  if (bug && bugs_find(bug, &error) != 0)
+    return refuse(error.message);
+  if (bug)
+    bugs_enable(bug);
   if (join != 0 && sandbox_join((pid_t)join, &error) != 0) {
     fprintf(stderr, "assay client: %s\n", error.message);
     return EXIT_HARNESS;

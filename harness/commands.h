@@ -16,6 +16,7 @@ int nemesis_command(int argc, char **argv);
 int client_command(int argc, char **argv);
 int bench_command(int argc, char **argv);
 int sim_command(int argc, char **argv);
+int bugs_command(int argc, char **argv);
 
 /* A command made of others ("cluster up"): finds argv[1] among `count` names, each with its function, and
  * calls it with argv + 1. Prints the list for none or --help, the nearest name for an unknown one. */

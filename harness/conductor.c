@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "harness/bugs.h"
 #include "harness/child.h"
 #include "harness/document.h"
 #include "harness/live.h"
@@ -405,7 +406,7 @@ static void on_client_ended(struct child *child) {
 
 /* A command line: the text is owned, the pointers are made when it is complete. */
 struct command_line {
-  char *items[64];
+  char *items[128]; /* a --master-flag may be given 64 times */
   size_t count;
 };
 
@@ -472,6 +473,8 @@ static void start_nemesis(struct conductor *conductor) {
     add(&line, "--master-flag=--bug");
     add(&line, "--master-flag=%s", settings->bug);
   }
+  for (size_t i = 0; i < settings->master_flags.count; i++)
+    add(&line, "--master-flag=%s", settings->master_flags.items[i]);
   start(conductor, child, &line, NULL);
 }
 
@@ -497,6 +500,8 @@ static void start_client(struct conductor *conductor, size_t index) {
   add(&line, "--rate=%.17g", settings->rate / (double)processes);
   add(&line, "--operations-per-set=%" PRId64, settings->operations_per_set);
   add(&line, "--request-timeout=%" PRId64 "ns", settings->request_timeout_ns);
+  if (settings->bug && bugs_find(settings->bug, NULL) == 0)
+    add(&line, "--bug=%s", settings->bug);
   start(conductor, &client->child, &line, &conductor->clients_running);
 }
 

@@ -9,6 +9,7 @@ static const struct command commands[] = {
     {"run", "run a test: a cluster, its nemesis, its clients; check the history; report", run_command},
     {"sim", "run whole clusters on virtual time, each from one seed; save, shrink and show what fails",
      sim_command},
+    {"bugs", "run the catalogue of named defects: is each found, by what, how soon?", bugs_command},
     {"check", "decide whether recorded histories are linearizable", check_command},
     {"list", "list the runs of a store", list_command},
     {"report", "write the web page of a run again", report_command},

@@ -59,6 +59,7 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
        "where nodes live: netns (namespaces), host (loopback), auto (default)", 0, 0},
       {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
       {"bug", FLAG_STRING, &s->bug, "NAME", "switch a named defect of a master built with defects on", 0, 0},
+      {"master-flag", FLAG_LIST, &s->master_flags, "ARGUMENT", "a further argument for every master", 0, 0},
       {"floor", FLAG_INT, &s->floor, "N", "fewer ok operations than this are no test (default 100)", 0, 1e15},
       {"time-budget", FLAG_DURATION, &s->time_budget_ns, "TIME", "of the checker (default 60s)", 1e6,
        86400e9},
@@ -193,6 +194,10 @@ json_t *settings_to_json(const struct settings *s) {
                 "provider", provider_name(s->provider), "provider_reason", s->provider_reason, "master",
                 s->master_path, "bug", s->bug, "floor", (json_int_t)s->floor, "time_budget_ns",
                 (json_int_t)s->time_budget_ns, "memory_budget", (json_int_t)s->memory_budget);
+  json_t *flags = json_array();
+  for (size_t i = 0; i < s->master_flags.count; i++)
+    json_array_append_new(flags, json_string(s->master_flags.items[i]));
+  json_object_set_new(rest, "master_flags", flags);
   json_object_update(object, rest);
   json_decref(rest);
   return object;
@@ -254,6 +259,8 @@ char *settings_command(const struct settings *s) {
     append_string(&out, "master", s->master);
   if (s->bug)
     append_string(&out, "bug", s->bug);
+  for (size_t i = 0; i < s->master_flags.count; i++)
+    append_string(&out, "master-flag", s->master_flags.items[i]);
   if (s->floor != defaults.floor)
     bytes_append_format(&out, " --floor %" PRId64, s->floor);
   if (s->time_budget_ns != defaults.time_budget_ns)

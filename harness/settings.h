@@ -29,7 +29,8 @@ struct settings {
   const char *store;
   const char *master; /* program */
   const char *bug;
-  int64_t floor; /* fewer ok operations than this: vacuous */
+  struct flag_list master_flags; /* further arguments of every master */
+  int64_t floor;                 /* fewer ok operations than this: vacuous */
   int64_t time_budget_ns;
   int64_t memory_budget;
   bool json;

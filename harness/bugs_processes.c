@@ -1,0 +1,223 @@
+/* bugs_processes.c: how long it takes to find a defect on a real cluster: `assay run`, again and again, each
+ * time with another seed. */
+#ifdef ASSAY_BUGS
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness/bugs.h"
+#include "harness/document.h"
+
+/* Beyond the load: start, heal, check, report. */
+#define OVERHEAD_NS (180 * NS_PER_S)
+#define ARGUMENTS_MAX 32
+
+#define SHORT_SNAPSHOTS "--master-flag=--snapshot-threshold=400", "--master-flag=--snapshot-trailing=40"
+
+struct recipe {
+  const char *bug;
+  const char *nemesis;
+  const char *arguments[6]; /* further ones; NULL-terminated */
+  const char *reason;       /* why it cannot show on processes; NULL: it can */
+};
+
+/* Which faults bring a defect out, and what makes them hit more often. */
+static const struct recipe recipes[] = {
+    {"local-reads", "partition,kill", {NULL}, NULL},
+    {"dirty-reads", "partition,kill", {NULL}, NULL},
+    {"step-down-late", "partition,pause", {NULL}, NULL},
+    {"lease-clock", NULL, {NULL}, "needs clocks that jump: faults of clocks on processes are to come"},
+    {"listing-cache", "partition,kill", {NULL}, NULL},
+    {"reset-cache", "partition,pause", {NULL}, NULL},
+    {"retry-twice", "partition,kill", {NULL}, NULL},
+    {"dedupe-not-in-snapshot", "partition,kill", {SHORT_SNAPSHOTS, NULL}, NULL},
+    {"partial-batch", "kill,partition", {NULL}, NULL},
+    {"rename-early-free", "partition,kill", {"--workload=moves", NULL}, NULL},
+    {"no-parent-lock", "kill", {"--workload=names", NULL}, NULL},
+    {"delete-not-atomic", "kill,partition", {NULL}, NULL},
+    {"rename-cycle", "kill", {"--workload=moves", NULL}, NULL},
+    {"id-reuse", "kill,partition", {NULL}, NULL},
+    {"early-ack", "partition,kill", {NULL}, NULL},
+    {"entry-reorder", "partition,kill", {NULL}, NULL},
+    {"snapshot-ahead", "kill,partition", {SHORT_SNAPSHOTS, NULL}, NULL},
+    {"snapshot-back", "partition,pause,kill", {SHORT_SNAPSHOTS, NULL}, NULL},
+    {"replay-twice", "kill,partition", {SHORT_SNAPSHOTS, NULL}, NULL},
+    {"no-fsync",
+     NULL,
+     {NULL},
+     "needs writes that a power loss takes back: kill -9 leaves them to the kernel"},
+    {"unpersisted-vote", NULL, {NULL}, "needs a power loss within the milliseconds of a vote's write"},
+    {"disk-error-continue", NULL, {NULL}, "needs disks that fail: faults of disks on processes are to come"},
+    {"commit-old-term", NULL, {NULL}, "needs three changes of leader around one entry that is in flight"},
+    {"old-primary-writes", "partition,pause", {NULL}, NULL},
+    {"info-as-fail", "partition,kill", {NULL}, NULL},
+};
+
+static const struct recipe *recipe_of(const char *bug) {
+  static const struct recipe otherwise = {NULL, "partition,pause,kill", {NULL}, NULL};
+  for (size_t i = 0; i < ARRAY_SIZE(recipes); i++)
+    if (strcmp(recipes[i].bug, bug) == 0)
+      return &recipes[i];
+  return &otherwise;
+}
+
+/* ---- One run of `assay run` ---- */
+
+struct arguments_list {
+  char *items[ARGUMENTS_MAX + 1];
+  size_t count;
+};
+
+static void add(struct arguments_list *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add(struct arguments_list *list, const char *format, ...) {
+  va_list values;
+  va_start(values, format);
+  if (list->count < ARGUMENTS_MAX && vasprintf(&list->items[list->count], format, values) >= 0)
+    list->count++;
+  va_end(values);
+}
+
+static struct arguments_list arguments_of(const struct bugs_settings *settings, const char *bug,
+                                          const struct recipe *recipe, int64_t seed) {
+  struct arguments_list list = {0};
+  char *directory = program_directory();
+  add(&list, "%s/assay", directory ? directory : ".");
+  free(directory);
+  add(&list, "run");
+  add(&list, "--json");
+  add(&list, "--bug=%s", bug);
+  add(&list, "--name=bug-%s", bug);
+  add(&list, "--seed=%" PRId64, seed);
+  add(&list, "--nemesis=%s", recipe->nemesis);
+  add(&list, "--time=%" PRId64 "ns", settings->time_ns);
+  add(&list, "--store=%s", settings->store);
+  for (size_t i = 0; recipe->arguments[i]; i++)
+    add(&list, "%s", recipe->arguments[i]);
+  return list;
+}
+
+static pid_t start(const struct arguments_list *list, int *output) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0)
+    return -1;
+  fflush(NULL);
+  const pid_t parent = getpid(), pid = fork();
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+      _exit(EXIT_HARNESS);
+    const int nothing = open("/dev/null", O_RDWR);
+    dup2(nothing, STDIN_FILENO);
+    dup2(nothing, STDERR_FILENO);
+    dup2(ends[1], STDOUT_FILENO);
+    execv(list->items[0], list->items);
+    _exit(EXIT_HARNESS);
+  }
+  close(ends[1]);
+  *output = ends[0];
+  return pid;
+}
+
+/* All it prints, until it ends; asked to end, and then made to, when it overstays. */
+static void listen_to(pid_t pid, int output, int64_t patience_ns, struct bytes *said) {
+  int64_t end_ns = time_monotonic_ns() + patience_ns;
+  bool asked = false;
+  for (;;) {
+    struct pollfd waiting = {.fd = output, .events = POLLIN};
+    const int ready = poll(&waiting, 1, 200);
+    if (ready > 0) {
+      const ssize_t got = read(output, bytes_reserve(said, 4096), 4096);
+      if (got <= 0 && errno != EINTR)
+        return;
+      said->size += got > 0 ? (size_t)got : 0;
+    }
+    if (time_monotonic_ns() > end_ns) {
+      kill(pid, asked ? SIGKILL : SIGTERM);
+      asked = true;
+      end_ns = time_monotonic_ns() + 15 * NS_PER_S;
+    }
+  }
+}
+
+static json_t *last_object(const struct bytes *said) {
+  size_t end = said->size;
+  while (end > 0 && said->data[end - 1] == '\n')
+    end--;
+  size_t begin = end;
+  while (begin > 0 && said->data[begin - 1] != '\n')
+    begin--;
+  return end > begin ? json_loadb((const char *)said->data + begin, end - begin, 0, NULL) : NULL;
+}
+
+/* NULL and an error when there is no result. */
+static json_t *run_once(const struct bugs_settings *settings, const char *bug, const struct recipe *recipe,
+                        int64_t seed, struct error *error) {
+  struct arguments_list list = arguments_of(settings, bug, recipe, seed);
+  struct bytes said = {0};
+  int output = -1, ended = 0;
+  const pid_t pid = start(&list, &output);
+  json_t *result = NULL;
+  if (pid > 0) {
+    listen_to(pid, output, settings->time_ns + OVERHEAD_NS, &said);
+    close(output);
+    while (waitpid(pid, &ended, 0) < 0 && errno == EINTR)
+      continue;
+    result = last_object(&said);
+  }
+  if (!result)
+    error_set(error, ERR_IO, "assay run --bug %s --seed %" PRId64 " ended without a result", bug, seed);
+  for (size_t i = 0; i < list.count; i++)
+    free(list.items[i]);
+  bytes_free(&said);
+  return result;
+}
+
+/* ---- Until it is found ---- */
+
+static bool is_found(const json_t *result, struct detection *detection) {
+  if (strcmp(document_string(result, "verdict", ""), "invalid") != 0)
+    return false;
+  snprintf(detection->evidence, sizeof detection->evidence, "%s",
+           document_string(result, "violation", "history"));
+  detection->counterexample = json_array_size(json_object_get(result, "counterexample"));
+  return true;
+}
+
+int bugs_run(const struct bugs_settings *settings, const char *bug, struct finding *finding,
+             struct error *error) {
+  const struct recipe *recipe = recipe_of(bug);
+  *finding = (struct finding){.bug = bug, .where = "processes", .reason = recipe->reason};
+  const int64_t end_ns = time_monotonic_ns() + settings->minutes * 60 * NS_PER_S;
+  int64_t seed = 1;
+  while (!recipe->reason && finding->count < (size_t)settings->tries &&
+         (finding->count == 0 || time_monotonic_ns() < end_ns)) {
+    struct detection *detection = &finding->detections[finding->count++];
+    const int64_t began_ns = time_monotonic_ns();
+    do {
+      json_t *result = run_once(settings, bug, recipe, seed++, error);
+      if (!result)
+        return ERR_IO;
+      detection->found = is_found(result, detection);
+      detection->seeds++;
+      detection->wall_seconds = (double)(time_monotonic_ns() - began_ns) / 1e9;
+      json_decref(result);
+    } while (!detection->found && time_monotonic_ns() < end_ns);
+    /* Broken off by the clock, it says something only when nothing was found before. */
+    if (!detection->found && finding->count > 1)
+      finding->count--;
+  }
+  return 0;
+}
+
+#else
+typedef int bugs_of_another_build;
+#endif
