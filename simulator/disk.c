@@ -79,6 +79,7 @@ static void drop_file(struct node *node, const char *name) {
 static void write_bytes(struct file *file, uint64_t offset, const void *data, size_t size) {
   if (size == 0)
     return;
+  assert(data);
   if (offset + size > file->content.size) {
     const size_t more = (size_t)(offset + size - file->content.size);
     memset(bytes_reserve(&file->content, more), 0, more);
@@ -269,7 +270,8 @@ static void ask(struct node *node, const struct request *asked, const struct iov
   struct disk *disk = &node->disk;
   struct request *request = pool_take(&node->sim->pool, request_size(asked));
   *request = *asked;
-  if (request->vector_count > 0)
+  assert(vectors || request->vector_count == 0);
+  if (vectors)
     memcpy(request->vectors, vectors, request->vector_count * sizeof *vectors);
   if (request->file)
     request->file->references++;

@@ -104,7 +104,8 @@ static void start_first(struct sim_store *store) {
   struct node *node = store->node;
   uint64_t draw = random_next(&node->rows.random);
   const int64_t most_ns = node->sim->options.weather.store_ns;
-  const double takes_ns = (double)(most_ns / 2 + draw_up_to(&draw, most_ns)) * node->disk.factor;
+  const int64_t drawn_ns = most_ns / 2 + draw_up_to(&draw, most_ns);
+  const double takes_ns = (double)drawn_ns * node->disk.factor;
   sim_schedule(node->sim, &store->event, node->sim->now_ns + (int64_t)takes_ns);
 }
 

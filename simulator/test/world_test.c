@@ -2,6 +2,7 @@
 #include "simulator/world.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #define MS INT64_C(1000000)
@@ -81,6 +82,27 @@ Test(world, ends_before_the_transition_asked_for_or_when_told) {
   cr_assert_eq(sim_transitions(world), 6);
   sim_world_free(world);
   cr_assert_eq(marks.missed, 4);
+}
+
+static struct sim_world *trapped_world;
+static uint64_t trapped_at;
+
+static void trap(int number) {
+  (void)number;
+  trapped_at = sim_transitions(trapped_world);
+}
+
+Test(world, traps_before_the_transition_asked_for) {
+  trapped_world =
+      sim_world_new(&(struct sim_world_options){.seed = 1, .nodes = 3, .weather = calm, .break_at = 4});
+  struct marks marks = {.world = trapped_world};
+  for (int i = 0; i < 10; i++)
+    sim_at(trapped_world, i, run_mark, new_mark(&marks, i));
+  signal(SIGTRAP, trap);
+  sim_run(trapped_world, 100, NULL);
+  cr_assert_eq(trapped_at, 3);
+  cr_assert_eq(marks.count, 10);
+  sim_world_free(trapped_world);
 }
 
 Test(world, streams_go_by_seed_name_and_number) {
