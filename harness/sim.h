@@ -66,8 +66,8 @@ int sim_look(struct sim_settings *settings);
 
 /* ---- What is saved of a seed that failed (sim_save.c) ---- */
 
-/* STORE/sim/<seed>/, with a bug STORE/sim/<bug>-<seed>/, emptied of what an earlier run left there; to
- * free(). Holds result.json and, from sim_save_details, what there is to look at. */
+/* STORE/sim/[<bug>-]<seed>[-plan]/, emptied of what an earlier run left there (never of the plan that is
+ * run); to free(). Holds result.json and, from sim_save_details, what there is to look at. */
 int sim_save(const struct sim_settings *settings, const struct seed_record *record, char **directory,
              struct error *error);
 

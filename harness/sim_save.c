@@ -237,13 +237,32 @@ static int write_plan(const struct sim_settings *settings, const struct seed_rec
   return status;
 }
 
+/* Whether the plan that is run stands in the directory: it must not be emptied then. */
+static bool holds_plan(const struct sim_settings *settings, const char *directory) {
+  char *plan = settings->plan_path ? realpath(settings->plan_path, NULL) : NULL;
+  char *place = realpath(directory, NULL);
+  const size_t length = place ? strlen(place) : 0;
+  const bool holds = plan && place && strncmp(plan, place, length) == 0 && plan[length] == '/';
+  free(plan);
+  free(place);
+  return holds;
+}
+
+static char *directory_of(const struct sim_settings *settings, uint64_t seed) {
+  struct bytes path = {0};
+  bytes_append_format(&path, "%s/sim/%s%s%" PRIu64 "%s", settings->store, settings->bug ? settings->bug : "",
+                      settings->bug ? "-" : "", seed, settings->plan_path ? "-plan" : "");
+  bytes_append_u8(&path, 0);
+  while (holds_plan(settings, (const char *)path.data)) {
+    path.size--;
+    bytes_append(&path, "-again", sizeof "-again");
+  }
+  return (char *)path.data;
+}
+
 int sim_save(const struct sim_settings *settings, const struct seed_record *record, char **directory,
              struct error *error) {
-  struct bytes path = {0};
-  bytes_append_format(&path, "%s/sim/%s%s%" PRIu64, settings->store, settings->bug ? settings->bug : "",
-                      settings->bug ? "-" : "", record->seed);
-  bytes_append_u8(&path, 0);
-  char *made = (char *)path.data;
+  char *made = directory_of(settings, record->seed);
   int status = directory_remove(made, error);
   if (status == 0)
     status = directory_make(made, error);

@@ -96,7 +96,7 @@ static void print_sentence(FILE *out, const struct pool_totals *totals) {
   else if (totals->ok == 0)
     fprintf(out, "Vacuous: no operation of %s seeds succeeded.", seeds);
   else
-    fprintf(out, "No violation in %s seeds.", seeds);
+    fprintf(out, "No violation in %s seed%s.", seeds, totals->seeds == 1 ? "" : "s");
   if (totals->interrupted || totals->out_of_time)
     fprintf(out, " Not all were run: %s.", totals->interrupted ? "interrupted" : "the time is over");
 }
