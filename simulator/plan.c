@@ -163,8 +163,8 @@ static struct weather draw_weather(struct random *random, size_t nodes) {
 /* Small everything finds what large defaults hide: segments that hold a few entries, rows that do not fit
  * into the cache, entries that must be fetched from the disk. */
 static void draw_master(struct plan *plan, struct random *random, bool snapshots) {
-  plan->election_timeout_ms = (unsigned)draw_count(random, 200, 2000);
-  plan->heartbeat_ms = (unsigned)(plan->election_timeout_ms / draw_scale(random, 2.5, 8));
+  plan->election_timeout_ms = (unsigned)draw_count(random, 150, 1500);
+  plan->heartbeat_ms = (unsigned)(plan->election_timeout_ms / draw_scale(random, 2, 6));
   const uint64_t threshold = draw_count(random, 4, 120), trailing = draw_count(random, 1, 16),
                  segment = draw_count(random, 1 << 10, 8 << 10),
                  larger_segment = draw_count(random, 4 << 10, PLAN_SEGMENT);
@@ -180,9 +180,30 @@ static void draw_master(struct plan *plan, struct random *random, bool snapshots
   plan->write_size = random_chance(random, 0.7) ? write : PLAN_WRITE;
 }
 
-/* Bursts: within one, clients run into each other; between them there is nothing to see but what faults do
- * to the cluster, and that costs little. */
-static void draw_workload(struct plan *plan, struct random *random, const char *given) {
+/* All ways to work come to a few operations a second, or, in the short plans, to some dozens: in bursts,
+ * where clients run into each other and which faults miss or meet; for seconds, with as long a rest; or
+ * evenly, so that whatever a fault does, somebody asks meanwhile. */
+static void draw_pace(struct plan *plan, struct random *random, bool dense) {
+  const double rate = dense ? draw_scale(random, 5, 25) : draw_scale(random, 1, 5), answer_ns = 5e6,
+               clients = (double)plan->clients;
+  const double mode = random_unit(random);
+  double burst_ns = 1e9;
+  if (mode < 0.4) {
+    plan->think_ns = draw_time(random, 0.1e6, 20e6);
+    burst_ns = draw_scale(random, 4, 40) * ((double)plan->think_ns + answer_ns) / clients;
+  } else if (mode < 0.75) {
+    plan->think_ns = draw_time(random, 20e6, 300e6);
+    burst_ns = draw_scale(random, 0.5e9, 8e9);
+  } else {
+    plan->think_ns = (int64_t)three_digits(clients / rate * 1e9);
+  }
+  const double rate_in_burst = clients / (((double)plan->think_ns + answer_ns) / 1e9);
+  plan->burst_ns = (int64_t)three_digits(burst_ns);
+  plan->silence_ns = mode < 0.75 ? (int64_t)three_digits(burst_ns * fmax(rate_in_burst / rate - 1, 0)) : 0;
+  plan->operations = (uint64_t)fmax(20, rate * 1.5 * (double)plan->duration_ns / 1e9);
+}
+
+static void draw_workload(struct plan *plan, struct random *random, bool dense, const char *given) {
   size_t count = 0;
   for (const struct workload_description *known = workload_list(); known[count].name; count++)
     ;
@@ -190,15 +211,7 @@ static void draw_workload(struct plan *plan, struct random *random, const char *
   if (given)
     plan->workload = plan_workload(given);
   plan->clients = (size_t)random_between(random, 2, 8);
-  plan->think_ns =
-      random_chance(random, 0.2) ? draw_time(random, 20e6, 500e6) : draw_time(random, 0.1e6, 20e6);
-  const double rate = draw_scale(random, 1.5, 6), in_burst = draw_scale(random, 4, 40);
-  const double each_ns = (double)plan->think_ns + 5e6;
-  const double burst_ns = in_burst * each_ns / (double)plan->clients;
-  const double apart_ns = in_burst / rate * 1e9;
-  plan->burst_ns = (int64_t)three_digits(burst_ns);
-  plan->silence_ns = (int64_t)three_digits(fmax(apart_ns - burst_ns, 1e6));
-  plan->operations = (uint64_t)fmax(20, rate * 1.5 * (double)plan->duration_ns / 1e9);
+  draw_pace(plan, random, dense);
   const uint64_t per_set = draw_count(random, 20, 400);
   plan->operations_per_set = random_chance(random, 0.6) ? per_set : 0;
   const bool impatient = random_chance(random, 0.3);
@@ -282,11 +295,12 @@ int plan_draw(uint64_t seed, const struct plan_options *options, struct plan *pl
   plan->seed = seed;
   const size_t nodes = random_chance(&size, 0.75) ? 3 : 5;
   plan->nodes = options->nodes ? options->nodes : nodes;
-  const int64_t duration_ns = draw_time(&size, 20e9, 120e9);
+  const bool dense = random_chance(&size, 0.25);
+  const int64_t duration_ns = draw_time(&size, 20e9, dense ? 35e9 : 120e9);
   plan->duration_ns = options->duration_ns ? options->duration_ns : duration_ns;
   draw_master(plan, &master, snapshots);
   plan->weather = draw_weather(&weather, plan->nodes);
-  draw_workload(plan, &work, options->workload);
+  draw_workload(plan, &work, dense, options->workload);
   plan_draw_schedule(plan, &faults, allowed);
   return 0;
 }

@@ -122,7 +122,7 @@ static void pause_some(struct schedule *schedule, int64_t at) {
 
 static void stall(struct schedule *schedule, int64_t at) {
   add(schedule, SIMULATED_STALLED_PARTITION, chance(schedule, 0.8) ? TARGET_PRIMARY : part(schedule), at,
-      span(schedule, 2, 8));
+      span(schedule, 3, 8));
 }
 
 static void restart(struct schedule *schedule, int64_t at) {
@@ -280,18 +280,20 @@ static void full_and_crash(struct schedule *schedule, int64_t at) {
       at + whole_us(when * (double)stay), span(schedule, 0.02, 2));
 }
 
-/* A primary that is alone and whose clock is wrong: what a lease must not trust. */
+/* A primary that is alone and whose clock is wrong: what a lease must not trust. Set back, it makes a lease
+ * that is over valid again; slow, it makes the primary the last to notice that it is alone. */
 static void alone_in_time(struct schedule *schedule, int64_t at) {
-  const int64_t stay = span(schedule, 2, 8);
-  if (chance(schedule, 0.5))
-    add(schedule, SIMULATED_CLOCK_DRIFT, TARGET_PRIMARY, at, 2 * stay)->strength =
-        -fabs(draw_drift(schedule)) / 2;
-  else
-    add(schedule, SIMULATED_CLOCK_JUMP, TARGET_PRIMARY, at, 0)->strength =
-        -round(scale(&schedule->random, 0.1, 100) * 1000) / 1000;
-  const bool stalled = chance(schedule, 0.3);
+  const int64_t stay = span(schedule, 3, 8);
+  const double seconds = round(scale(&schedule->random, 0.3, 100) * 1000) / 1000;
+  const double slow = round((0.4 + 0.4 * random_unit(&schedule->random)) * 1000) / 1000;
+  const bool stalled = chance(schedule, 0.4), jumps = chance(schedule, 0.8);
+  if (jumps)
+    add(schedule, SIMULATED_CLOCK_JUMP, TARGET_PRIMARY, at, 0)->strength = -seconds;
+  if (!jumps || !stalled)
+    add(schedule, SIMULATED_CLOCK_DRIFT, jumps ? TARGET_LAST : TARGET_PRIMARY, at, 2 * stay)->strength =
+        -slow;
   add(schedule, stalled ? SIMULATED_STALLED_PARTITION : SIMULATED_PARTITION, TARGET_LAST,
-      at + span(schedule, 0.01, 0.5), stay);
+      at + span(schedule, 0.01, 0.3), stay);
 }
 
 /* One is cut off, comes back as another one goes: no two have the same idea of the log. */
@@ -302,6 +304,48 @@ static void relay(struct schedule *schedule, int64_t at) {
     add(schedule, chance(schedule, 0.75) ? SIMULATED_PARTITION : SIMULATED_CRASH, one(schedule), at, stay);
     at += stay - whole_us(random_unit(&schedule->random) * 0.4 * (double)stay);
   }
+}
+
+/* Figure 8 of Ongaro's and Ousterhout's paper: the first leader is cut off with an entry that nobody else
+ * has, so is the second; the first leads again and falls once more while it brings its entry to a majority;
+ * and the second comes back. Slow disks make "while" last. */
+static void figure_eight(struct schedule *schedule, int64_t at) {
+  const int64_t first = span(schedule, 1.5, 4),
+                second_at = at + whole_us((double)first * (0.6 + 0.4 * random_unit(&schedule->random)));
+  const int64_t again_at = at + first + span(schedule, 0.5, 3), stay = span(schedule, 1, 4);
+  if (chance(schedule, 0.7))
+    add(schedule, SIMULATED_SLOW_DISK, TARGET_ALL, at, again_at + stay - at)->strength =
+        round(scale(&schedule->random, 20, 300));
+  add(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, at, first);
+  add(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, second_at,
+      again_at - second_at + span(schedule, 0.01, 0.3));
+  add(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, again_at, stay);
+  if (chance(schedule, 0.5))
+    add(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, again_at + whole_us(0.9 * (double)stay), stay);
+}
+
+/* Leaders that come and go, each with entries that it could not replicate. */
+static void take_turns(struct schedule *schedule, int64_t at) {
+  const int64_t rounds = random_between(&schedule->random, 3, 7);
+  const bool crashes = chance(schedule, 0.4);
+  for (int64_t i = 0; i < rounds; i++) {
+    const int64_t stay = span(schedule, 1, 3);
+    const bool crashed = crashes && chance(schedule, 0.5);
+    add(schedule, crashed ? SIMULATED_CRASH : SIMULATED_PARTITION, TARGET_PRIMARY, at, stay);
+    at += stay + span(schedule, 0.02, 1);
+  }
+}
+
+/* A disk fails, the node's process should end with it, and if it has not, the power goes. */
+static void fail_and_crash(struct schedule *schedule, int64_t at) {
+  const int64_t stay = span(schedule, 0.05, 1);
+  const int64_t rounds = random_between(&schedule->random, 1, 3);
+  add(schedule, SIMULATED_SYNC_ERROR, one(schedule), at, stay);
+  for (int64_t i = 1; i < rounds; i++)
+    add(schedule, SIMULATED_SYNC_ERROR, TARGET_NODE, at + span(schedule, 0.01, 1), stay);
+  at += span(schedule, 0.5, 5);
+  const bool all = chance(schedule, 0.4);
+  add(schedule, SIMULATED_CRASH, all ? TARGET_ALL : TARGET_LAST, at, span(schedule, 0.02, 3));
 }
 
 /* ---- The schedule ---- */
@@ -321,7 +365,7 @@ static const struct {
     {BIT(CUT_CLIENTS), 1, cut_clients},
     {BIT(CRASH), 1.5, crash},
     {BIT(PAUSE), 1, pause_some},
-    {BIT(STALLED_PARTITION), 1, stall},
+    {BIT(STALLED_PARTITION), 1.5, stall},
     {BIT(RESTART), 0.7, restart},
     {BIT(WIPE), 0.5, wipe},
     {BIT(FULL_DISK), 0.5, full_disk},
@@ -341,8 +385,11 @@ static const struct {
     {BIT(PARTITION), 0.5, flap},
     {BIT(SLOW_DISK) | BIT(CRASH), 0.7, slow_and_crash},
     {BIT(FULL_DISK) | BIT(CRASH), 0.5, full_and_crash},
-    {BIT(CLOCK_DRIFT) | BIT(CLOCK_JUMP) | BIT(PARTITION) | BIT(STALLED_PARTITION), 1, alone_in_time},
+    {BIT(CLOCK_DRIFT) | BIT(CLOCK_JUMP) | BIT(PARTITION) | BIT(STALLED_PARTITION), 2, alone_in_time},
     {BIT(PARTITION) | BIT(CRASH), 0.7, relay},
+    {BIT(PARTITION) | BIT(CRASH), 0.7, take_turns},
+    {BIT(PARTITION) | BIT(SLOW_DISK), 2, figure_eight},
+    {BIT(SYNC_ERROR) | BIT(CRASH), 0.7, fail_and_crash},
 };
 
 static const struct {
@@ -351,8 +398,8 @@ static const struct {
 } families[] = {
     {BIT(PARTITION) | BIT(ONE_WAY) | BIT(BRIDGE) | BIT(CLOG) | BIT(STORM) | BIT(CUT_CLIENTS), 0.8},
     {BIT(CRASH) | BIT(PAUSE) | BIT(STALLED_PARTITION) | BIT(RESTART) | BIT(WIPE), 0.85},
-    {BIT(FULL_DISK) | BIT(SLOW_DISK) | BIT(SYNC_ERROR) | BIT(ROT), 0.45},
-    {BIT(CLOCK_JUMP) | BIT(CLOCK_DRIFT), 0.4},
+    {BIT(FULL_DISK) | BIT(SLOW_DISK) | BIT(SYNC_ERROR) | BIT(ROT), 0.5},
+    {BIT(CLOCK_JUMP) | BIT(CLOCK_DRIFT), 0.5},
 };
 
 /* How often each episode comes in this plan; false: none can. */

@@ -16,6 +16,7 @@
 
 #define NUMBERS_SPARE 4 /* for clients that meet an info */
 #define RETRY_NS (50 * NS_PER_MS)
+#define THINK_HEALED_NS (500 * NS_PER_MS) /* at most, on average: liveness is not to wait for it */
 
 enum session_state { SESSION_NUMBERLESS, SESSION_RESTING, SESSION_BUSY, SESSION_STOPPED };
 
@@ -122,7 +123,9 @@ static void rest(struct session *session) {
   session->rest++;
   if (session->state == SESSION_STOPPED)
     return;
-  const int64_t think_ns = draw_exponential(&session->random, all->cluster->plan->think_ns);
+  const int64_t mean_ns = all->cluster->plan->think_ns;
+  const bool brief = all->healed && mean_ns > THINK_HEALED_NS;
+  const int64_t think_ns = draw_exponential(&session->random, brief ? THINK_HEALED_NS : mean_ns);
   const int64_t now_ns = sim_now_ns(all->cluster->world);
   appoint(all, session, in_burst(all, now_ns + 1 + think_ns));
 }
