@@ -180,7 +180,8 @@ size_t overlay_open_size(const struct overlay *overlay) {
   return overlay->open_size;
 }
 
-/* The defect retry-twice: first answers are known to this primary alone, as long as it is one. */
+/* The defect retry-twice: first answers are known to this primary alone, as long as it is one; see
+ * tables_apply. */
 static bool stays_with_primary(const struct overlay_row *row) {
   return bug_active(BUG_RETRY_TWICE) && row->table == TABLE_OPERATIONS &&
          (uint32_t)be64_load(row->bytes) != 0;
@@ -201,7 +202,7 @@ void overlay_encode(const struct overlay *overlay, bool merging, struct bytes *b
     assert(row->batch == overlay->open);
     if (row->change == ROW_DELETE && row->born_here)
       continue;
-    if (stays_with_primary(row) || (merging && merged_away(overlay, row)))
+    if (merging && merged_away(overlay, row))
       continue;
     batch_append(batch, &(struct batch_row){.change = (enum row_change)row->change,
                                             .table = (enum table)row->table,

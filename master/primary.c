@@ -263,7 +263,7 @@ static void turn(void *owner) {
     work(primary);
   } else if (primary->role == ROLE_CATCHING_UP && primary->unsent.size > 0) {
     send_batch(primary);
-  } else if (bug_any_active() && primary->defects.deposed_until_ns != 0) {
+  } else if (bug_any_active() && primary->role == ROLE_STANDBY) {
     primary_linger(primary);
   }
   deliver_replies(primary);
@@ -306,8 +306,7 @@ static struct pending *copy_request(const struct request *request) {
 static bool takes(const struct primary *primary, const struct request *request) {
   if (primary->role == ROLE_PRIMARY || primary->role == ROLE_CATCHING_UP)
     return true;
-  return (bug_active(BUG_STEP_DOWN_LATE) || bug_active(BUG_OLD_PRIMARY_WRITES)) &&
-         primary_lingers(primary, request);
+  return bug_any_active() && primary_lingers(primary, request);
 }
 
 void primary_submit(struct primary *primary, const struct request *request, primary_callback *callback,
@@ -367,7 +366,6 @@ static void step_down(struct primary *primary) {
   if (bug_active(BUG_SNAPSHOT_BACK))
     go_back(primary);
   namespace_reset(&primary->space);
-  primary->defects.lease_until_ns = 0;
   primary->role = ROLE_STANDBY;
 }
 

@@ -60,7 +60,8 @@ void primary_drop_first_part(struct primary *primary, enum answer_status status)
   bytes_clear(&defects->first_bytes);
 }
 
-/* -- step-down-late, old-primary-writes: a primary that was deposed, and has yet to act on it -- */
+/* -- step-down-late, old-primary-writes, lease-clock: a primary that was deposed, and has yet to act on it --
+ */
 
 #define LINGER_NS (500 * NS_PER_MS) /* after it heard of the next one */
 
@@ -75,8 +76,16 @@ void primary_note_role(struct primary *primary, enum journal_role role, bool dep
     defects->deposed_until_ns = until_ns;
 }
 
+bool primary_holds_lease(const struct primary *primary) {
+  return bug_active(BUG_LEASE_CLOCK) &&
+         primary->world->wall_ns(primary->world->context) < primary->defects.lease_until_ns;
+}
+
 bool primary_lingers(const struct primary *primary, const struct request *request) {
-  return bug_active(op_is_read(request->code) ? BUG_STEP_DOWN_LATE : BUG_OLD_PRIMARY_WRITES) &&
+  const bool is_read = op_is_read(request->code);
+  if (is_read && primary_holds_lease(primary))
+    return true;
+  return bug_active(is_read ? BUG_STEP_DOWN_LATE : BUG_OLD_PRIMARY_WRITES) &&
          primary->world->now_ns(primary->world->context) < primary->defects.deposed_until_ns;
 }
 

@@ -149,6 +149,8 @@ void primary_cut_batch(void *context);
 bool primary_first_part_committed(struct primary *primary);
 /* … and is lost with leadership. */
 void primary_drop_first_part(struct primary *primary, enum answer_status status);
+/* lease-clock: the wall clock says that nobody else can lead, whatever the journal says. */
+bool primary_holds_lease(const struct primary *primary);
 /* step-down-late, old-primary-writes: `deposed` says that it was primary until now; */
 void primary_note_role(struct primary *primary, enum journal_role role, bool deposed);
 /* … takes this request all the same; */

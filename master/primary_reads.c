@@ -70,8 +70,7 @@ static void extend_lease(struct primary *primary, const struct read_round *round
 }
 
 static bool needs_no_confirmation(const struct primary *primary) {
-  return bug_active(BUG_LOCAL_READS) ||
-         (bug_active(BUG_LEASE_CLOCK) && wall_ns(primary) < primary->defects.lease_until_ns);
+  return bug_active(BUG_LOCAL_READS) || (bug_active(BUG_LEASE_CLOCK) && primary_holds_lease(primary));
 }
 
 static void confirmed(void *context, int status, uint64_t read_index) {

@@ -31,9 +31,9 @@ static inline void attempt_lost(struct attempts *attempts, enum master_error how
 
 /* The answer to a request that no attempt settled, when its time is up. */
 static inline struct master_answer conclude_unanswered(const struct attempts *attempts) {
-  const bool doubtful = attempts->doubt != MASTER_ERROR_NONE;
+  const bool doubtful = attempts->doubt != MASTER_ERROR_NONE && !bug_active(BUG_INFO_AS_FAIL);
   return (struct master_answer){
-      .outcome = doubtful && !bug_active(BUG_INFO_AS_FAIL) ? MASTER_INFO : MASTER_UNCHECKED,
+      .outcome = doubtful ? MASTER_INFO : MASTER_UNCHECKED,
       .error = doubtful ? attempts->doubt : attempts->refusal,
       .node = doubtful ? 0 : attempts->refused_by,
       .value = "",

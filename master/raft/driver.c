@@ -61,6 +61,8 @@ void driver_update_role(struct driver *driver) {
     log_info("leader of term %" PRIu64 ", last entry %" PRIu64 ", committed %" PRIu64, term,
              wal_last_index(driver->wal), (uint64_t)raft_commit_index(&driver->raft));
     driver->inherited_index = wal_last_index(driver->wal);
+    if (bug_active(BUG_COMMIT_OLD_TERM))
+      driver->own_entries_ns = driver_now_ns(driver) + driver->options.election_timeout_ms * NS_PER_MS;
     for (size_t i = 0; i < driver->peer_count; i++)
       driver->peers[i].shortfalls = 0;
   }

@@ -120,6 +120,8 @@ struct driver {
   uint64_t next_transfer;
   struct reception reception;
   struct timer *reception_retry;
+  /* the defect commit-old-term: entries of its own term leave then */
+  int64_t own_entries_ns;
   /* the defect replay-twice: what the state held when it was restored, 0 once that was applied again */
   uint64_t restored_index;
   /* closing */

@@ -110,16 +110,17 @@ static void fill(struct driver_peer *peer) {
   wal_fetch(peer->driver->wal, peer->fill_next, APPEND_FRAME_SIZE, filled, peer);
 }
 
-/* The defect commit-old-term: a new leader first brings the entries it found to a majority, and only then
- * sends those of its own term, which is what would have committed them. True while it does; what is asked for
- * then is cut down to those it found, or to a frame that asks whether they are there. */
+/* The defect commit-old-term, its other half: a leader whose term begins without an entry of its own. For one
+ * election time-out, and until the entries it found have been counted, it sends nothing else. True while it
+ * does; what is asked for is cut down to what it found, or to a frame that asks whether that is there. */
 static bool sends_old_terms(struct driver *driver, const struct driver_peer *peer, uint64_t next,
                             uint64_t *end) {
   uint64_t old_end = wal_last_index(driver->wal);
   while (old_end > wal_base_index(driver->wal) &&
          wal_term_at(driver->wal, old_end) == raft_current_term(&driver->raft))
     old_end--;
-  if (driver_commit_index(driver) >= old_end || *end <= old_end)
+  const bool begins = driver_commit_index(driver) < old_end || driver_now_ns(driver) < driver->own_entries_ns;
+  if (!begins || *end <= old_end)
     return false;
   *end = old_end;
   if (next > old_end)

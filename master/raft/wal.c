@@ -131,7 +131,7 @@ static void uncache_entry(struct wal *wal, struct wal_entry *entry) {
 }
 
 void wal_trim_cache(struct wal *wal) {
-  if (wal->defects.adrift)
+  if (bug_active(BUG_DISK_ERROR_CONTINUE) && wal->defects.adrift)
     return; /* nothing could be read back */
   if (wal->cached_from <= wal->base_index)
     wal->cached_from = wal->base_index + 1;

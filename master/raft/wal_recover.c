@@ -361,6 +361,7 @@ static void begin_behind_state(struct wal *wal) {
   if (wal->term < wal->options.durable_term)
     wal_set_term(wal, wal->options.durable_term, 0);
   wal->term_unwritten = true;
+  wal_flush(wal);
 }
 
 /* The state above must stand on this log. */

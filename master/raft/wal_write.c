@@ -223,7 +223,7 @@ static void submit_write(struct wal *wal) {
   struct wal_write *write = &wal->write;
   write->refused = false;
   wal->busy++;
-  if (wal->defects.adrift) {
+  if (bug_active(BUG_DISK_ERROR_CONTINUE) && wal->defects.adrift) {
     world_of(wal)->defer(world_of(wal)->context, write_adrift, wal);
     return;
   }
@@ -514,6 +514,8 @@ bool wal_has_room(const struct wal *wal, uint64_t size) {
 /* -- compaction and reset ------------------------------------------------------------------------------- */
 
 void wal_compact(struct wal *wal, uint64_t index) {
+  if (bug_active(BUG_DISK_ERROR_CONTINUE) && wal->defects.adrift)
+    return; /* what was written once is all there will be */
   if (index > wal->persisted_index)
     index = wal->persisted_index;
   /* The last segment that may come first: its base is durable state, and no later segment begins before it.
