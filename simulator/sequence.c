@@ -106,6 +106,23 @@ static bool is_arrival(const struct transition *t) {
   return t->frame != 0 && (is_kind(t, "deliver") || is_kind(t, "drop"));
 }
 
+/* A picture has little room: "append term 3, 140 bytes" is "append term 3". */
+static char *without_size(const char *text) {
+  char *copy = xstrdup(text), *comma = strrchr(copy, ',');
+  size_t digits = comma ? strspn(comma + 1, " 0123456789") : 0;
+  if (digits > 0 && strcmp(comma + 1 + digits, "bytes") == 0)
+    *comma = '\0';
+  return copy;
+}
+
+/* Whether a text, without its size, is one that was kept. */
+static bool says_the_same(const char *kept, const char *text) {
+  char *shorter = without_size(text);
+  const bool same = strcmp(kept, shorter) == 0;
+  free(shorter);
+  return same;
+}
+
 /* A heartbeat and its answer that say what the last ones between the two said, and a client's search for a
  * primary. */
 static bool says_nothing_new(const struct sequence *sequence, const struct transition *t) {
@@ -122,18 +139,9 @@ static bool says_nothing_new(const struct sequence *sequence, const struct trans
     const struct transition *last = &sequence->events[i].transition;
     if (is_kind(last, "send") && last->node == t->node && last->peer == t->peer &&
         last->text[0] == t->text[0])
-      return strcmp(last->text, t->text) == 0;
+      return says_the_same(last->text, t->text);
   }
   return false;
-}
-
-/* A picture has little room: "append term 3, 140 bytes" is "append term 3". */
-static char *without_size(const char *text) {
-  char *copy = xstrdup(text), *comma = strrchr(copy, ',');
-  size_t digits = comma ? strspn(comma + 1, " 0123456789") : 0;
-  if (digits > 0 && strcmp(comma + 1 + digits, "bytes") == 0)
-    *comma = '\0';
-  return copy;
 }
 
 /* Those that look whether everything has healed stand beside the plan's own. */
