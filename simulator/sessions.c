@@ -16,6 +16,7 @@
 
 #define NUMBERS_SPARE 4 /* for clients that meet an info */
 #define RETRY_NS (50 * NS_PER_MS)
+#define THINK_LIMIT_NS NS_PER_S /* when everything has healed, and the cluster's liveness is judged */
 #define THINK_HEALED_NS (500 * NS_PER_MS) /* at most, on average: liveness is not to wait for it */
 
 enum session_state { SESSION_NUMBERLESS, SESSION_RESTING, SESSION_BUSY, SESSION_STOPPED };
