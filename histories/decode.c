@@ -13,26 +13,45 @@ static inline bool same_name(struct text a, struct text b) {
   return true;
 }
 
-unsigned member_find(const struct member *members, size_t count, const struct json_string *key,
-                     size_t *guess) {
+static unsigned find_member(struct members *members, const struct json_string *key) {
   char room[32];
   const struct text name = json_resolve(key, room, sizeof room);
-  for (size_t tries = 0, at = *guess; tries < count; tries++, at++) {
-    if (at >= count)
+  for (size_t tries = 0, at = members->expected; tries < members->count; tries++, at++) {
+    if (at >= members->count)
       at = 0;
-    if (same_name(members[at].name, name)) {
-      *guess = at + 1;
-      return members[at].bit;
+    if (same_name(members->list[at].name, name)) {
+      members->expected = at + 1;
+      return members->list[at].bit & members->known;
     }
   }
   return 0;
 }
 
-bool member_once(struct json *json, unsigned *present, unsigned bit) {
-  if (*present & bit)
-    return json_fail(json, "the member stands twice");
-  *present |= bit;
-  return true;
+unsigned members_next(struct json *json, struct members *members) {
+  struct json_string key;
+  while (json_next_member(json, &key)) {
+    const unsigned member = find_member(members, &key);
+    if (member == 0) {
+      json_skip(json, NULL);
+    } else if (!json_null(json)) {
+      if ((members->present & member) == 0) {
+        members->present |= member;
+        return member;
+      }
+      json_fail(json, "the member stands twice");
+    }
+  }
+  return 0;
+}
+
+/* What was gathered in the scratch memory becomes an array of the history's. */
+static void *keep_gathered(struct decoder *decoder, size_t item_size, size_t *count) {
+  const struct bytes *scratch = &decoder->scratch;
+  *count = scratch->size / item_size;
+  void *kept = history_allocate(decoder->history, scratch->size);
+  if (scratch->size > 0)
+    memcpy(kept, scratch->data, scratch->size);
+  return kept;
 }
 
 bool decode_text(struct decoder *decoder, struct text *text) {
@@ -153,13 +172,8 @@ static bool decode_operations(struct decoder *decoder, struct arguments *batch) 
     if (decode_batch_item(decoder, &item))
       bytes_append(scratch, &item, sizeof item);
   }
-  if (decoder->json.problem)
-    return false;
-  batch->item_count = scratch->size / sizeof *batch->items;
-  batch->items = history_allocate(decoder->history, scratch->size);
-  if (scratch->size > 0)
-    memcpy(batch->items, scratch->data, scratch->size);
-  return true;
+  batch->items = keep_gathered(decoder, sizeof *batch->items, &batch->item_count);
+  return !decoder->json.problem;
 }
 
 static bool decode_argument(struct decoder *decoder, unsigned member, struct arguments *arguments) {
@@ -197,28 +211,18 @@ static bool decode_argument(struct decoder *decoder, unsigned member, struct arg
 
 bool decode_arguments(struct decoder *decoder, enum operation_kind kind, struct arguments *arguments) {
   struct json *json = &decoder->json;
-  const unsigned required = signatures[kind].required, known = required | signatures[kind].optional;
-  unsigned present = 0;
-  struct json_string key;
-  size_t guess = 0;
+  const unsigned required = signatures[kind].required;
+  struct members members = MEMBERS(argument_members, required | signatures[kind].optional);
   arguments->kind = kind;
   json_begin_object(json);
-  while (json_next_member(json, &key)) {
-    const unsigned member = member_find(argument_members, ARRAY_SIZE(argument_members), &key, &guess) & known;
-    if (!member || json_null(json)) {
-      if (!member)
-        json_skip(json, NULL);
-      continue;
-    }
-    if (member_once(json, &present, member))
-      decode_argument(decoder, member, arguments);
-  }
+  for (unsigned member; (member = members_next(json, &members)) != 0;)
+    decode_argument(decoder, member, arguments);
   if (json->problem)
     return false;
-  if ((present & required) == required)
+  if ((members.present & required) == required)
     return true;
   json->member = (struct text){0};
-  return json_fail(json, missing(required & ~present));
+  return json_fail(json, missing(required & ~members.present));
 }
 
 /* ---- Answers ---- */
@@ -262,28 +266,21 @@ static bool decode_kind(struct json *json, enum inode_kind *kind) {
 }
 
 static bool decode_entry(struct decoder *decoder, struct list_entry *entry) {
-  static const struct member members[] = {
+  static const struct member names[] = {
       MEMBER("name", 1),
       MEMBER("kind", 2),
       MEMBER("creator", 4),
   };
   struct json *json = &decoder->json;
-  struct json_string key;
-  size_t guess = 0;
-  unsigned present = 0;
+  struct members members = MEMBERS(names, 1 | 2 | 4);
   json_begin_object(json);
-  while (json_next_member(json, &key)) {
-    const unsigned member = member_find(members, ARRAY_SIZE(members), &key, &guess);
-    if (member == 0)
-      json_skip(json, NULL);
-    else if (!json_null(json) && member_once(json, &present, member)) {
-      if (member == 1)
-        decode_text(decoder, &entry->name);
-      else if (member == 2)
-        entry->has_kind = decode_kind(json, &entry->kind);
-      else
-        entry->has_creator = json_unsigned(json, &entry->creator);
-    }
+  for (unsigned member; (member = members_next(json, &members)) != 0;) {
+    if (member == 1)
+      decode_text(decoder, &entry->name);
+    else if (member == 2)
+      entry->has_kind = decode_kind(json, &entry->kind);
+    else
+      entry->has_creator = json_unsigned(json, &entry->creator);
   }
   return !json->problem && (entry->name.data || json_fail(json, "an entry lacks its \"name\""));
 }
@@ -297,31 +294,21 @@ static bool decode_entries(struct decoder *decoder, struct answer *answer) {
     if (decode_entry(decoder, &entry))
       bytes_append(scratch, &entry, sizeof entry);
   }
-  answer->entry_count = scratch->size / sizeof *answer->entries;
-  answer->entries = history_allocate(decoder->history, scratch->size);
-  if (scratch->size > 0)
-    memcpy(answer->entries, scratch->data, scratch->size);
+  answer->entries = keep_gathered(decoder, sizeof *answer->entries, &answer->entry_count);
   return !decoder->json.problem;
 }
 
 static bool decode_block(struct json *json, struct block_entry *block) {
-  static const struct member members[] = {
+  static const struct member names[] = {
       MEMBER("block", 1),
       MEMBER("length", 2),
   };
-  struct json_string key;
-  size_t guess = 0;
-  unsigned present = 0;
+  struct members members = MEMBERS(names, 1 | 2);
   json_begin_object(json);
-  while (json_next_member(json, &key)) {
-    const unsigned member = member_find(members, ARRAY_SIZE(members), &key, &guess);
-    if (member == 0)
-      json_skip(json, NULL);
-    else if (!json_null(json) && member_once(json, &present, member))
-      json_unsigned(json, member == 1 ? &block->block : &block->length);
-  }
-  block->committed = present & 2;
-  return !json->problem && ((present & 1) || json_fail(json, "an entry lacks its \"block\""));
+  for (unsigned member; (member = members_next(json, &members)) != 0;)
+    json_unsigned(json, member == 1 ? &block->block : &block->length);
+  block->committed = members.present & 2;
+  return !json->problem && ((members.present & 1) || json_fail(json, "an entry lacks its \"block\""));
 }
 
 static bool decode_blocks(struct decoder *decoder, struct answer *answer) {
@@ -333,10 +320,7 @@ static bool decode_blocks(struct decoder *decoder, struct answer *answer) {
     if (decode_block(&decoder->json, &block))
       bytes_append(scratch, &block, sizeof block);
   }
-  answer->block_entry_count = scratch->size / sizeof *answer->blocks;
-  answer->blocks = history_allocate(decoder->history, scratch->size);
-  if (scratch->size > 0)
-    memcpy(answer->blocks, scratch->data, scratch->size);
+  answer->blocks = keep_gathered(decoder, sizeof *answer->blocks, &answer->block_entry_count);
   return !decoder->json.problem;
 }
 
@@ -393,19 +377,13 @@ static bool decode_member(struct decoder *decoder, unsigned member, const struct
 
 bool decode_answer(struct decoder *decoder, const struct arguments *asked, struct answer *answer) {
   struct json *json = &decoder->json;
-  struct json_string key;
-  size_t guess = 0;
+  struct members members = MEMBERS(answer_members, answers[asked->kind]);
   if (json_null(json))
     return true;
   json_begin_object(json);
-  while (json_next_member(json, &key)) {
-    const unsigned member =
-        member_find(answer_members, ARRAY_SIZE(answer_members), &key, &guess) & answers[asked->kind];
-    if (member == 0)
-      json_skip(json, NULL);
-    else if (!json_null(json) && member_once(json, &answer->seen, member))
-      decode_member(decoder, member, asked, answer);
-  }
+  for (unsigned member; (member = members_next(json, &members)) != 0;)
+    decode_member(decoder, member, asked, answer);
+  answer->seen |= members.present;
   return !json->problem;
 }
 
@@ -416,28 +394,22 @@ static void note_code(const struct json_string *word, struct answer *answer) {
 }
 
 static bool decode_error_object(struct decoder *decoder, struct answer *answer) {
-  static const struct member members[] = {
+  static const struct member names[] = {
       MEMBER("code", 1),
       MEMBER("version", SEEN_VERSION),
       MEMBER("at", SEEN_AT),
   };
   struct json *json = &decoder->json;
-  struct json_string key, word;
-  size_t guess = 0;
-  unsigned present = 0;
+  struct members members = MEMBERS(names, 1 | SEEN_VERSION | SEEN_AT);
+  struct json_string word;
   json_begin_object(json);
-  while (json_next_member(json, &key)) {
-    const unsigned member = member_find(members, ARRAY_SIZE(members), &key, &guess);
-    if (member == 0)
-      json_skip(json, NULL);
-    else if (!json_null(json) && member_once(json, &present, member)) {
-      if (member != 1)
-        json_unsigned(json, member == SEEN_VERSION ? &answer->version : &answer->at);
-      else if (json_take_string(json, &word))
-        note_code(&word, answer);
-    }
+  for (unsigned member; (member = members_next(json, &members)) != 0;) {
+    if (member != 1)
+      json_unsigned(json, member == SEEN_VERSION ? &answer->version : &answer->at);
+    else if (json_take_string(json, &word))
+      note_code(&word, answer);
   }
-  answer->seen |= present & (SEEN_VERSION | SEEN_AT);
+  answer->seen |= members.present & (SEEN_VERSION | SEEN_AT);
   return !json->problem;
 }
 

@@ -32,12 +32,20 @@ struct member {
 #define MEMBER(literal, bit)                                                                                 \
   { {literal, sizeof(literal) - 1}, bit }
 
-/* The bit of `key` among `members`, 0 when it is none of them. Members mostly come in the order in which they
- * are listed, so the search goes on from `*guess`, round the list, and leaves the place behind the found one
- * there. */
-unsigned member_find(const struct member *members, size_t count, const struct json_string *key,
-                     size_t *guess);
-/* Notes in `present` that `bit` was met; a defect when it was met before. */
-bool member_once(struct json *json, unsigned *present, unsigned bit);
+/* The members of an object while it is read. */
+struct members {
+  const struct member *list;
+  size_t count;
+  unsigned known;   /* bits of those that mean something here */
+  unsigned present; /* bits of those that were met */
+  size_t expected;  /* where in the list the next one is looked for first: they mostly come in its order */
+};
+
+#define MEMBERS(array, bits)                                                                                 \
+  { .list = (array), .count = ARRAY_SIZE(array), .known = (bits) }
+
+/* Goes to the next member that means something, steps over all others and over null, and returns its bit; 0
+ * at the end of the object, and when json->problem says what is wrong, such as a member that stands twice. */
+unsigned members_next(struct json *json, struct members *members);
 
 #endif

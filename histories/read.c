@@ -418,16 +418,12 @@ static bool finish_line(struct parser *parser, struct line *line) {
 static bool parse_line(struct parser *parser, const struct line_text *text) {
   struct json *json = &parser->decoder.json;
   struct line line = {.node = -1};
-  struct json_string key;
-  size_t guess = 0;
+  struct members members = MEMBERS(line_members, ~0u);
   *json = json_make(text->data, text->size);
   json_begin_object(json);
-  while (json_next_member(json, &key)) {
-    const unsigned member = member_find(line_members, ARRAY_SIZE(line_members), &key, &guess);
-    if (member == 0)
-      json_skip(json, NULL);
-    else if (!json_null(json) && member_once(json, &line.present, member))
-      read_member(parser, &line, member);
+  for (unsigned member; (member = members_next(json, &members)) != 0;) {
+    line.present |= member;
+    read_member(parser, &line, member);
   }
   if (!json->problem)
     json->member = (struct text){0};
