@@ -92,6 +92,12 @@ static enum answer_code resolve(const struct tree *tree, struct text path, struc
   return ANSWER_OK;
 }
 
+/* The same for a file: a directory is is-directory. */
+static enum answer_code resolve_file(const struct tree *tree, struct text path, struct inode **inode) {
+  const enum answer_code code = resolve(tree, path, inode);
+  return code == ANSWER_OK && (*inode)->kind == INODE_DIRECTORY ? ANSWER_IS_DIRECTORY : code;
+}
+
 /* Resolves a directory; with `make` the missing ones are made, `creator` their creator. Nothing is made
  * unless everything is: a file in the way is met before the first missing one. */
 static enum answer_code resolve_directory(struct tree *tree, struct text path, bool make, uint64_t creator,
@@ -184,11 +190,9 @@ static enum answer_code create_file(struct execution *execution) {
 
 static enum answer_code complete_file(struct execution *execution) {
   struct inode *inode;
-  const enum answer_code code = resolve(execution->tree, execution->arguments->path, &inode);
+  const enum answer_code code = resolve_file(execution->tree, execution->arguments->path, &inode);
   if (code != ANSWER_OK)
     return code;
-  if (inode->kind == INODE_DIRECTORY)
-    return ANSWER_IS_DIRECTORY;
   if (inode->completed)
     return ANSWER_ALREADY_COMPLETED;
   uint64_t sum = 0;
@@ -270,11 +274,9 @@ static enum answer_code set_value(struct execution *execution) {
 
 static enum answer_code add_block(struct execution *execution) {
   struct inode *inode;
-  const enum answer_code code = resolve(execution->tree, execution->arguments->path, &inode);
+  const enum answer_code code = resolve_file(execution->tree, execution->arguments->path, &inode);
   if (code != ANSWER_OK)
     return code;
-  if (inode->kind == INODE_DIRECTORY)
-    return ANSWER_IS_DIRECTORY;
   if (inode->completed)
     return ANSWER_ALREADY_COMPLETED;
   tree_add_block(execution->tree, inode, execution->op_id);
@@ -351,11 +353,9 @@ static enum answer_code list_blocks(struct execution *execution) {
   struct answer *answer = execution->answer;
   struct specification *specification = execution->specification;
   struct inode *inode;
-  const enum answer_code code = resolve(execution->tree, execution->arguments->path, &inode);
+  const enum answer_code code = resolve_file(execution->tree, execution->arguments->path, &inode);
   if (code != ANSWER_OK)
     return code;
-  if (inode->kind == INODE_DIRECTORY)
-    return ANSWER_IS_DIRECTORY;
   answer->seen = SEEN_BLOCKS;
   answer->block_entry_count = inode->block_count;
   specification->blocks =
