@@ -485,7 +485,7 @@ static void list_targets(const struct act *act, char *text, size_t size) {
   text[0] = '\0';
   for (size_t i = 0; i < act->faults->plan->nodes; i++)
     if (act->targets[i])
-      used += (size_t)snprintf(text + used, size - used, "%s%zu", used > 0 ? "," : "", i);
+      used += (size_t)snprintf(text + used, size - used, "%sn%zu", used > 0 ? ", " : "", i + 1);
 }
 
 static void leave(void *owner, bool happens) {
