@@ -51,9 +51,9 @@ void sim_tell(struct sim_world *world, const char *kind, int node, int peer, uin
 /* The world as a node sees it, in its present life. */
 const struct world *sim_door(struct sim_world *world, size_t node);
 /* The power goes: the disk and the store keep what a crash leaves, timers and deferred calls of this life are
- * dead, frames to it are lost. Its owner must then free what it holds: requests that are still out are
- * answered with ERR_IO, and deferred calls run, by sim_bury() until `done` says so. `orderly`: everything
- * that was asked of the disk before is done first. */
+ * dead, frames that come while it is down are lost, and its monotonic clock begins anew. Its owner must then
+ * free what it holds: requests that are still out are answered with ERR_IO, and deferred calls run, by
+ * sim_bury() until `done` says so. `orderly`: everything that was asked of the disk before is done first. */
 void sim_crash(struct sim_world *world, size_t node, bool orderly);
 void sim_bury(struct sim_world *world, size_t node, const bool *done);
 /* A new life. */
@@ -64,8 +64,10 @@ void sim_pause(struct sim_world *world, size_t node, int64_t until_ns);
 bool sim_paused(const struct sim_world *world, size_t node);
 
 /* -- network -- */
+/* A cut loses what is under way in that direction. */
 void sim_link(struct sim_world *world, size_t from, size_t to, bool up);
 void sim_clog(struct sim_world *world, size_t from, bool clogged); /* unclogging lets everything go at once */
+/* Clocks whose drift is another one than in the weather before drift by it from now on. */
 void sim_set_weather(struct sim_world *world, const struct weather *weather);
 const struct weather *sim_weather(const struct sim_world *world);
 void sim_client_link(struct sim_world *world, size_t node, bool up);
@@ -77,7 +79,8 @@ void sim_client_message(struct sim_world *world, size_t client, size_t node, boo
 
 /* -- disks -- */
 void sim_fill_disk(struct sim_world *world, size_t node, bool full);
-void sim_break_sync(struct sim_world *world, size_t node);               /* the next write's sync fails */
+/* The next write's sync fails: of what it wrote, anything may be there. */
+void sim_break_sync(struct sim_world *world, size_t node);
 void sim_slow_disk(struct sim_world *world, size_t node, double factor); /* 1: as before */
 /* Files by name: the content may be changed in place; NULL when there is none. */
 struct bytes *sim_file(struct sim_world *world, size_t node, const char *name);
@@ -85,7 +88,9 @@ struct bytes *sim_file(struct sim_world *world, size_t node, const char *name);
 const char *sim_file_name(struct sim_world *world, size_t node, size_t n);
 struct bytes *sim_make_file(struct sim_world *world, size_t node, const char *name);
 void sim_drop_file(struct sim_world *world, size_t node, const char *name);
-void sim_wipe(struct sim_world *world, size_t node); /* the store too */
+/* The store too; the node is down. It is another machine from now on: frames that it sent, or was sent,
+ * before are lost. */
+void sim_wipe(struct sim_world *world, size_t node);
 
 /* -- row stores: memory_store's rows, behind the node's disk: a write takes time, may fail when the disk is
  * full (it waits for room, as RocksDB's does), and a crash keeps of those under way the first few, each whole
