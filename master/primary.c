@@ -352,19 +352,11 @@ static void drop_work(struct primary *primary, enum answer_status unsent) {
   primary->reclaim_wanted = false;
 }
 
-/* The defect snapshot-back: a primary that was deposed starts over from its last snapshot, and forgets to
- * have the entries behind it applied again. */
-static void go_back(struct primary *primary) {
-  struct error error;
-  if (tables_go_back(primary->tables, &error) != 0)
-    primary_fail(primary, &error);
-}
-
 static void step_down(struct primary *primary) {
   primary->role = ROLE_STEPPING_DOWN;
   drop_work(primary, STATUS_NOT_PRIMARY);
   if (bug_active(BUG_SNAPSHOT_BACK))
-    go_back(primary);
+    primary_go_back(primary);
   namespace_reset(&primary->space);
   primary->role = ROLE_STANDBY;
 }

@@ -5,6 +5,31 @@
 
 #include "master/primary_internal.h"
 
+/* The defect dirty-reads: the primary's own memory is the truth, and what stands there is answered, whatever
+ * becomes of its entry. */
+void primary_answer_dirty_reads(struct primary *primary) {
+  struct pending_list reads = primary->reads;
+  primary->reads = (struct pending_list){0};
+  for (struct pending *read; (read = pending_pop(&reads));) {
+    struct answer answer;
+    if (!namespace_read_uncommitted(&primary->space, &read->request, &answer, &primary->listing)) {
+      pending_push(&primary->reads, read);
+      continue;
+    }
+    answer.term = primary->term;
+    answer.leader = primary->leader;
+    primary_deliver(primary, read, &answer);
+  }
+}
+
+/* The defect snapshot-back: a primary that was deposed starts over from its last snapshot, and forgets to
+ * have the entries behind it applied again. */
+void primary_go_back(struct primary *primary) {
+  struct error error;
+  if (tables_go_back(primary->tables, &error) != 0)
+    primary_fail(primary, &error);
+}
+
 /* -- rename-early-free, delete-not-atomic: an operation in several steps -- */
 
 bool primary_postpone_rename(struct primary *primary, struct pending *pending) {

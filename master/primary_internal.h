@@ -139,6 +139,10 @@ void primary_drop_reads(struct primary *primary, enum answer_status status);
 void primary_answer_unconfirmed(struct primary *primary);
 
 /* -- primary_defects.c, empty in a build without defects -- */
+/* dirty-reads: answers the reads that uncommitted changes make a difference to. */
+void primary_answer_dirty_reads(struct primary *primary);
+/* snapshot-back: on stepping down. */
+void primary_go_back(struct primary *primary);
 /* rename-early-free: frees the source's name, and leaves the rename for later. False: nothing is postponed.
  */
 bool primary_postpone_rename(struct primary *primary, struct pending *pending);

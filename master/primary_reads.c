@@ -39,23 +39,6 @@ void primary_answer_unconfirmed(struct primary *primary) {
 }
 #endif
 
-/* The defect dirty-reads: the primary's own memory is the truth, and what stands there is answered, whatever
- * becomes of its entry. */
-static void answer_dirty_reads(struct primary *primary) {
-  struct pending_list reads = primary->reads;
-  primary->reads = (struct pending_list){0};
-  for (struct pending *read; (read = pending_pop(&reads));) {
-    struct answer answer;
-    if (!namespace_read_uncommitted(&primary->space, &read->request, &answer, &primary->listing)) {
-      pending_push(&primary->reads, read);
-      continue;
-    }
-    answer.term = primary->term;
-    answer.leader = primary->leader;
-    primary_deliver(primary, read, &answer);
-  }
-}
-
 /* The defect lease-clock: for this long after a confirmation was asked for, by the wall clock, nobody else is
  * believed to lead. */
 #define LEASE_NS (100 * NS_PER_MS)
@@ -92,8 +75,8 @@ static void confirmed(void *context, int status, uint64_t read_index) {
 void primary_start_reads(struct primary *primary) {
   assert(primary->role == ROLE_PRIMARY);
   if (bug_active(BUG_DIRTY_READS))
-    answer_dirty_reads(primary);
-  if (needs_no_confirmation(primary))
+    primary_answer_dirty_reads(primary);
+  if (bug_any_active() && needs_no_confirmation(primary))
     primary_answer_unconfirmed(primary);
   if (!primary->reads.first || primary->rounds_unconfirmed >= ROUNDS_LIMIT)
     return;
