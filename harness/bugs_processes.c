@@ -34,7 +34,10 @@ struct recipe {
 static const struct recipe recipes[] = {
     {"local-reads", "partition,kill", {NULL}, NULL},
     {"dirty-reads", "partition,kill", {NULL}, NULL},
-    {"step-down-late", "partition,pause", {NULL}, NULL},
+    {"step-down-late",
+     "partition-primary,partition-stalled,pause-primary",
+     {"--fault-interval=500ms", "--fault-duration=2s", NULL},
+     NULL},
     {"lease-clock", NULL, {NULL}, "needs clocks that jump: faults of clocks on processes are to come"},
     {"listing-cache", "partition,kill", {NULL}, NULL},
     {"reset-cache", "partition,pause", {NULL}, NULL},

@@ -25,7 +25,7 @@ void transition_print(const struct transition *transition, char out[TRANSITION_T
   const struct transition *t = transition;
   if (t->peer == -1)
     snprintf(who, sizeof who, "%s", name_of(t->node, node));
-  else if (strcmp(t->kind, "deliver") == 0)
+  else if (strcmp(t->kind, "deliver") == 0 || strcmp(t->kind, "drop") == 0)
     snprintf(who, sizeof who, "%s > %s", name_of(t->peer, peer), name_of(t->node, node));
   else
     snprintf(who, sizeof who, "%s > %s", name_of(t->node, node), name_of(t->peer, peer));
