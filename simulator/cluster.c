@@ -91,6 +91,8 @@ static void role(void *context, enum journal_role new_role, uint64_t term, uint6
       return;
   }
   node->inner->role(node->inner->context, new_role, term, leader);
+  if (new_role == JOURNAL_LEADER && !node->dying && cluster->elected)
+    cluster->elected(cluster->elected_owner);
 }
 
 static void snapshot_open(void *context,
@@ -398,6 +400,11 @@ void sim_cluster_excuse(struct sim_cluster *cluster, size_t node, int64_t until_
 
 bool sim_cluster_up(const struct sim_cluster *cluster, size_t node) {
   return cluster->nodes[node].up;
+}
+
+void sim_cluster_on_election(struct sim_cluster *cluster, void (*elected)(void *owner), void *owner) {
+  cluster->elected = elected;
+  cluster->elected_owner = owner;
 }
 
 int sim_cluster_primary(const struct sim_cluster *cluster) {

@@ -21,6 +21,8 @@ void sim_cluster_excuse(struct sim_cluster *cluster, size_t node, int64_t until_
 bool sim_cluster_up(const struct sim_cluster *cluster, size_t node);
 /* The node that leads in the highest term among those that are up, or -1. */
 int sim_cluster_primary(const struct sim_cluster *cluster);
+/* Calls `elected` whenever a node begins to lead, while it does: what it wants to change it must do later. */
+void sim_cluster_on_election(struct sim_cluster *cluster, void (*elected)(void *owner), void *owner);
 /* Whether losing this node's disk now can be survived: everybody else is up, follows one leader in one term,
  * and holds all that this one does. */
 bool sim_cluster_may_wipe(const struct sim_cluster *cluster, size_t node);

@@ -45,6 +45,8 @@ struct sim_cluster {
   char invariant[32], text[512];
   uint64_t violated_at;
   int64_t violated_ns;
+  void (*elected)(void *owner); /* NULL: nobody asks */
+  void *elected_owner;
   uint64_t crashes, snapshots_installed, client_frames;
 };
 

@@ -6,6 +6,7 @@
  *
  * What a write points to is looked at when the write happens, as a real disk's thread does. */
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -239,7 +240,7 @@ static void start_first(struct node *node) {
   if (draw_chance(&draw, weather->disk_stall))
     takes_ns *= STALL_TIMES;
   disk->event.life = node->life;
-  sim_schedule(node->sim, &disk->event, node->sim->now_ns + (int64_t)takes_ns);
+  sim_schedule(node->sim, &disk->event, node->sim->now_ns + (int64_t)fmin(takes_ns, DISK_SLOWEST_NS));
 }
 
 static void first_ends(struct event *event, bool happens) {

@@ -26,7 +26,7 @@ struct act {
   struct sim_faults *faults;
   const struct planned_fault *planned;
   struct random random;
-  bool present;
+  bool awaits_election, present;
   bool targets[SIMULATOR_NODES_MAX];
   bool cuts[SIMULATOR_NODES_MAX][SIMULATOR_NODES_MAX]; /* from, to */
 };
@@ -500,10 +500,7 @@ static void leave(void *owner, bool happens) {
     care_soon(faults);
 }
 
-static void come(void *owner, bool happens) {
-  if (!happens)
-    return;
-  struct act *act = owner;
+static void strike(struct act *act) {
   struct sim_faults *faults = act->faults;
   const struct planned_fault *planned = act->planned;
   if (faults->healed)
@@ -526,6 +523,33 @@ static void come(void *owner, bool happens) {
   sim_at(faults->world, sim_now_ns(faults->world) + planned->for_ns, leave, act);
 }
 
+static void come_now(void *owner, bool happens) {
+  if (happens)
+    strike(owner);
+}
+
+static void come(void *owner, bool happens) {
+  if (!happens)
+    return;
+  struct act *act = owner;
+  if (act->planned->at_election)
+    act->awaits_election = true;
+  else
+    strike(act);
+}
+
+static void elected(void *owner) {
+  struct sim_faults *faults = owner;
+  size_t i = 0;
+  while (i < faults->plan->fault_count && !faults->acts[i].awaits_election)
+    i++;
+  if (i == faults->plan->fault_count)
+    return;
+  struct act *act = &faults->acts[i];
+  act->awaits_election = false;
+  sim_at(faults->world, sim_now_ns(faults->world) + act->planned->after_ns, come_now, act);
+}
+
 /* ---- All of them ---- */
 
 struct sim_faults *sim_faults_new(struct sim_world *world, struct sim_cluster *cluster,
@@ -546,6 +570,7 @@ struct sim_faults *sim_faults_new(struct sim_world *world, struct sim_cluster *c
     random_seed(&act->random, plan->faults[i].draw);
     sim_at(world, plan->faults[i].at_ns, come, act);
   }
+  sim_cluster_on_election(cluster, elected, faults);
   return faults;
 }
 

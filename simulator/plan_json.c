@@ -2,7 +2,7 @@
  *
  *   {"plan": 1, "seed": 7, "nodes": 3, …, "weather": {"loss": 0.01, …},
  *    "faults": [{"fault": "partition", "target": "primary", "at_ns": 5000000000, "for_ns": 2000000000,
- *                "strength": 0, "draw": 1}, …],
+ *                "at_election": false, "after_ns": 0, "strength": 0, "draw": 1}, …],
  *    "omitted": [0, [3, 17], …]}
  *
  * Members are named as those of struct plan. All must be there, none may be unknown, and each is checked: a
@@ -22,7 +22,7 @@
 #define MOST_BYTES 1e12
 #define MOST_COUNT 1e15
 
-enum member_type { MEMBER_U64, MEMBER_I64, MEMBER_UNSIGNED, MEMBER_DOUBLE };
+enum member_type { MEMBER_U64, MEMBER_I64, MEMBER_UNSIGNED, MEMBER_DOUBLE, MEMBER_BOOL };
 
 struct member {
   const char *name;
@@ -73,8 +73,8 @@ static const struct member weather_members[] = {
 #define FAULT(name, type, low, high)                                                                         \
   { #name, type, offsetof(struct planned_fault, name), low, high }
 static const struct member fault_members[] = {
-    FAULT(at_ns, MEMBER_I64, 0, (double)DAY_NS),
-    FAULT(for_ns, MEMBER_I64, 0, (double)DAY_NS),
+    FAULT(at_ns, MEMBER_I64, 0, (double)DAY_NS), FAULT(for_ns, MEMBER_I64, 0, (double)DAY_NS),
+    FAULT(at_election, MEMBER_BOOL, 0, 1),       FAULT(after_ns, MEMBER_I64, 0, (double)DAY_NS),
     FAULT(strength, MEMBER_DOUBLE, -1e9, 1e9),
 };
 
@@ -99,6 +99,9 @@ static void write_members(json_t *object, const void *base, const struct member 
       break;
     case MEMBER_I64:
       value = json_integer((json_int_t) * (const int64_t *)at);
+      break;
+    case MEMBER_BOOL:
+      value = json_boolean(*(const bool *)at);
       break;
     case MEMBER_UNSIGNED:
       value = json_integer((json_int_t) * (const unsigned *)at);
@@ -236,6 +239,8 @@ static void set_member(const struct member *member, void *base, double real, jso
   void *at = (char *)base + member->offset;
   if (member->type == MEMBER_DOUBLE)
     *(double *)at = real;
+  else if (member->type == MEMBER_BOOL)
+    *(bool *)at = whole != 0;
   else if (member->type == MEMBER_U64)
     *(uint64_t *)at = (uint64_t)whole;
   else if (member->type == MEMBER_I64)
@@ -250,12 +255,17 @@ static void take_members(struct plan_reader *reader, json_t *object, void *base,
     const struct member *member = &members[i];
     json_t *value = take(reader, object, member->name);
     const double number = value ? json_number_value(value) : 0;
-    const bool fits = member->type == MEMBER_DOUBLE ? json_is_number(value) : json_is_integer(value);
-    if (value && (!fits || !(number >= member->low && number <= member->high)))
+    const bool truth = member->type == MEMBER_BOOL;
+    const bool fits = truth                           ? json_is_boolean(value)
+                      : member->type == MEMBER_DOUBLE ? json_is_number(value)
+                                                      : json_is_integer(value);
+    if (value && truth && !fits)
+      wrong(reader, member->name, "it must be true or false");
+    else if (value && (!fits || !(number >= member->low && number <= member->high)))
       wrong(reader, member->name, "it must be a %s from %.15g to %.15g",
             member->type == MEMBER_DOUBLE ? "number" : "whole number", member->low, member->high);
     else if (value)
-      set_member(member, base, number, json_integer_value(value));
+      set_member(member, base, number, truth ? json_is_true(value) : json_integer_value(value));
     json_decref(value);
   }
 }

@@ -306,22 +306,43 @@ static void relay(struct schedule *schedule, int64_t at) {
   }
 }
 
+static struct planned_fault *add_at_election(struct schedule *schedule, enum simulated_fault fault,
+                                             enum simulated_target target, int64_t from_ns, int64_t after_ns,
+                                             int64_t for_ns) {
+  struct planned_fault *planned = add(schedule, fault, target, from_ns, for_ns);
+  planned->at_election = true;
+  planned->after_ns = after_ns;
+  return planned;
+}
+
+/* A moment after an election: as soon as the news is under way, or some writes later. */
+static int64_t moment(struct schedule *schedule) {
+  return whole_us(scale(&schedule->random, 0.1e6, 200e6));
+}
+
 /* Figure 8 of Ongaro's and Ousterhout's paper: the first leader is cut off with an entry that nobody else
  * has, so is the second; the first leads again and falls once more while it brings its entry to a majority;
  * and the second comes back. Slow disks make "while" last. */
 static void figure_eight(struct schedule *schedule, int64_t at) {
-  const int64_t first = span(schedule, 1.5, 4),
-                second_at = at + whole_us((double)first * (0.6 + 0.4 * random_unit(&schedule->random)));
-  const int64_t again_at = at + first + span(schedule, 0.5, 3), stay = span(schedule, 1, 4);
+  const int64_t first = span(schedule, 1.5, 5), second = span(schedule, 3, 8), third = span(schedule, 3, 8);
   if (chance(schedule, 0.7))
-    add(schedule, SIMULATED_SLOW_DISK, TARGET_ALL, at, again_at + stay - at)->strength =
-        round(scale(&schedule->random, 20, 300));
+    add(schedule, SIMULATED_SLOW_DISK, TARGET_ALL, at, first + second + third)->strength =
+        round(scale(&schedule->random, 10, 200));
   add(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, at, first);
-  add(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, second_at,
-      again_at - second_at + span(schedule, 0.01, 0.3));
-  add(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, again_at, stay);
-  if (chance(schedule, 0.5))
-    add(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, again_at + whole_us(0.9 * (double)stay), stay);
+  add_at_election(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, at, moment(schedule), second);
+  add_at_election(schedule, SIMULATED_PARTITION, TARGET_PRIMARY, at, moment(schedule), third);
+}
+
+/* Right after an election somebody falls: the winner, who has told nobody yet, or a voter. */
+static void election_night(struct schedule *schedule, int64_t at) {
+  const bool cut = chance(schedule, 0.5);
+  add(schedule, cut ? SIMULATED_PARTITION : SIMULATED_CRASH, TARGET_PRIMARY, at, span(schedule, 1, 5));
+  for (int64_t rounds = random_between(&schedule->random, 1, 4); rounds > 0; rounds--) {
+    const bool crashes = chance(schedule, 0.6), winner = chance(schedule, 0.5);
+    add_at_election(schedule, crashes ? SIMULATED_CRASH : SIMULATED_PARTITION,
+                    winner ? TARGET_PRIMARY : TARGET_FOLLOWER, at, moment(schedule),
+                    crashes ? span(schedule, 0.02, 3) : span(schedule, 1, 4));
+  }
 }
 
 /* Leaders that come and go, each with entries that it could not replicate. */
@@ -388,7 +409,8 @@ static const struct {
     {BIT(CLOCK_DRIFT) | BIT(CLOCK_JUMP) | BIT(PARTITION) | BIT(STALLED_PARTITION), 2, alone_in_time},
     {BIT(PARTITION) | BIT(CRASH), 0.7, relay},
     {BIT(PARTITION) | BIT(CRASH), 0.7, take_turns},
-    {BIT(PARTITION) | BIT(SLOW_DISK), 2, figure_eight},
+    {BIT(PARTITION) | BIT(SLOW_DISK), 1.5, figure_eight},
+    {BIT(PARTITION) | BIT(CRASH), 1, election_night},
     {BIT(SYNC_ERROR) | BIT(CRASH), 0.7, fail_and_crash},
 };
 

@@ -70,6 +70,10 @@ struct planned_fault {
   enum simulated_target target;
   size_t node; /* TARGET_NODE: from 0 */
   int64_t at_ns, for_ns;
+  /* Not at at_ns, but so long after an election that follows it. One election brings one fault, the first in
+   * the schedule that waits. */
+  bool at_election;
+  int64_t after_ns;
   double strength;
   uint64_t draw; /* seeds whatever else it must choose when it comes */
 };

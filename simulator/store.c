@@ -4,6 +4,7 @@
  * A step is taken whole, at the end of its time. A power loss lets the first few of those that wait be taken,
  * in their order, and loses the others. */
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "simulator/world_internal.h"
@@ -106,7 +107,7 @@ static void start_first(struct sim_store *store) {
   const int64_t most_ns = node->sim->options.weather.store_ns;
   const int64_t drawn_ns = most_ns / 2 + draw_up_to(&draw, most_ns);
   const double takes_ns = (double)drawn_ns * node->disk.factor;
-  sim_schedule(node->sim, &store->event, node->sim->now_ns + (int64_t)takes_ns);
+  sim_schedule(node->sim, &store->event, node->sim->now_ns + (int64_t)fmin(takes_ns, DISK_SLOWEST_NS));
 }
 
 static void first_ends(struct event *event, bool happens) {

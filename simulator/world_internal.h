@@ -7,6 +7,7 @@
 #include "simulator/world.h"
 
 #define NODES_MAX SIMULATOR_NODES_MAX
+#define DISK_SLOWEST_NS 3e9 /* a request of a disk that takes longer is one of a disk that has failed */
 #define CLIENTS_MAX (SIMULATOR_CLIENTS_MAX + 1) /* and one that asks for client numbers */
 
 /* -- clock.c -- */

@@ -33,7 +33,8 @@ static bool same_faults(const struct plan *a, const struct plan *b) {
   for (size_t i = 0; same && i < a->fault_count; i++) {
     const struct planned_fault *f = &a->faults[i], *g = &b->faults[i];
     same = f->fault == g->fault && f->target == g->target && f->node == g->node && f->at_ns == g->at_ns &&
-           f->for_ns == g->for_ns && f->strength == g->strength && f->draw == g->draw;
+           f->for_ns == g->for_ns && f->at_election == g->at_election && f->after_ns == g->after_ns &&
+           f->strength == g->strength && f->draw == g->draw;
   }
   return same;
 }
@@ -231,6 +232,7 @@ Test(plan, what_is_wrong_is_named) {
       {"\"target\": \"node\"", "\"target\": \"nobody\"", "faults[0].target: "},
       {"\"node\": 2", "\"node\": 3", "faults[0].node: "},
       {"\"at_ns\": 5", "\"at_ns\": -5", "faults[0].at_ns: "},
+      {"\"at_election\": false", "\"at_election\": 0", "faults[0].at_election: "},
       {"\"strength\": 8", "\"strength\": 0", "faults[0].strength: "},
       {"\"omitted\": []", "\"omitted\": [3, 2]", "omitted: "},
       {"\"omitted\": []", "\"omitted\": [[3, 2]]", "omitted: "},
