@@ -409,9 +409,15 @@ void sim_break_sync(struct sim_world *world, size_t node) {
   world->nodes[node].disk.sync_broken = true;
 }
 
+/* What is left of the request under way takes its time at the new speed. */
 void sim_slow_disk(struct sim_world *world, size_t node, double factor) {
+  struct disk *disk = &world->nodes[node].disk;
   assert(factor > 0);
-  world->nodes[node].disk.factor = factor;
+  if (disk->event.position > 0) {
+    const int64_t left_ns = world->queue.heap[disk->event.position - 1].at_ns - world->now_ns;
+    sim_schedule(world, &disk->event, world->now_ns + (int64_t)((double)left_ns * factor / disk->factor));
+  }
+  disk->factor = factor;
 }
 
 struct bytes *sim_file(struct sim_world *world, size_t node, const char *name) {
