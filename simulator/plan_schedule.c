@@ -17,9 +17,12 @@
 #define SCHEDULE_MAX 200
 #define LONGEST_NS (20 * NS_PER_S)
 
+/* What C leaves the order of open, compilers may draw in any: the arguments of one call each come from a
+ * stream of their own, so that a seed is the same plan whoever compiled it. */
 struct schedule {
   struct plan *plan;
-  struct random random;
+  struct random random;                      /* what an episode is made of, and how strong */
+  struct random times, whom, coins, details; /* of its faults */
   double election_ns;
   double length;               /* of all faults of the plan: 1 is ordinary */
   struct planned_fault beyond; /* what comes too late is drawn and dropped */
@@ -36,24 +39,24 @@ static int64_t whole_us(double ns) {
 
 /* Between so many election time-outs, as often below as above the middle of their logarithms. */
 static int64_t span(struct schedule *schedule, double low, double high) {
-  const double ns = scale(&schedule->random, low, high) * schedule->election_ns * schedule->length;
+  const double ns = scale(&schedule->times, low, high) * schedule->election_ns * schedule->length;
   return whole_us(fmin(ns, (double)LONGEST_NS));
 }
 
 static bool chance(struct schedule *schedule, double probability) {
-  return random_chance(&schedule->random, probability);
+  return random_chance(&schedule->coins, probability);
 }
 
 static struct planned_fault *add(struct schedule *schedule, enum simulated_fault fault,
                                  enum simulated_target target, int64_t at_ns, int64_t for_ns) {
   struct plan *plan = schedule->plan;
-  const size_t node = (size_t)random_below(&schedule->random, plan->nodes);
+  const size_t node = (size_t)random_below(&schedule->details, plan->nodes);
   const struct planned_fault planned = {.fault = fault,
                                         .target = target,
                                         .node = target == TARGET_NODE ? node : 0,
                                         .at_ns = at_ns,
                                         .for_ns = for_ns,
-                                        .draw = random_next(&schedule->random) >> 32};
+                                        .draw = random_next(&schedule->details) >> 32};
   if (at_ns >= plan->duration_ns || plan->fault_count == SCHEDULE_MAX) {
     schedule->beyond = planned;
     return &schedule->beyond;
@@ -65,12 +68,12 @@ static struct planned_fault *add(struct schedule *schedule, enum simulated_fault
 /* ---- Whom ---- */
 
 static enum simulated_target one(struct schedule *schedule) {
-  const double draw = random_unit(&schedule->random);
+  const double draw = random_unit(&schedule->whom);
   return draw < 0.55 ? TARGET_PRIMARY : draw < 0.85 ? TARGET_FOLLOWER : TARGET_NODE;
 }
 
 static enum simulated_target some(struct schedule *schedule) {
-  const double draw = random_unit(&schedule->random);
+  const double draw = random_unit(&schedule->whom);
   return draw < 0.7    ? one(schedule)
          : draw < 0.82 ? TARGET_MINORITY
          : draw < 0.92 ? TARGET_MAJORITY
@@ -195,8 +198,9 @@ static void lag_and_crash(struct schedule *schedule, int64_t at) {
   at += lag + span(schedule, 0.01, 0.7);
   const enum simulated_target victim = chance(schedule, 0.65) ? TARGET_LAST : TARGET_PRIMARY;
   add(schedule, SIMULATED_CRASH, victim, at, span(schedule, 0.02, 1));
+  at += span(schedule, 0.1, 2);
   if (chance(schedule, 0.3))
-    add(schedule, SIMULATED_CRASH, TARGET_LAST, at + span(schedule, 0.1, 2), span(schedule, 0.02, 1));
+    add(schedule, SIMULATED_CRASH, TARGET_LAST, at, span(schedule, 0.02, 1));
 }
 
 static void crash_loop(struct schedule *schedule, int64_t at) {
@@ -480,6 +484,10 @@ void plan_draw_schedule(struct plan *plan, struct random *random, unsigned allow
   for (at += random_exponential(&begins, pause_ns); at < (double)plan->duration_ns;
        at += random_exponential(&begins, pause_ns)) {
     schedule.random = random_split(&begins);
+    schedule.times = random_split(&schedule.random);
+    schedule.whom = random_split(&schedule.random);
+    schedule.coins = random_split(&schedule.random);
+    schedule.details = random_split(&schedule.random);
     episodes[choose(&schedule.random, weights)].draw(&schedule, whole_us(at));
   }
   plan_sort_faults(plan);
