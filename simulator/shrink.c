@@ -11,6 +11,10 @@
 
 #include "simulator/plan.h"
 
+#define FAULTS_GOAL 5
+#define DURATION_GOAL_NS (10 * NS_PER_S)
+#define OTHER_SEEDS 8
+
 struct shrinker {
   shrink_run *run;
   void *run_context;
@@ -19,6 +23,7 @@ struct shrinker {
   void *context;
   enum evidence evidence;
   char invariant[32];
+  size_t other_seeds; /* that a candidate is tried with, too */
   struct plan best;
   /* of the best plan's run */
   uint64_t operations;
@@ -87,6 +92,34 @@ static bool shorten(struct shrinker *shrinker) {
   return better;
 }
 
+/* The time before a fault goes, or as much of it as can. */
+static bool close_gap(struct shrinker *shrinker, size_t which) {
+  bool better = false;
+  for (int64_t part = 1; part <= 8 && !spent(shrinker);) {
+    const struct planned_fault *faults = shrinker->best.faults;
+    const int64_t gap_ns = faults[which].at_ns - (which > 0 ? faults[which - 1].at_ns : 0);
+    const int64_t less_ns = gap_ns / part / NS_PER_US * NS_PER_US;
+    if (less_ns < 10 * NS_PER_MS || less_ns >= shrinker->best.duration_ns)
+      return better;
+    struct plan candidate = copy_best(shrinker);
+    for (size_t i = which; i < candidate.fault_count; i++)
+      candidate.faults[i].at_ns -= less_ns;
+    candidate.duration_ns -= less_ns;
+    if (attempt(shrinker, &candidate))
+      better = true;
+    else
+      part *= 2;
+  }
+  return better;
+}
+
+static bool close_gaps(struct shrinker *shrinker) {
+  bool better = false;
+  for (size_t i = 0; i < shrinker->best.fault_count && !spent(shrinker); i++)
+    better |= close_gap(shrinker, i);
+  return better;
+}
+
 /* ---- Fewer ----
  *
  * Items are taken out in runs of a length, and the length is halved when all have been tried: what is left
@@ -99,9 +132,14 @@ static bool thin_out(struct shrinker *shrinker, size_t (*count)(const struct shr
   for (size_t length = count(shrinker); length > 0; length /= 2)
     for (size_t end = count(shrinker); end > 0 && !spent(shrinker);) {
       const size_t from = end > length ? end - length : 0;
-      struct plan candidate = copy_best(shrinker);
-      without(&candidate, from, end);
-      better |= attempt(shrinker, &candidate);
+      bool gone = false;
+      for (size_t other = 0; other <= shrinker->other_seeds && !gone && !spent(shrinker); other++) {
+        struct plan candidate = copy_best(shrinker);
+        without(&candidate, from, end);
+        candidate.seed += other;
+        gone = attempt(shrinker, &candidate);
+      }
+      better |= gone;
       end = from;
       if (end > count(shrinker))
         end = count(shrinker);
@@ -265,22 +303,44 @@ static bool one_set(struct plan *plan) {
   return changes;
 }
 
+static bool no_silence(struct plan *plan) {
+  const bool changes = plan->silence_ns > 0;
+  plan->silence_ns = 0;
+  return changes;
+}
+
+static bool think_less(struct plan *plan) {
+  const bool changes = plan->think_ns >= 2 * NS_PER_MS;
+  if (changes)
+    plan->think_ns /= 2;
+  return changes;
+}
+
 static bool (*const simplifications[])(struct plan *plan) = {
     three_nodes,         calm_everything, calm_loss,     calm_duplication, calm_slow_frame,
     calm_drift,          calm_disk_stall, calm_delay_ns, calm_jitter_ns,   calm_disk_ns,
     calm_disk_jitter_ns, calm_store_ns,   no_snapshots,  large_segments,   large_caches,
-    large_writes,        patient,         one_set,
+    large_writes,        no_silence,      think_less,    patient,          one_set,
 };
+
+static bool simplify(struct shrinker *shrinker, bool (*simplification)(struct plan *plan)) {
+  for (size_t other = 0; other <= shrinker->other_seeds && !spent(shrinker); other++) {
+    struct plan candidate = copy_best(shrinker);
+    candidate.seed += other;
+    if (!simplification(&candidate)) {
+      plan_free(&candidate);
+      return false;
+    }
+    if (attempt(shrinker, &candidate))
+      return true;
+  }
+  return false;
+}
 
 static bool simpler(struct shrinker *shrinker) {
   bool better = false;
-  for (size_t i = 0; i < ARRAY_SIZE(simplifications) && !spent(shrinker); i++) {
-    struct plan candidate = copy_best(shrinker);
-    if (simplifications[i](&candidate))
-      better |= attempt(shrinker, &candidate);
-    else
-      plan_free(&candidate);
-  }
+  for (size_t i = 0; i < ARRAY_SIZE(simplifications) && !spent(shrinker); i++)
+    better |= simplify(shrinker, simplifications[i]);
   return better;
 }
 
@@ -339,6 +399,22 @@ static bool smaller_faults(struct shrinker *shrinker) {
   return better;
 }
 
+/* ---- By chance ----
+ *
+ * What chance must do for the evidence to show is the likelier to be missing, the more is taken away at once.
+ * So when more is left than a person can follow, what was tried in vain is tried with other seeds. */
+
+static bool by_chance(struct shrinker *shrinker) {
+  bool better = false;
+  shrinker->other_seeds = OTHER_SEEDS;
+  if (shrinker->best.fault_count > FAULTS_GOAL)
+    better |= fewer_faults(shrinker);
+  if (shrinker->best.duration_ns > DURATION_GOAL_NS)
+    better |= simplify(shrinker, no_silence) || simplify(shrinker, think_less);
+  shrinker->other_seeds = 0;
+  return better;
+}
+
 /* ---- All of it ---- */
 
 static void shrink(struct shrinker *shrinker) {
@@ -346,10 +422,13 @@ static void shrink(struct shrinker *shrinker) {
   while (better && !spent(shrinker)) {
     better = shorten(shrinker);
     better |= fewer_faults(shrinker);
+    better |= close_gaps(shrinker);
     better |= fewer_clients(shrinker);
     better |= fewer_operations(shrinker);
     better |= simpler(shrinker);
     better |= smaller_faults(shrinker);
+    if (!better)
+      better = by_chance(shrinker);
   }
 }
 
