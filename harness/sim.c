@@ -78,7 +78,7 @@ static void tell_saved(const struct batch *batch, const char *directory, const s
             details->faults == 1 ? "" : "s", details->operations, details->operations == 1 ? "" : "s");
   if (details->counterexample > 0)
     fprintf(batch->out, ", counterexample of %zu", details->counterexample);
-  fprintf(batch->out, "%s%s\n", details->note[0] ? "; " : "", details->note);
+  fprintf(batch->out, "%s%s\n%s", details->note[0] ? "; " : "", details->note, details->explanation);
   fflush(batch->out);
 }
 

@@ -76,6 +76,7 @@ struct sim_details {
   size_t faults, operations; /* of the shrunk plan; else of the plan, with the history's operations */
   size_t counterexample;     /* operations; 0: none */
   char note[600];            /* why something is missing, or "" */
+  char explanation[4000];    /* the counterexample in words, or "" */
 };
 
 /* Runs the seed again in a process of its own, which may die and is ended when it overstays, and writes
@@ -99,6 +100,9 @@ void trace_file_add(struct trace_file *file, const struct transition *transition
 int trace_file_close(struct trace_file *file, struct error *error);
 
 /* ---- Totals, for people and for scripts (sim_totals.c) ---- */
+
+/* A counterexample and why it is one, as indented lines; "" when there is none. */
+void sim_explain(const struct simulation_result *result, char *out, size_t size);
 
 json_t *sim_totals_json(const struct pool_totals *totals, size_t jobs);
 void sim_totals_print(FILE *out, const struct pool_totals *totals);

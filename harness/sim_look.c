@@ -9,6 +9,9 @@
 #include "harness/sim.h"
 #include "histories/histories.h"
 
+/* Of a counterexample that could not be made small, people read the beginning. */
+#define SHOWN_MAX 20
+
 struct look {
   const struct sim_settings *settings;
   struct trace_file *trace;
@@ -55,20 +58,26 @@ static int close_look(struct look *look, const struct seed_record *record, struc
   return status;
 }
 
-static void print_history(FILE *out, const struct simulation_result *result) {
-  for (size_t i = 0; result->counterexample && i < result->counterexample->count; i++) {
-    char text[600];
-    operation_print(&result->counterexample->operations[i], text, sizeof text);
-    fprintf(out, "  [%zu] index %" PRIu64 "  %s\n", i + 1, result->counterexample->operations[i].invoke_index,
-            text);
+void sim_explain(const struct simulation_result *result, char *out, size_t size) {
+  struct bytes text = {0};
+  const struct history *example = result->counterexample;
+  for (size_t i = 0; example && i < example->count && i < SHOWN_MAX; i++) {
+    char line[600];
+    operation_print(&example->operations[i], line, sizeof line);
+    bytes_append_format(&text, "  [%zu] index %" PRIu64 "  %s\n", i + 1, example->operations[i].invoke_index,
+                        line);
   }
+  if (example && example->count > SHOWN_MAX)
+    bytes_append_format(&text, "  … and %zu more\n", example->count - SHOWN_MAX);
   if (result->explanation)
-    fprintf(out, "\n%s\n", result->explanation);
+    bytes_append_format(&text, "  %s\n", result->explanation);
+  snprintf(out, size, "%.*s", (int)text.size, text.data ? (const char *)text.data : "");
+  bytes_free(&text);
 }
 
 static void print_text(FILE *out, const struct sim_settings *settings, const struct seed_record *record,
                        const struct simulation_result *result) {
-  char command[SIM_AGAIN_SIZE];
+  char command[SIM_AGAIN_SIZE], explanation[4000];
   if (seed_failed(record))
     fprintf(out, "seed %" PRIu64 ": %s%s%s at transition %" PRIu64 ", %.6f s: %s\n\n", record->seed,
             seed_kind(record), record->invariant[0] ? " " : "", record->invariant, record->at,
@@ -78,7 +87,8 @@ static void print_text(FILE *out, const struct sim_settings *settings, const str
             settings->until != 0                   ? "ended where it was told to"
             : record->evidence == EVIDENCE_UNKNOWN ? "the history could not be decided"
                                                    : "no violation");
-  print_history(out, result);
+  sim_explain(result, explanation, sizeof explanation);
+  fputs(explanation, out);
   fprintf(out,
           "%" PRIu64 " transitions, %.3f simulated seconds, %" PRIu64 " operations: ok %" PRIu64
           ", fail %" PRIu64 ", info %" PRIu64 "; elections %" PRIu64 ", crashes %" PRIu64 "\n",

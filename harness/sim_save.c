@@ -103,7 +103,9 @@ static int trace_run(struct saving *saving, const struct plan *plan, const char 
   options.trace_context = saving;
   struct simulation_result result = {0};
   simulate(plan, &options, &result);
-  saving->shared->details.counterexample = result.counterexample ? result.counterexample->count : 0;
+  struct sim_details *details = &saving->shared->details;
+  details->counterexample = result.counterexample ? result.counterexample->count : 0;
+  sim_explain(&result, details->explanation, sizeof details->explanation);
   status = trace_file_close(saving->trace, error);
   if (status == 0)
     status = save_history(saving->directory, history, result.history, error);

@@ -89,7 +89,8 @@ static void print_sentence(FILE *out, const struct pool_totals *totals) {
   count_text((int64_t)totals->seeds, seeds);
   append_kinds(totals, kinds, sizeof kinds);
   if (totals->failed > 0)
-    fprintf(out, "%" PRIu64 " of %s seeds failed: %s.", totals->failed, seeds, kinds);
+    fprintf(out, "%" PRIu64 " of %s seed%s failed: %s.", totals->failed, seeds, totals->seeds == 1 ? "" : "s",
+            kinds);
   else if (totals->unknown > 0)
     fprintf(out, "Unknown: no violation in %s seeds, but the history of %" PRIu64 " could not be decided.",
             seeds, totals->unknown);
