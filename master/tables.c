@@ -148,8 +148,9 @@ int tables_go_back(struct tables *tables, struct error *error) {
   tables->installing = false;
   forget_dirty(tables);
   const int status = load_applied(tables, error);
-  tables->applied.index = applied.index;
-  tables->applied.term = applied.term;
+  tables->applied = applied;
+  if (status == 0 && tables->checkpoints)
+    tables_freeze(tables);
   return status;
 }
 #endif

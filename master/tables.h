@@ -86,7 +86,8 @@ typedef void tables_checkpoint_done(void *context, struct store_checkpoint *chec
                                     uint64_t term, const struct error *error);
 void tables_checkpoint(struct tables *tables, tables_checkpoint_done *done, void *context);
 
-/* The defect snapshot-back: every row becomes again what the last write left, while the index stays. */
+/* The defect snapshot-back: every row becomes again what the last write left, while index and counters stay.
+ */
 int tables_go_back(struct tables *tables, struct error *error);
 
 /* Installs what the store received and starts over from it: every row in memory is forgotten. */
