@@ -25,7 +25,7 @@ struct bugs_settings {
   const char *names_text, *where, *store;
   bool simulator, processes;
   int64_t ranges, seeds, jobs, range_budget_ns; /* simulator */
-  int64_t time_ns, tries, minutes;              /* processes */
+  int64_t time_ns, tries, minutes, first_seed;  /* processes */
   bool progress, json, markdown;
 };
 

@@ -43,6 +43,8 @@ static int parse_flags(struct bugs_settings *s, int argc, char **argv) {
        "simulator: wall time of a range, at most (default 10m)", 1e9, 86400e9},
       {"time", FLAG_DURATION, &s->time_ns, "TIME", "processes: load of one run (default 30s)", 1e9, 3600e9},
       {"tries", FLAG_INT, &s->tries, "N", "processes: detections to measure (default 5)", 1, DETECTIONS_MAX},
+      {"first-seed", FLAG_INT, &s->first_seed, "N", "processes: of the first run, others follow (default 1)",
+       0, 1e12},
       {"minutes", FLAG_INT, &s->minutes, "N", "processes: for one bug, all tries (default 10)", 1, 1440},
       {"store", FLAG_STRING, &s->store, "DIR", "where what was found is kept (default store)", 0, 0},
       {"json", FLAG_BOOL, &s->json, NULL, "one JSON object a bug and place", 0, 0},
@@ -255,7 +257,8 @@ int bugs_command(int argc, char **argv) {
                                    .range_budget_ns = 600 * NS_PER_S,
                                    .time_ns = 30 * NS_PER_S,
                                    .tries = 5,
-                                   .minutes = 10};
+                                   .minutes = 10,
+                                   .first_seed = 1};
   const int code = parse_flags(&settings, argc, argv);
   if (code >= 0)
     return code;

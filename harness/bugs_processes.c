@@ -200,7 +200,7 @@ int bugs_run(const struct bugs_settings *settings, const char *bug, struct findi
   const struct recipe *recipe = recipe_of(bug);
   *finding = (struct finding){.bug = bug, .where = "processes", .reason = recipe->reason};
   const int64_t end_ns = time_monotonic_ns() + settings->minutes * 60 * NS_PER_S;
-  int64_t seed = 1;
+  int64_t seed = settings->first_seed;
   while (!recipe->reason && finding->count < (size_t)settings->tries &&
          (finding->count == 0 || time_monotonic_ns() < end_ns)) {
     struct detection *detection = &finding->detections[finding->count++];

@@ -47,6 +47,8 @@ struct picture {
   size_t first;           /* of events: the first one shown */
   double *y;              /* of each event; sends that nothing came of have one too */
   double bottom, width;
+  bool *used;      /* of each client: whether it is shown … */
+  size_t *columns; /* … and where */
 };
 
 /* ---- Collecting ---- */
@@ -210,10 +212,32 @@ static void append_title(struct bytes *out, const struct transition *t) {
 
 /* ---- Layout ---- */
 
-static double x_of(const struct sequence *sequence, int node) {
+static double x_of(const struct picture *picture, int node) {
   assert(node != -1);
-  const double nodes_end = LEFT + (double)sequence->options.nodes * NODE_SPACING;
-  return node >= 0 ? LEFT + (double)node * NODE_SPACING : nodes_end + (double)(-2 - node) * CLIENT_SPACING;
+  const double nodes_end = LEFT + (double)picture->sequence->options.nodes * NODE_SPACING;
+  return node >= 0 ? LEFT + (double)node * NODE_SPACING
+                   : nodes_end + (double)picture->columns[-2 - node] * CLIENT_SPACING;
+}
+
+static void note_use(struct picture *picture, int node) {
+  if (node < -1)
+    picture->used[-2 - node] = true;
+}
+
+/* Clients that take no part in what is shown have no lifeline. */
+static void give_columns(struct picture *picture) {
+  const struct sequence *sequence = picture->sequence;
+  size_t columns = 0;
+  for (size_t i = picture->first; i < sequence->count; i++) {
+    note_use(picture, sequence->events[i].transition.node);
+    note_use(picture, sequence->events[i].transition.peer);
+  }
+  for (size_t i = 0; i < sequence->options.clients; i++) {
+    picture->columns[i] = columns;
+    columns += picture->used[i];
+  }
+  picture->width =
+      LEFT + (double)sequence->options.nodes * NODE_SPACING + (double)columns * CLIENT_SPACING + RIGHT;
 }
 
 /* The send that a frame's fate belongs to; NULL when it is older than what is kept. */
@@ -249,11 +273,13 @@ static void append_names(struct picture *picture, double y) {
   char name[24];
   for (size_t i = 0; i < options->nodes; i++) {
     snprintf(name, sizeof name, "n%zu", i + 1);
-    append_label(&picture->over, x_of(picture->sequence, (int)i), y, "middle", "name", name, 8);
+    append_label(&picture->over, x_of(picture, (int)i), y, "middle", "name", name, 8);
   }
   for (size_t i = 0; i < options->clients; i++) {
+    if (!picture->used[i])
+      continue;
     snprintf(name, sizeof name, "c%zu", i + 1);
-    append_label(&picture->over, x_of(picture->sequence, -2 - (int)i), y, "middle", "name", name, 8);
+    append_label(&picture->over, x_of(picture, -2 - (int)i), y, "middle", "name", name, 8);
   }
 }
 
@@ -264,6 +290,7 @@ static void lay_out(struct picture *picture) {
   picture->first = sequence->count;
   while (picture->first > 0 && rows++ < sequence->options.rows_max)
     picture->first--;
+  give_columns(picture);
   double y = TOP;
   rows = 0;
   append_names(picture, y - 22);
@@ -309,7 +336,7 @@ static void append_segment(struct picture *picture, double x, double from, doubl
 
 static void draw_lifeline(struct picture *picture, int node) {
   const struct sequence *sequence = picture->sequence;
-  const double x = x_of(sequence, node);
+  const double x = x_of(picture, node);
   const char *state = "follower";
   double from = TOP - 14;
   for (size_t i = 0; i < sequence->count; i++) {
@@ -339,7 +366,7 @@ static void draw_cross(struct picture *picture, double x, double y) {
 static void draw_arrow(struct picture *picture, const struct transition *sent, double from_y,
                        const struct transition *arrived, double to_y) {
   const bool lost = is_kind(arrived, "drop");
-  const double from_x = x_of(picture->sequence, sent->node), whole_x = x_of(picture->sequence, sent->peer);
+  const double from_x = x_of(picture, sent->node), whole_x = x_of(picture, sent->peer);
   const double to_x = lost ? from_x + (whole_x - from_x) * 0.55 : whole_x;
   const bool rightward = whole_x > from_x;
   bytes_append_format(&picture->svg,
@@ -366,8 +393,8 @@ static void draw_arrow(struct picture *picture, const struct transition *sent, d
 
 /* Where it is not known when it was sent: the last piece of its way. */
 static void draw_stub(struct picture *picture, const struct transition *t, double y) {
-  const double x = x_of(picture->sequence, t->node);
-  const bool rightward = t->peer == -1 || x_of(picture->sequence, t->peer) < x;
+  const double x = x_of(picture, t->node);
+  const bool rightward = t->peer == -1 || x_of(picture, t->peer) < x;
   const double from = rightward ? x - 40 : x + 40;
   if (is_kind(t, "drop")) {
     draw_cross(picture, from, y);
@@ -391,7 +418,7 @@ static void draw_band(struct picture *picture, const struct transition *t, doubl
 }
 
 static void draw_mark(struct picture *picture, const struct transition *t, double y) {
-  const double x = x_of(picture->sequence, t->node);
+  const double x = x_of(picture, t->node);
   char text[300];
   const bool bold = is_kind(t, "role") || is_kind(t, "crash") || is_kind(t, "start") || is_kind(t, "fatal");
   if (is_kind(t, "role"))
@@ -464,13 +491,14 @@ int sequence_write(const struct sequence *sequence, const char *title, const cha
   const struct sequence_options *options = &sequence->options;
   struct picture picture = {.sequence = sequence,
                             .y = xcalloc(sequence->count + 1, sizeof *picture.y),
-                            .width = LEFT + (double)options->nodes * NODE_SPACING +
-                                     (double)options->clients * CLIENT_SPACING + RIGHT};
+                            .used = xcalloc(options->clients + 1, sizeof *picture.used),
+                            .columns = xcalloc(options->clients + 1, sizeof *picture.columns)};
   lay_out(&picture);
   for (size_t i = 0; i < options->nodes; i++)
     draw_lifeline(&picture, (int)i);
   for (size_t i = 0; i < options->clients; i++)
-    draw_lifeline(&picture, -2 - (int)i);
+    if (picture.used[i])
+      draw_lifeline(&picture, -2 - (int)i);
   bytes_append_u8(&picture.svg, '\n');
   for (size_t i = picture.first; i < sequence->count; i++)
     draw_event(&picture, i);
@@ -485,6 +513,8 @@ int sequence_write(const struct sequence *sequence, const char *title, const cha
   bytes_free(&out);
   bytes_free(&picture.svg);
   bytes_free(&picture.over);
+  free(picture.used);
+  free(picture.columns);
   free(picture.y);
   return status;
 }
