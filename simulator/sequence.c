@@ -21,7 +21,7 @@
 #define NODE_SPACING 230.0
 #define CLIENT_SPACING 150.0
 #define TOP 64.0
-#define RIGHT 190.0
+#define RIGHT 280.0
 #define GLYPH_WIDTH 5.7 /* of a label, about */
 #define PAUSE_NS (100 * NS_PER_MS)
 #define HEADER_EVERY 60
@@ -36,6 +36,7 @@ struct sequence {
   struct sequence_options options;
   struct event *events;
   size_t count, capacity;
+  const char *before[SIMULATOR_NODES_MAX]; /* how each node's line looks where what is kept begins */
   /* The latest messages that said nothing new: what becomes of them is not drawn either. */
   uint64_t quiet[QUIET_KEPT];
   size_t quiet_count;
@@ -87,6 +88,23 @@ static bool is_drawn(const struct transition *transition) {
   return true;
 }
 
+/* How a node's line looks from this transition on; NULL: as before. */
+static const char *state_after(const struct transition *t) {
+  if (is_kind(t, "role"))
+    return begins(t->text, "leader") ? "leader" : "follower";
+  if (is_kind(t, "crash") || is_kind(t, "stop") || is_kind(t, "fatal") || is_kind(t, "refuse"))
+    return "down";
+  if (is_kind(t, "start"))
+    return "follower";
+  return NULL;
+}
+
+static void pass_by(struct sequence *sequence, const struct transition *t) {
+  const char *state = t->node >= 0 && t->node < SIMULATOR_NODES_MAX ? state_after(t) : NULL;
+  if (state)
+    sequence->before[t->node] = state;
+}
+
 static bool in_window(const struct sequence_options *options, const struct transition *t) {
   return t->time_ns >= options->from_ns && (options->to_ns == 0 || t->time_ns <= options->to_ns) &&
          t->number >= options->from && (options->to == 0 || t->number <= options->to);
@@ -98,8 +116,10 @@ static void forget_old(struct sequence *sequence) {
   if (sequence->count < 2 * keep)
     return;
   const size_t gone = sequence->count - keep;
-  for (size_t i = 0; i < gone; i++)
+  for (size_t i = 0; i < gone; i++) {
+    pass_by(sequence, &sequence->events[i].transition);
     free(sequence->events[i].text);
+  }
   memmove(sequence->events, sequence->events + gone, keep * sizeof *sequence->events);
   sequence->count = keep;
 }
@@ -155,6 +175,8 @@ static void note_client(struct sequence *sequence, int node) {
 
 void sequence_add(struct sequence *sequence, const struct transition *transition) {
   const struct sequence_options *options = &sequence->options;
+  if (sequence->count == 0 && !in_window(options, transition))
+    pass_by(sequence, transition);
   if (!in_window(options, transition) || !is_drawn(transition))
     return;
   note_client(sequence, transition->node);
@@ -316,17 +338,6 @@ static void lay_out(struct picture *picture) {
 
 /* ---- Lifelines ---- */
 
-/* How a node's line looks from this transition on; NULL: as before. */
-static const char *state_after(const struct transition *t) {
-  if (is_kind(t, "role"))
-    return begins(t->text, "leader") ? "leader" : "follower";
-  if (is_kind(t, "crash") || is_kind(t, "stop") || is_kind(t, "fatal") || is_kind(t, "refuse"))
-    return "down";
-  if (is_kind(t, "start"))
-    return "follower";
-  return NULL;
-}
-
 static void append_segment(struct picture *picture, double x, double from, double to, const char *state) {
   if (to > from)
     bytes_append_format(&picture->svg,
@@ -337,7 +348,7 @@ static void append_segment(struct picture *picture, double x, double from, doubl
 static void draw_lifeline(struct picture *picture, int node) {
   const struct sequence *sequence = picture->sequence;
   const double x = x_of(picture, node);
-  const char *state = "follower";
+  const char *state = node >= 0 && sequence->before[node] ? sequence->before[node] : "follower";
   double from = TOP - 14;
   for (size_t i = 0; i < sequence->count; i++) {
     const struct transition *t = &sequence->events[i].transition;
