@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "workloads/workloads.h"
@@ -58,6 +59,15 @@ enum simulated_fault simulated_fault_by_name(const char *name) {
   while (fault < SIMULATED_FAULTS && strcmp(names[fault].name, name) != 0)
     fault++;
   return (enum simulated_fault)fault;
+}
+
+const char *simulated_fault_names(char out[FAULT_NAMES_SIZE]) {
+  size_t used = 0;
+  for (size_t i = 0; i < SIMULATED_FAULTS; i++) {
+    used += (size_t)snprintf(out + used, FAULT_NAMES_SIZE - used, "%s%s", i > 0 ? ", " : "", names[i].name);
+    assert(used < FAULT_NAMES_SIZE);
+  }
+  return out;
 }
 
 const char *plan_workload(const char *name) {
@@ -252,10 +262,11 @@ static int parse_faults(const char *list, unsigned *allowed, bool *snapshots, st
     } else if (word_is(word, size, "snapshot")) {
       *snapshots = true;
     } else if (bits == 0 && !word_is(word, size, "none")) {
+      char all[FAULT_NAMES_SIZE];
       return error_set(error, ERR_BAD_INPUT,
                        "there is no fault '%.*s': name families (network, process, disk, clock, snapshot), "
-                       "faults (%s, %s, ... as docs/faults.md lists them), all or none",
-                       (int)size, word, names[0].name, names[1].name);
+                       "faults (%s), all or none",
+                       (int)size, word, simulated_fault_names(all));
     }
     *allowed |= bits;
     word += size;

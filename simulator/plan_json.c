@@ -185,7 +185,7 @@ struct plan_reader {
 /* Only the first one is kept. */
 __attribute__((format(printf, 3, 4))) static bool wrong(struct plan_reader *reader, const char *member,
                                                         const char *format, ...) {
-  char text[300];
+  char text[500];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(text, sizeof text, format, arguments);
@@ -316,8 +316,9 @@ static void read_fault(struct plan_reader *reader, json_t *object, const struct 
                        struct planned_fault *fault) {
   json_t *name = take(reader, object, "fault"), *target = take(reader, object, "target");
   fault->fault = simulated_fault_by_name(json_is_string(name) ? json_string_value(name) : "");
+  char all[FAULT_NAMES_SIZE];
   if (name && fault->fault == SIMULATED_FAULTS)
-    wrong(reader, "fault", "there is no fault of that name; docs/faults.md lists them");
+    wrong(reader, "fault", "it must be one of %s", simulated_fault_names(all));
   fault->target = SIMULATED_TARGETS;
   for (size_t i = 0; i < SIMULATED_TARGETS && json_is_string(target); i++)
     if (strcmp(simulated_target_name((enum simulated_target)i), json_string_value(target)) == 0)

@@ -48,7 +48,7 @@ Test(simulation, plans_that_found_something_come_through) {
     struct plan plan;
     struct error error;
     struct simulation_result result;
-    snprintf(path, sizeof path, "%s/simulator/test/plans/%s.json", source ? source : ".", names[i]);
+    snprintf(path, sizeof path, "%s/simulator/corpus/%s.json", source ? source : ".", names[i]);
     cr_assert_eq(plan_read(path, &plan, &error), 0, "%s", error.message);
     const struct simulation_options options = {.journal = raft_journal_new, .check = true};
     simulate(&plan, &options, &result);
