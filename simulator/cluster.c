@@ -448,12 +448,3 @@ void sim_cluster_wiped(struct sim_cluster *cluster, size_t node) {
   invariants_wiped(cluster->invariants, node);
   cluster->nodes[node].last_index = 0;
 }
-
-bool sim_cluster_may_rot(const struct sim_cluster *cluster, size_t number) {
-  const uint64_t highest = invariants_highest(cluster->invariants);
-  const uint64_t end = log_end(&cluster->nodes[number]);
-  size_t holders = 0;
-  for (size_t i = 0; i < cluster->plan->nodes; i++)
-    holders += i != number && holds(cluster, i, end > highest ? end : highest);
-  return holders > cluster->plan->nodes / 2;
-}

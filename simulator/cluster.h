@@ -27,9 +27,6 @@ void sim_cluster_on_election(struct sim_cluster *cluster, void (*elected)(void *
  * and holds all that this one does. */
 bool sim_cluster_may_wipe(const struct sim_cluster *cluster, size_t node);
 void sim_cluster_wiped(struct sim_cluster *cluster, size_t node); /* its watermarks start anew */
-/* A crash of this node now may take the tail of its log (rot): whether a majority elsewhere holds all that
- * was committed. */
-bool sim_cluster_may_rot(const struct sim_cluster *cluster, size_t node);
 
 /* -- the end: everything has healed; clients go on until each had an ok, replicas until they are equal -- */
 void sim_cluster_stop_clients(struct sim_cluster *cluster);

@@ -335,55 +335,6 @@ static void cut_bridge(struct act *act) {
 
 /* ---- Disks ---- */
 
-/* A bit flips in a segment of the log that is written no more, so that a node must refuse to start, or behind
- * the end of one, where nothing was ever written, so that nothing may come of it. Not in the last frames of
- * all: what rots there looks like a torn write, and a vote or an entry that this node answered for would be
- * forgotten silently, which is beyond what Raft survives. */
-#define UNTOUCHED 2 /* the segment that is written to, and one that a crash kept from being opened */
-#define CLEAR 256   /* bytes behind the last that is not zero: a frame may end with zeros */
-
-struct segment_file {
-  const char *name;
-  struct bytes *content;
-  size_t end; /* behind the last byte that is not zero */
-};
-
-/* The log's segments that hold something, in order; returns how many, `most` at most. */
-static size_t list_segments(struct sim_world *world, size_t node, struct segment_file *files, size_t most) {
-  size_t count = 0;
-  const char *name;
-  for (size_t i = 0; (name = sim_file_name(world, node, i)) != NULL && count < most; i++) {
-    struct segment_file file = {.name = name, .content = sim_file(world, node, name)};
-    for (file.end = file.content->size; file.end > 0 && file.content->data[file.end - 1] == 0;)
-      file.end--;
-    if (strncmp(name, "log-", 4) != 0 || file.end == 0)
-      continue;
-    size_t to = count++;
-    for (; to > 0 && strcmp(files[to - 1].name, name) > 0; to--)
-      files[to] = files[to - 1];
-    files[to] = file;
-  }
-  return count;
-}
-
-static void flip_bit(struct act *act, size_t node) {
-  struct sim_world *world = act->faults->world;
-  struct segment_file files[256];
-  const size_t count = list_segments(world, node, files, ARRAY_SIZE(files));
-  if (count == 0)
-    return;
-  const struct segment_file *file = &files[random_below(&act->random, count)];
-  const bool idle = (size_t)(file - files) + UNTOUCHED < count;
-  const size_t from = idle ? 0 : file->end + CLEAR, to = idle ? file->end : file->content->size;
-  if (from >= to)
-    return;
-  const size_t at = from + (size_t)random_below(&act->random, to - from);
-  file->content->data[at] ^= (unsigned char)(1u << random_below(&act->random, 8));
-  if (sim_traced(world))
-    sim_tell(world, "fault", (int)node, -1, 0, "a bit of %s flips at byte %zu of %zu", file->name, at,
-             file->end);
-}
-
 static bool may_lose_disk(const struct act *act) {
   for (size_t i = 0; i < act->faults->plan->nodes; i++)
     if (act->targets[i] && !sim_cluster_may_wipe(act->faults->cluster, i))
@@ -410,7 +361,7 @@ static void break_disk(struct act *act, struct fault_node *node) {
   }
   node->rotten = true;
   for (uint64_t flips = 1 + random_below(&act->random, 3); flips > 0; flips--)
-    flip_bit(act, node->number);
+    sim_rot(faults->world, node->number, &act->random);
 }
 
 /* ---- One fault ---- */
