@@ -104,7 +104,7 @@ static void check(struct simulation *simulation) {
 
 static void log_to_trace(void *context, enum log_level level, const char *text) {
   (void)level;
-  sim_tell(context, "log", -1, -1, 0, "%s", text);
+  sim_tell(context, "log", sim_acting(context), -1, 0, "%s", text);
 }
 
 static void report(struct simulation *simulation) {

@@ -35,7 +35,9 @@ static void begin_transition(struct sim_world *world, const struct event *event)
 static void dispatch(struct sim_world *world, struct event *event) {
   const struct node *node = event->node;
   begin_transition(world, event);
+  world->acting = node;
   event->run(event, !node || (node->alive && (event->life == 0 || event->life == node->life)));
+  world->acting = NULL;
 }
 
 /* The next event, still where it waits, or NULL when none comes before `until_ns`. What happens to a paused
@@ -129,6 +131,10 @@ void sim_fold(struct sim_world *world, uint64_t value) {
 
 uint64_t sim_digest(const struct sim_world *world) {
   return world->digest;
+}
+
+int sim_acting(const struct sim_world *world) {
+  return world->acting ? (int)world->acting->number : -1;
 }
 
 bool sim_traced(const struct sim_world *world) {

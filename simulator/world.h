@@ -42,6 +42,9 @@ void sim_stream(const struct sim_world *world, const char *name, uint64_t number
 void sim_fold(struct sim_world *world, uint64_t value);
 uint64_t sim_digest(const struct sim_world *world);
 
+/* The node that an event is happening to just now, or -1: whose log messages are. */
+int sim_acting(const struct sim_world *world);
+
 /* Tells the trace; costs a test when there is none. */
 bool sim_traced(const struct sim_world *world);
 void sim_tell(struct sim_world *world, const char *kind, int node, int peer, uint64_t frame,

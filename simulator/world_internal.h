@@ -116,6 +116,7 @@ struct sim_world {
   struct sim_world_options options;
   int64_t now_ns;
   uint64_t transitions, digest, frames;
+  const struct node *acting; /* NULL: nobody */
   struct queue queue;
   struct event_list ready; /* comes before anything in the queue: put off by a pause that is over */
   struct pool pool;
