@@ -64,9 +64,10 @@ struct pending_append {
 struct canonical_peer {
   uint64_t id;
   char address[ADDRESS_SIZE];
-  uint64_t lives[16]; /* its last ones, a ring; the present one at `life_count` */
+  struct peer_life {
+    uint64_t life, number; /* of its last frame */
+  } lives[16];             /* the last ones heard of, a ring */
   size_t life_count;
-  uint64_t number; /* of the last frame of that life */
 };
 
 struct canonical {

@@ -260,19 +260,19 @@ static int decode_body(struct reader *reader, struct raft_message *message) {
   return ERR_CORRUPT;
 }
 
-/* In order, or not at all: nothing of a life is taken once a later one was heard. */
+/* In order, or not at all, as in one connection; that of an earlier life may still deliver after a later
+ * one's began. */
 static bool is_next(struct canonical_peer *from, uint64_t life, uint64_t number) {
-  const size_t lives = ARRAY_SIZE(from->lives);
-  if (life != from->lives[from->life_count % lives]) {
-    for (size_t i = 0; i < lives; i++)
-      if (from->lives[i] == life)
-        return false;
-    from->lives[++from->life_count % lives] = life;
-    from->number = 0;
+  for (size_t i = 0; i < ARRAY_SIZE(from->lives); i++) {
+    struct peer_life *known = &from->lives[i];
+    if (known->life != life)
+      continue;
+    if (number <= known->number)
+      return false;
+    known->number = number;
+    return true;
   }
-  if (number <= from->number)
-    return false;
-  from->number = number;
+  from->lives[from->life_count++ % ARRAY_SIZE(from->lives)] = (struct peer_life){life, number};
   return true;
 }
 
