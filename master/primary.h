@@ -65,8 +65,7 @@ struct primary_status primary_status(const struct primary *primary);
 uint64_t primary_state_hash(struct primary *primary);
 
 /* Whether the committed tables are a tree: every inode has one name or waits to be reclaimed, every name an
- * inode, no directory is its own ancestor, counts are right. ERR_CORRUPT with what is wrong. Walks everything.
- */
+ * inode, no directory is its own ancestor, counts are right. ERR_CORRUPT with what is wrong. Reads all. */
 int primary_audit(struct primary *primary, struct error *error);
 
 /* Ends every request in flight as unavailable and frees; the journal must be closed before. */
