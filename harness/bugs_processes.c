@@ -23,6 +23,8 @@
 
 #define SHORT_SNAPSHOTS "--master-flag=--snapshot-threshold=400", "--master-flag=--snapshot-trailing=40"
 
+#define OFTEN "--fault-interval=500ms", "--fault-duration=2s"
+
 struct recipe {
   const char *bug;
   const char *nemesis;
@@ -34,13 +36,10 @@ struct recipe {
 static const struct recipe recipes[] = {
     {"local-reads", "partition,kill", {NULL}, NULL},
     {"dirty-reads", "partition,kill", {NULL}, NULL},
-    {"step-down-late",
-     "partition-primary,partition-stalled,pause-primary",
-     {"--fault-interval=500ms", "--fault-duration=2s", NULL},
-     NULL},
+    {"step-down-late", "partition-primary,partition-stalled,pause-primary", {OFTEN, NULL}, NULL},
     {"lease-clock", NULL, {NULL}, "needs clocks that jump: faults of clocks on processes are to come"},
     {"listing-cache", "partition,kill", {NULL}, NULL},
-    {"reset-cache", "partition,pause", {NULL}, NULL},
+    {"reset-cache", "partition-primary,partition-stalled", {OFTEN, NULL}, NULL},
     {"retry-twice", "partition,kill", {NULL}, NULL},
     {"dedupe-not-in-snapshot", "partition,kill", {SHORT_SNAPSHOTS, NULL}, NULL},
     {"partial-batch", "kill,partition", {NULL}, NULL},

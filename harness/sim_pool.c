@@ -248,7 +248,7 @@ static void commit(struct pool *pool) {
     count_record(pool->totals, record);
     if (options->each)
       options->each(options->context, record);
-    pool->finished = pool->commit == pool->last || (options->stop_at_first && seed_failed(record));
+    pool->finished = pool->commit == pool->last;
     pool->commit++;
   }
 }
