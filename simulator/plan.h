@@ -43,6 +43,12 @@ void plan_sort_faults(struct plan *plan);
 /* Draws the schedule into `plan->faults`, owned by the plan; nodes, duration and time-outs are set. */
 void plan_draw_schedule(struct plan *plan, struct random *random, unsigned allowed);
 
+/* -- plan_json.c -- */
+
+/* What plan_write and plan_read put into a file and take from one; `path` is for messages. */
+int plan_encode(const struct plan *plan, struct bytes *text, struct error *error);
+int plan_decode(const void *text, size_t size, const char *path, struct plan *plan, struct error *error);
+
 /* -- shrink.c -- */
 
 /* What plan_shrink asks of a simulation, so that it can be tried on something simpler. `last`: the smallest

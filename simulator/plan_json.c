@@ -152,7 +152,7 @@ static json_t *write_omitted(const struct plan *plan) {
   return omitted;
 }
 
-int plan_write(const struct plan *plan, const char *path, struct error *error) {
+int plan_encode(const struct plan *plan, struct bytes *text, struct error *error) {
   json_t *object = json_object();
   json_object_set_new(object, "plan", json_integer(FORMAT));
   json_object_set_new(object, "seed", whole_number(plan->seed));
@@ -161,15 +161,21 @@ int plan_write(const struct plan *plan, const char *path, struct error *error) {
   json_object_set_new(object, "weather", write_weather(plan));
   json_object_set_new(object, "faults", write_faults(plan));
   json_object_set_new(object, "omitted", write_omitted(plan));
-  char *text = json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+  char *encoded = json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
   json_decref(object);
-  if (!text)
-    return error_set(error, ERR_BAD_INPUT, "%s: the plan holds a number that JSON cannot", path);
-  struct bytes lines = {0};
-  bytes_append_format(&lines, "%s\n", text);
-  free(text);
-  const int status = file_replace(path, lines.data, lines.size, error);
-  bytes_free(&lines);
+  if (!encoded)
+    return error_set(error, ERR_BAD_INPUT, "the plan holds a number that JSON cannot");
+  bytes_append_format(text, "%s\n", encoded);
+  free(encoded);
+  return 0;
+}
+
+int plan_write(const struct plan *plan, const char *path, struct error *error) {
+  struct bytes text = {0};
+  int status = plan_encode(plan, &text, error);
+  if (status == 0)
+    status = file_replace(path, text.data, text.size, error);
+  bytes_free(&text);
   return status;
 }
 
@@ -404,18 +410,11 @@ static void read_plan(struct plan_reader *reader, json_t *object, struct plan *p
   nothing_left(reader, object);
 }
 
-int plan_read(const char *path, struct plan *plan, struct error *error) {
+int plan_decode(const void *text, size_t size, const char *path, struct plan *plan, struct error *error) {
   struct plan_reader reader = {.path = path, .error = error};
-  struct bytes content = {0};
-  *plan = (struct plan){0};
-  const int status = file_read(path, &content, error);
-  if (status != 0) {
-    bytes_free(&content);
-    return status;
-  }
   json_error_t why;
-  json_t *object = json_loadb((const char *)content.data, content.size, JSON_REJECT_DUPLICATES, &why);
-  bytes_free(&content);
+  *plan = (struct plan){0};
+  json_t *object = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
   if (!json_is_object(object))
     reader.status = error_set(error, ERR_BAD_INPUT, "%s: line %d: it is not a plan: %s", path,
                               object ? 1 : why.line, object ? "one JSON object was expected" : why.text);
@@ -425,4 +424,14 @@ int plan_read(const char *path, struct plan *plan, struct error *error) {
   if (reader.status != 0)
     plan_free(plan);
   return reader.status;
+}
+
+int plan_read(const char *path, struct plan *plan, struct error *error) {
+  struct bytes content = {0};
+  *plan = (struct plan){0};
+  int status = file_read(path, &content, error);
+  if (status == 0)
+    status = plan_decode(content.size > 0 ? (const void *)content.data : "", content.size, path, plan, error);
+  bytes_free(&content);
+  return status;
 }
