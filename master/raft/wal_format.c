@@ -77,11 +77,9 @@ static bool read_frame_header(const struct bytes *content, uint64_t offset, uint
   return true;
 }
 
+/* Each byte is the one before it, and the first is zero: as fast as memory is read. */
 static bool all_zero(const unsigned char *at, uint64_t size) {
-  for (uint64_t i = 0; i < size; i++)
-    if (at[i] != 0)
-      return false;
-  return true;
+  return size == 0 || (at[0] == 0 && memcmp(at, at + 1, (size_t)size - 1) == 0);
 }
 
 bool wal_read_frame(const struct bytes *content, uint64_t offset, uint64_t segment, struct wal_frame *frame) {
