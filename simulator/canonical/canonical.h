@@ -107,7 +107,7 @@ struct canonical {
   /* proposals, in the order of their indexes */
   struct proposal *proposals, **proposals_end;
   size_t in_flight;
-  bool proposal_refused; /* the disk refused one, and libraft goes on leading */
+  bool proposal_refused; /* since the last tick the disk refused one, and libraft goes on leading */
   /* confirmation */
   struct confirmations waiting, asked, answered;
   struct raft_barrier barrier;

@@ -135,14 +135,18 @@ static void update_role(struct canonical *canonical) {
     leader = canonical->options.id;
   else
     raft_leader(&canonical->raft, &leader, &address);
-  const bool refused = canonical->proposal_refused;
-  canonical->proposal_refused = false;
-  if (role == canonical->role && term == canonical->role_term && leader == canonical->role_leader && !refused)
-    return;
   /* A leader that the disk refused an append goes on leading, as if nothing had happened: but nobody knows
-   * what will become of that entry, and this is how the door says so. */
+   * what will become of that entry. The door says so by a loss of leadership, which comes back with the next
+   * tick. */
+  if (leads && canonical->proposal_refused) {
+    if (canonical->role == JOURNAL_LEADER)
+      tell_role(canonical, JOURNAL_FOLLOWER, term, 0);
+    return;
+  }
+  if (role == canonical->role && term == canonical->role_term && leader == canonical->role_leader)
+    return;
   if (leads && canonical->role == JOURNAL_LEADER)
-    tell_role(canonical, JOURNAL_FOLLOWER, term, 0);
+    tell_role(canonical, JOURNAL_FOLLOWER, term, 0); /* of the term before */
   if (canonical_runs(canonical))
     tell_role(canonical, role, term, leader);
 }
@@ -271,6 +275,7 @@ static void tick(void *owner) {
     return;
   const struct world *world = canonical->world;
   world->timer_set(canonical->tick, world->now_ns(world->context) + canonical->tick_ns);
+  canonical->proposal_refused = false;
   canonical->ticked(&canonical->io);
   canonical_after(canonical);
 }
