@@ -12,14 +12,15 @@ static double per_second(int64_t simulated_ns, int64_t spent_ns) {
 int sim_exit_code(const struct pool_totals *totals) {
   if (totals->failed > 0)
     return EXIT_INVALID;
-  return totals->unknown > 0 || totals->ok == 0 ? EXIT_UNKNOWN : EXIT_VALID;
+  return totals->unknown > 0 || totals->interrupted || totals->ok == 0 ? EXIT_UNKNOWN : EXIT_VALID;
 }
 
 static const char *verdict_of(const struct pool_totals *totals) {
-  return totals->failed > 0    ? "invalid"
-         : totals->unknown > 0 ? "unknown"
-         : totals->ok == 0     ? "vacuous"
-                               : "valid";
+  if (totals->failed > 0)
+    return "invalid";
+  if (totals->unknown > 0 || totals->interrupted)
+    return "unknown";
+  return totals->ok == 0 ? "vacuous" : "valid";
 }
 
 json_t *sim_totals_json(const struct pool_totals *totals, size_t jobs) {

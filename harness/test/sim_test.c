@@ -105,6 +105,8 @@ Test(pool, what_failed_decides_the_exit_code) {
   cr_expect_eq(sim_exit_code(&(struct pool_totals){.seeds = 3, .ok = 9}), EXIT_VALID);
   cr_expect_eq(sim_exit_code(&(struct pool_totals){.seeds = 3, .ok = 9, .unknown = 1}), EXIT_UNKNOWN);
   cr_expect_eq(sim_exit_code(&(struct pool_totals){.seeds = 3, .ok = 0}), EXIT_UNKNOWN);
+  cr_expect_eq(sim_exit_code(&(struct pool_totals){.seeds = 3, .ok = 9, .interrupted = true}), EXIT_UNKNOWN);
+  cr_expect_eq(sim_exit_code(&(struct pool_totals){.seeds = 3, .ok = 9, .out_of_time = true}), EXIT_VALID);
   cr_expect_eq(sim_exit_code(&(struct pool_totals){.seeds = 3, .ok = 9, .unknown = 1, .failed = 1}),
                EXIT_INVALID);
 }
