@@ -58,7 +58,6 @@ struct pending_append {
   struct canonical *canonical;
   struct raft_io_append *request;
   uint64_t index;
-  unsigned count;
 };
 
 struct canonical_peer {
@@ -141,7 +140,6 @@ static inline bool canonical_runs(const struct canonical *canonical) {
 /* The entry at an index of libraft's log, NULL when it is not there. */
 const struct raft_entry *canonical_entry(const struct canonical *canonical, uint64_t index);
 uint64_t canonical_last_index(const struct canonical *canonical);
-void canonical_closing_progress(struct canonical *canonical);
 struct canonical_peer *canonical_peer(struct canonical *canonical, uint64_t id);
 
 /* -- io.c -- */

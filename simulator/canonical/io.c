@@ -182,8 +182,7 @@ static int append(struct raft_io *io, struct raft_io_append *request, const stru
     return RAFT_IOERR;
   }
   struct pending_append *append = xmalloc(sizeof *append);
-  *append =
-      (struct pending_append){.canonical = canonical, .request = request, .index = index, .count = count};
+  *append = (struct pending_append){.canonical = canonical, .request = request, .index = index};
   request->cb = done;
   *canonical->appends_end = append;
   canonical->appends_end = &append->next;

@@ -439,7 +439,7 @@ static void durable_moved(struct journal *journal) {
 
 /* -- closing -------------------------------------------------------------------------------------------- */
 
-void canonical_closing_progress(struct canonical *canonical) {
+static void closing_progress(struct canonical *canonical) {
   if (canonical->state != CANONICAL_CLOSING || !canonical->raft_closed || !canonical->log_closed ||
       canonical->turn_deferred || canonical->opens > 0)
     return;
@@ -474,13 +474,13 @@ static void closing_turn(struct canonical *canonical) {
     done(&canonical->io);
     canonical->raft_closed = true;
   }
-  canonical_closing_progress(canonical);
+  closing_progress(canonical);
 }
 
 static void log_closed(void *owner) {
   struct canonical *canonical = owner;
   canonical->log_closed = true;
-  canonical_closing_progress(canonical);
+  closing_progress(canonical);
 }
 
 static void close_journal(struct journal *journal, void (*done)(void *context), void *context) {
