@@ -153,6 +153,15 @@ static void send_entries(struct driver *driver, struct driver_peer *peer,
   fill(peer);
 }
 
+/* raft answers a pre-vote with the term of the request, also when it refuses because that term is behind. A
+ * candidate whose log is the best, but whose term is not the latest, would then ask with the old term for
+ * ever, and nobody else would be elected. A refusal with the true term lets it catch up. */
+static void tell_term(const struct driver *driver, struct raft_request_vote_result *result) {
+  const raft_term term = raft_current_term(&driver->raft);
+  if (result->pre_vote && !result->vote_granted && result->term < term)
+    result->term = term;
+}
+
 static void send_message(struct driver *driver, const struct raft_message *raft) {
   struct driver_peer *peer = driver_peer(driver, raft->server_id);
   if (!peer)
@@ -174,6 +183,7 @@ static void send_message(struct driver *driver, const struct raft_message *raft)
     break;
   case RAFT_REQUEST_VOTE_RESULT:
     message.type = WIRE_VOTE_RESULT;
+    tell_term(driver, &message.raft.request_vote_result);
     break;
   case RAFT_TIMEOUT_NOW:
     message.type = WIRE_TIMEOUT_NOW;
