@@ -218,7 +218,7 @@ static void conclude(struct check *check, int64_t start_ns) {
     uint32_t count = check->components.first[check->failed + 1] - first;
     struct failure failure = {check->history, check->components.positions + first, count,
                               check->failed_event};
-    minimise(&failure, check->options->minimise, result);
+    minimise(&failure, check->options, result);
     result->minimise_seconds = (double)(time_monotonic_ns() - start_ns) / (double)NS_PER_S - result->seconds;
   } else if (check->left_count > 0) {
     result->verdict = VERDICT_UNKNOWN;

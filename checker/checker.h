@@ -20,9 +20,10 @@ const char *verdict_name(enum verdict verdict); /* "valid" … */
 int verdict_exit_code(enum verdict verdict);    /* EXIT_VALID … */
 
 struct check_options {
-  int64_t time_budget_ns; /* 0: the default, 60 s */
-  uint64_t memory_budget; /* bytes; 0: the default, half of the machine's memory */
-  bool minimise;          /* when invalid, find a minimal counterexample and explain it */
+  int64_t time_budget_ns;   /* 0: the default, 60 s */
+  uint64_t memory_budget;   /* bytes; 0: the default, half of the machine's memory */
+  bool minimise;            /* when invalid, find a minimal counterexample and explain it */
+  int64_t minimise_time_ns; /* for each way it knows; 0: the default, by the history's length, 0.3 to 4 s */
 };
 
 struct check_counters {

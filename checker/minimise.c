@@ -25,8 +25,9 @@
 
 struct minimiser {
   struct trial trial;
-  int64_t time_ns; /* for each way */
-  bool *definite;  /* kept answers, by position in the component */
+  int64_t time_ns;  /* for each way, the short ones less … */
+  bool time_is_set; /* … unless somebody said how long */
+  bool *definite;   /* kept answers, by position in the component */
   bool *tried;
   uint32_t *list;
   uint8_t *treatments;
@@ -322,7 +323,8 @@ static void keep_company(struct minimiser *minimiser) {
 
 /* From now on. */
 static void allow_time(struct minimiser *minimiser, int64_t max_ns) {
-  const int64_t time_ns = minimiser->time_ns < max_ns ? minimiser->time_ns : max_ns;
+  const bool shorter = max_ns < minimiser->time_ns && !minimiser->time_is_set;
+  const int64_t time_ns = shorter ? max_ns : minimiser->time_ns;
   minimiser->trial.budget.deadline_ns = time_monotonic_ns() + time_ns;
 }
 
@@ -431,8 +433,13 @@ static int64_t time_for(const struct failure *failure, const struct check_result
   return longer > TIME_MIN_NS ? longer : TIME_MIN_NS;
 }
 
-void minimise(const struct failure *failure, bool thorough, struct check_result *result) {
-  struct minimiser minimiser = {.time_ns = time_for(failure, result)};
+void minimise(const struct failure *failure, const struct check_options *options,
+              struct check_result *result) {
+  struct minimiser minimiser = {.time_ns = options->minimise_time_ns, .time_is_set = true};
+  if (minimiser.time_ns == 0) {
+    minimiser.time_ns = time_for(failure, result);
+    minimiser.time_is_set = false;
+  }
   trial_init(&minimiser.trial, failure, WEAKEN_TIME_MAX_NS);
   minimiser.definite = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.definite);
   minimiser.tried = xmalloc((failure->count + (size_t)1) * sizeof *minimiser.tried);
@@ -440,7 +447,7 @@ void minimise(const struct failure *failure, bool thorough, struct check_result 
   minimiser.treatments = xmalloc(failure->count + (size_t)1);
   memset(minimiser.definite, true, failure->count * sizeof *minimiser.definite);
   memset(minimiser.treatments, TREAT_KEEP, failure->count);
-  if (thorough) {
+  if (options->minimise) {
     conclude(&minimiser, minimise_thoroughly(&minimiser), result);
   } else {
     cut_out_component(failure, result);

@@ -23,7 +23,8 @@ struct failure {
   uint32_t event; /* of the history: how far the search came */
 };
 
-/* Fills the result's counterexample and explanation. Not `thorough`: the component as it stands. */
-void minimise(const struct failure *failure, bool thorough, struct check_result *result);
+/* Fills the result's counterexample and explanation. Unless options->minimise: the component as it stands. */
+void minimise(const struct failure *failure, const struct check_options *options,
+              struct check_result *result);
 
 #endif

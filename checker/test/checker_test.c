@@ -11,8 +11,9 @@
 #include "checker/test/random_history.h"
 #include "checker/test/simulator.h"
 
+/* Minimising may take long: what is found must not depend on how busy the machine is. */
 static struct check_result check(const struct history *history, bool minimise) {
-  const struct check_options options = {.minimise = minimise};
+  const struct check_options options = {.minimise = minimise, .minimise_time_ns = 8 * NS_PER_S};
   struct check_result result;
   struct error error = {0};
   cr_assert_eq(check_history(history, &options, &result, &error), 0, "%s", error.message);
@@ -296,8 +297,8 @@ static void local_reads_are_made_small(uint64_t seed, bool versions) {
   history_free(history);
 }
 
-Test(checker, hundreds_of_local_reads_are_made_small, .timeout = 60) {
-  for (uint64_t seed = 1; seed <= 8; seed++) {
+Test(checker, hundreds_of_local_reads_are_made_small, .timeout = 280) {
+  for (uint64_t seed = 1; seed <= 3; seed++) {
     local_reads_are_made_small(seed, true);
     local_reads_are_made_small(seed, false);
   }
