@@ -321,6 +321,24 @@ static int start(struct journal *journal, struct error *error) {
 
 /* -- the door ------------------------------------------------------------------------------------------- */
 
+/* An entry of the present term with a copy of the data, as the log and as raft see it. */
+static struct wal_entry command_entry(const struct driver *driver, const void *data, size_t size, void *token,
+                                      struct raft_entry *raft_entry) {
+  struct batch *batch = batch_new(size);
+  memcpy(batch->data, data, size);
+  *raft_entry = (struct raft_entry){.term = raft_current_term(&driver->raft),
+                                    .type = RAFT_COMMAND,
+                                    .buf = {.base = batch->data, .len = size},
+                                    .batch = batch};
+  return (struct wal_entry){.term = raft_entry->term,
+                            .checksum = checksum(batch->data, size),
+                            .size = (uint32_t)size,
+                            .type = RAFT_COMMAND,
+                            .batch = batch,
+                            .data = batch->data,
+                            .token = token};
+}
+
 /* The defect old-primary-writes: nothing fences this node's own log off. It takes the entry in the present
  * term, as if the leader had sent it. */
 static int append_deposed(struct driver *driver, const void *data, size_t size) {
@@ -329,18 +347,8 @@ static int append_deposed(struct driver *driver, const void *data, size_t size) 
   if (driver->state != DRIVER_RUNNING || raft_state(&driver->raft) != RAFT_FOLLOWER || !leader ||
       driver->reception.active || !wal_has_room(driver->wal, size))
     return ERR_NOT_PRIMARY;
-  struct batch *batch = batch_new(size);
-  memcpy(batch->data, data, size);
-  struct raft_entry raft_entry = {.term = raft_current_term(&driver->raft),
-                                  .type = RAFT_COMMAND,
-                                  .buf = {.base = batch->data, .len = size},
-                                  .batch = batch};
-  const struct wal_entry entry = {.term = raft_entry.term,
-                                  .checksum = checksum(batch->data, size),
-                                  .size = (uint32_t)size,
-                                  .type = RAFT_COMMAND,
-                                  .batch = batch,
-                                  .data = batch->data};
+  struct raft_entry raft_entry;
+  const struct wal_entry entry = command_entry(driver, data, size, NULL, &raft_entry);
   struct raft_message message = {
       .type = RAFT_APPEND_ENTRIES, .server_id = leader->id, .server_address = leader->address};
   message.append_entries = (struct raft_append_entries){.term = raft_entry.term,
@@ -365,19 +373,8 @@ static int append(struct journal *journal, const void *data, size_t size, void *
     return ERR_NO_SPACE;
   if (driver->in_flight > 0 && driver->in_flight + size > IN_FLIGHT_LIMIT)
     return ERR_OVERLOADED;
-  struct batch *batch = batch_new(size);
-  memcpy(batch->data, data, size);
-  struct raft_entry raft_entry = {.term = raft_current_term(&driver->raft),
-                                  .type = RAFT_COMMAND,
-                                  .buf = {.base = batch->data, .len = size},
-                                  .batch = batch};
-  const struct wal_entry entry = {.term = raft_entry.term,
-                                  .checksum = checksum(batch->data, size),
-                                  .size = (uint32_t)size,
-                                  .type = RAFT_COMMAND,
-                                  .batch = batch,
-                                  .data = batch->data,
-                                  .token = token};
+  struct raft_entry raft_entry;
+  const struct wal_entry entry = command_entry(driver, data, size, token, &raft_entry);
   struct raft_event event = {.type = RAFT_SUBMIT, .submit = {.entries = &raft_entry, .n = 1}};
   const struct step_entries entries = {.raft = &raft_entry, .log = &entry, .count = 1};
   driver->in_flight += size;
@@ -386,7 +383,7 @@ static int append(struct journal *journal, const void *data, size_t size, void *
   driver->appending = false;
   if (code != 0) {
     driver->in_flight -= size;
-    batch_drop(batch);
+    batch_drop(entry.batch);
     return ERR_NOT_PRIMARY; /* leadership is being handed over */
   }
   wal_flush(driver->wal);
