@@ -9,9 +9,6 @@
 #include "harness/sim.h"
 #include "histories/histories.h"
 
-/* Of a counterexample that could not be made small, people read the beginning. */
-#define SHOWN_MAX 20
-
 struct look {
   const struct sim_settings *settings;
   struct trace_file *trace;
@@ -56,23 +53,6 @@ static int close_look(struct look *look, const struct seed_record *record, struc
     sequence_free(look->sequence);
   }
   return status;
-}
-
-void sim_explain(const struct simulation_result *result, char *out, size_t size) {
-  struct bytes text = {0};
-  const struct history *example = result->counterexample;
-  for (size_t i = 0; example && i < example->count && i < SHOWN_MAX; i++) {
-    char line[600];
-    operation_print(&example->operations[i], line, sizeof line);
-    bytes_append_format(&text, "  [%zu] index %" PRIu64 "  %s\n", i + 1, example->operations[i].invoke_index,
-                        line);
-  }
-  if (example && example->count > SHOWN_MAX)
-    bytes_append_format(&text, "  … and %zu more\n", example->count - SHOWN_MAX);
-  if (result->explanation)
-    bytes_append_format(&text, "  %s\n", result->explanation);
-  snprintf(out, size, "%.*s", (int)text.size, text.data ? (const char *)text.data : "");
-  bytes_free(&text);
 }
 
 static void print_text(FILE *out, const struct sim_settings *settings, const struct seed_record *record,

@@ -4,6 +4,27 @@
 
 #include "harness/document.h"
 #include "harness/sim.h"
+#include "histories/histories.h"
+
+/* Of a counterexample that could not be made small, people read the beginning. */
+#define SHOWN_MAX 20
+
+void sim_explain(const struct simulation_result *result, char *out, size_t size) {
+  struct bytes text = {0};
+  const struct history *example = result->counterexample;
+  for (size_t i = 0; example && i < example->count && i < SHOWN_MAX; i++) {
+    char line[600];
+    operation_print(&example->operations[i], line, sizeof line);
+    bytes_append_format(&text, "  [%zu] index %" PRIu64 "  %s\n", i + 1, example->operations[i].invoke_index,
+                        line);
+  }
+  if (example && example->count > SHOWN_MAX)
+    bytes_append_format(&text, "  … and %zu more\n", example->count - SHOWN_MAX);
+  if (result->explanation)
+    bytes_append_format(&text, "  %s\n", result->explanation);
+  snprintf(out, size, "%.*s", (int)text.size, text.data ? (const char *)text.data : "");
+  bytes_free(&text);
+}
 
 static double per_second(int64_t simulated_ns, int64_t spent_ns) {
   return spent_ns > 0 ? (double)simulated_ns / (double)spent_ns : 0;
