@@ -20,24 +20,13 @@ static void quiet(void) {
   log_open("raft", getenv("ASSAY_SEED") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
 }
 
-static size_t wait_for_leader(struct replicas *all, int64_t within_ns) {
-  for (int64_t waited = 0; waited < within_ns; waited += 10 * MS) {
-    const int leader = replicas_leader(all);
-    if (leader >= 0)
-      return (size_t)leader;
-    replicas_run(all, 10 * MS);
-  }
-  cr_assert_fail("no leader");
-  return 0;
-}
-
 Test(raft_journal, elects_appends_and_agrees) {
   quiet();
   for (size_t nodes = 1; nodes <= 5; nodes += 2) {
     struct replicas_options options = plain;
     options.nodes = nodes;
     struct replicas *all = replicas_new(&options);
-    const size_t leader = wait_for_leader(all, 3 * S);
+    const size_t leader = replicas_wait_for_leader(all, 3 * S);
     for (int i = 0; i < 200; i++) {
       cr_assert_eq(replicas_append(all, leader, 100), 0);
       replicas_confirm(all, leader);
@@ -53,7 +42,7 @@ Test(raft_journal, elects_appends_and_agrees) {
 Test(raft_journal, refuses_where_it_does_not_lead) {
   quiet();
   struct replicas *all = replicas_new(&plain);
-  const size_t leader = wait_for_leader(all, 3 * S);
+  const size_t leader = replicas_wait_for_leader(all, 3 * S);
   const size_t follower = (leader + 1) % 3;
   cr_assert_eq(replicas_append(all, follower, 8), ERR_NOT_PRIMARY);
   replicas_confirm(all, follower);
@@ -65,7 +54,7 @@ Test(raft_journal, refuses_where_it_does_not_lead) {
 Test(raft_journal, leader_cut_off_confirms_nothing) {
   quiet();
   struct replicas *all = replicas_new(&plain);
-  const size_t leader = wait_for_leader(all, 3 * S);
+  const size_t leader = replicas_wait_for_leader(all, 3 * S);
   for (size_t i = 0; i < 3; i++) {
     sim_link(replicas_world(all), leader, i, false);
     sim_link(replicas_world(all), i, leader, false);
@@ -86,7 +75,7 @@ Test(raft_journal, lagging_node_gets_a_snapshot) {
   options.snapshot_trailing = 5;
   options.bulk = 3 * SNAPSHOT_CHUNK + 77;
   struct replicas *all = replicas_new(&options);
-  const size_t leader = wait_for_leader(all, 3 * S);
+  const size_t leader = replicas_wait_for_leader(all, 3 * S);
   const size_t lagging = (leader + 1) % 3;
   replicas_crash(all, lagging);
   for (int i = 0; i < 300; i++) {
@@ -104,7 +93,7 @@ Test(raft_journal, lagging_node_gets_a_snapshot) {
 Test(raft_journal, restarted_node_replays_what_its_state_lacks) {
   quiet();
   struct replicas *all = replicas_new(&plain);
-  const size_t leader = wait_for_leader(all, 3 * S);
+  const size_t leader = replicas_wait_for_leader(all, 3 * S);
   for (int i = 0; i < 100; i++) {
     cr_assert_eq(replicas_append(all, leader, 3000), 0);
     replicas_run(all, 2 * MS);
@@ -125,7 +114,7 @@ Test(raft_journal, full_disk_refuses_and_recovers) {
   struct replicas_options options = plain;
   options.segment_size = 16 << 10;
   struct replicas *all = replicas_new(&options);
-  const size_t leader = wait_for_leader(all, 3 * S);
+  const size_t leader = replicas_wait_for_leader(all, 3 * S);
   replicas_run(all, 100 * MS);
   for (size_t i = 0; i < 3; i++)
     sim_fill_disk(replicas_world(all), i, true);
@@ -155,7 +144,7 @@ Test(raft_journal, follower_with_a_full_disk_catches_up_when_there_is_room) {
   struct replicas_options options = plain;
   options.segment_size = 16 << 10;
   struct replicas *all = replicas_new(&options);
-  const size_t leader = wait_for_leader(all, 3 * S);
+  const size_t leader = replicas_wait_for_leader(all, 3 * S);
   const size_t follower = (leader + 1) % 3;
   replicas_run(all, 100 * MS);
   sim_fill_disk(replicas_world(all), follower, true);
@@ -174,7 +163,7 @@ Test(raft_journal, follower_with_a_full_disk_catches_up_when_there_is_room) {
 Test(raft_journal, failed_sync_is_the_end) {
   quiet();
   struct replicas *all = replicas_new(&plain);
-  const size_t leader = wait_for_leader(all, 3 * S);
+  const size_t leader = replicas_wait_for_leader(all, 3 * S);
   replicas_expect_fatal(all, leader);
   log_open("raft", LOG_LEVEL_ERROR);
   sim_break_sync(replicas_world(all), leader);
@@ -182,7 +171,7 @@ Test(raft_journal, failed_sync_is_the_end) {
   replicas_run(all, 50 * MS);
   cr_assert_not(replicas_alive(all, leader));
   cr_assert_eq(replicas_append(all, leader, 100), ERR_NOT_PRIMARY);
-  wait_for_leader(all, 5 * S);
+  replicas_wait_for_leader(all, 5 * S);
   replicas_settle(all, 5 * S);
   replicas_free(all);
 }
@@ -216,7 +205,7 @@ static void lose_a_disk(uint64_t seed, uint64_t threshold, bool busy) {
   options.snapshot_trailing = 20;
   struct replicas *all = replicas_new(&options);
   sim_set_weather(replicas_world(all), &(struct weather){.delay_ns = MS, .disk_ns = MS / 10});
-  const size_t leader = wait_for_leader(all, 3 * S), wiped = (leader + 1 + seed % 2) % 3;
+  const size_t leader = replicas_wait_for_leader(all, 3 * S), wiped = (leader + 1 + seed % 2) % 3;
   append_some(all, leader, 300);
   replicas_run(all, S);
   const uint64_t term = replicas_status(all, leader).term;

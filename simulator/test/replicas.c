@@ -444,6 +444,15 @@ int replicas_leader(const struct replicas *all) {
   return leader;
 }
 
+size_t replicas_wait_for_leader(struct replicas *all, int64_t within_ns) {
+  const int64_t end_ns = sim_now_ns(all->world) + within_ns;
+  while (replicas_leader(all) < 0) {
+    CHECK(all, sim_now_ns(all->world) < end_ns, "no leader");
+    replicas_run(all, 10 * NS_PER_MS);
+  }
+  return (size_t)replicas_leader(all);
+}
+
 int replicas_append(struct replicas *all, size_t node, size_t size) {
   struct journal *journal = all->replica[node].journal;
   assert(size >= 8);

@@ -44,6 +44,8 @@ int replicas_try_start(struct replicas *replicas, size_t node, struct error *err
 bool replicas_alive(const struct replicas *replicas, size_t node);
 /* The node that leads in the highest term, or -1. */
 int replicas_leader(const struct replicas *replicas);
+/* Runs until somebody leads, and says who; nobody within that time is a violation. */
+size_t replicas_wait_for_leader(struct replicas *replicas, int64_t within_ns);
 
 /* One append of a new value at a node; 0 or the journal's refusal. */
 int replicas_append(struct replicas *replicas, size_t node, size_t size);

@@ -11,17 +11,6 @@
 static const struct replicas_options plain = {
     .seed = 1, .nodes = 3, .snapshot_threshold = 100000, .snapshot_trailing = 100, .bulk = 1000};
 
-static size_t wait_for_leader(struct replicas *all, int64_t within_ns) {
-  for (int64_t waited = 0; waited < within_ns; waited += 10 * MS) {
-    const int leader = replicas_leader(all);
-    if (leader >= 0)
-      return (size_t)leader;
-    replicas_run(all, 10 * MS);
-  }
-  cr_assert_fail("no leader");
-  return 0;
-}
-
 static void append_and_wait(struct replicas *all, size_t leader, int count) {
   for (int i = 0; i < count; i++) {
     cr_assert_eq(replicas_append(all, leader, 100), 0);
@@ -34,7 +23,7 @@ Test(canonical_journal, elects_appends_confirms_and_agrees) {
     struct replicas_options options = plain;
     options.nodes = nodes;
     struct replicas *all = replicas_new(&options);
-    const size_t leader = wait_for_leader(all, 5 * S);
+    const size_t leader = replicas_wait_for_leader(all, 5 * S);
     for (int i = 0; i < 100; i++) {
       cr_assert_eq(replicas_append(all, leader, 100), 0);
       replicas_confirm(all, leader);
@@ -49,7 +38,7 @@ Test(canonical_journal, elects_appends_confirms_and_agrees) {
 
 Test(canonical_journal, refuses_where_it_does_not_lead) {
   struct replicas *all = replicas_new(&plain);
-  const size_t leader = wait_for_leader(all, 5 * S);
+  const size_t leader = replicas_wait_for_leader(all, 5 * S);
   const size_t follower = (leader + 1) % 3;
   cr_assert_eq(replicas_append(all, follower, 8), ERR_NOT_PRIMARY);
   replicas_confirm(all, follower);
@@ -60,7 +49,7 @@ Test(canonical_journal, refuses_where_it_does_not_lead) {
 
 Test(canonical_journal, leader_cut_off_confirms_nothing) {
   struct replicas *all = replicas_new(&plain);
-  const size_t leader = wait_for_leader(all, 5 * S);
+  const size_t leader = replicas_wait_for_leader(all, 5 * S);
   for (size_t i = 0; i < 3; i++) {
     sim_link(replicas_world(all), leader, i, false);
     sim_link(replicas_world(all), i, leader, false);
@@ -75,14 +64,14 @@ Test(canonical_journal, leader_cut_off_confirms_nothing) {
 
 Test(canonical_journal, restarted_nodes_replay_what_their_state_lacks) {
   struct replicas *all = replicas_new(&plain);
-  size_t leader = wait_for_leader(all, 5 * S);
+  size_t leader = replicas_wait_for_leader(all, 5 * S);
   append_and_wait(all, leader, 50);
   replicas_make_durable(all, (leader + 1) % 3);
   for (size_t i = 0; i < 3; i++)
     replicas_crash(all, i);
   for (size_t i = 0; i < 3; i++)
     replicas_start(all, i);
-  leader = wait_for_leader(all, 5 * S);
+  leader = replicas_wait_for_leader(all, 5 * S);
   append_and_wait(all, leader, 10);
   replicas_settle(all, 5 * S);
   cr_assert_geq(replicas_acknowledged(all), 60);
@@ -92,11 +81,11 @@ Test(canonical_journal, restarted_nodes_replay_what_their_state_lacks) {
 Test(canonical_journal, one_node_after_the_other_crashes_and_comes_back) {
   struct replicas *all = replicas_new(&plain);
   for (int round = 0; round < 12; round++) {
-    const size_t leader = wait_for_leader(all, 5 * S);
+    const size_t leader = replicas_wait_for_leader(all, 5 * S);
     append_and_wait(all, leader, 5);
     const size_t victim = (size_t)round % 3;
     replicas_crash(all, victim);
-    append_and_wait(all, wait_for_leader(all, 5 * S), 1);
+    append_and_wait(all, replicas_wait_for_leader(all, 5 * S), 1);
     replicas_start(all, victim);
     replicas_settle(all, 5 * S);
   }
@@ -109,7 +98,7 @@ Test(canonical_journal, lagging_node_gets_a_snapshot) {
   options.snapshot_trailing = 5;
   options.bulk = 3 * SNAPSHOT_CHUNK + 77;
   struct replicas *all = replicas_new(&options);
-  const size_t leader = wait_for_leader(all, 5 * S);
+  const size_t leader = replicas_wait_for_leader(all, 5 * S);
   const size_t lagging = (leader + 1) % 3;
   append_and_wait(all, leader, 3);
   replicas_crash(all, lagging);
@@ -129,7 +118,7 @@ Test(canonical_journal, lagging_node_gets_a_snapshot) {
  * which under a steady stream of entries no follower has yet. */
 Test(canonical_journal, steady_stream_of_entries_commits_nothing) {
   struct replicas *all = replicas_new(&plain);
-  const size_t leader = wait_for_leader(all, 5 * S);
+  const size_t leader = replicas_wait_for_leader(all, 5 * S);
   append_and_wait(all, leader, 10);
   const uint64_t before = replicas_highest_committed(all);
   uint64_t submitted = 0;
