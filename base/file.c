@@ -120,6 +120,11 @@ char *path_join(const char *first, const char *second) {
   return joined;
 }
 
+char *path_absolute(const char *path) {
+  char here[PATH_MAX];
+  return path[0] == '/' || !getcwd(here, sizeof here) ? xstrdup(path) : path_join(here, path);
+}
+
 char *program_directory(void) {
   char path[PATH_MAX];
   const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);

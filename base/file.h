@@ -26,6 +26,9 @@ bool file_exists(const char *path);
 /* "a/b/c", in memory of the caller's to free(). */
 char *path_join(const char *first, const char *second);
 
+/* The path as it is when it begins with a slash, else with the working directory before it; to free(). */
+char *path_absolute(const char *path);
+
 /* The directory of the running program, without a slash at the end; to free(). NULL if the system does not
  * tell. */
 char *program_directory(void);

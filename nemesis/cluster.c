@@ -97,7 +97,7 @@ static int node_prepare(struct cluster_node *node, const char *directory, struct
   struct bytes path = {0};
   snprintf(node->name, sizeof node->name, "n%zu", node->index + 1);
   bytes_append_format(&path, "%s/nodes/%s", directory, node->name);
-  node->directory = xstrdup((const char *)path.data);
+  node->directory = path_absolute((const char *)path.data);
   bytes_append_format(&path, "/data");
   const int status = directory_make((const char *)path.data, error);
   bytes_free(&path);
@@ -113,7 +113,7 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
   made->loop = loop;
   made->functions = options->provider == PROVIDER_NETNS ? &provider_netns : &provider_host;
   made->size = options->nodes;
-  made->master = xstrdup(options->master);
+  made->master = path_absolute(options->master);
   made->extra = copy_list(options->extra);
   snprintf(made->cluster_id, sizeof made->cluster_id, "%" PRIu64,
            options->cluster_id ? options->cluster_id : 1);
@@ -196,6 +196,11 @@ void cluster_watch(struct cluster *cluster, void (*died)(void *context, size_t n
   cluster->died_context = context;
 }
 
+void cluster_watch_hung(struct cluster *cluster, void (*hung)(void *context, size_t node), void *context) {
+  cluster->hung = hung;
+  cluster->hung_context = context;
+}
+
 /* ---- Starting, ending, pausing ---- */
 
 /* The command line of a node: assay-master's flags. To be freed with argv_free. */
@@ -243,9 +248,8 @@ int cluster_start(struct cluster *cluster, size_t index, struct error *error) {
   if (node->state != NODE_STOPPED && node->state != NODE_DIED)
     return refuse(node, "start", error);
   char **argv = node_argv(node);
-  char *log = path_join(node->directory, "log");
-  int status = process_start(&node->process, argv, log, cluster->functions->network(cluster, index), error);
-  free(log);
+  int status = process_start(&node->process, argv, node->directory,
+                             cluster->functions->network(cluster, index), error);
   argv_free(argv);
   if (status != 0)
     return status;
@@ -307,6 +311,8 @@ int cluster_stop(struct cluster *cluster, size_t index, struct error *error) {
     return 0;
   }
   node->state = NODE_RUNNING;
+  if (cluster->hung)
+    cluster->hung(cluster->hung_context, index);
   const int status = cluster_kill(cluster, index, error);
   return status != 0
              ? status

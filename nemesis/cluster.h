@@ -54,6 +54,8 @@ struct cluster {
   char cluster_id[24];
   void (*died)(void *context, size_t node);
   void *died_context;
+  void (*hung)(void *context, size_t node);
+  void *hung_context;
 };
 
 /* As cluster_kill and cluster_pause, for several at the same time: all are hit before the first is waited

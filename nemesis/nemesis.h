@@ -45,9 +45,10 @@ enum provider { PROVIDER_NETNS, PROVIDER_HOST };
 
 struct cluster_options {
   enum provider provider;
-  size_t nodes;             /* 1 … CLUSTER_NODES_MAX */
-  const char *master;       /* path of the assay-master program */
-  const char *directory;    /* nodes/<name>/ is made under it: data/, log */
+  size_t nodes;       /* 1 … CLUSTER_NODES_MAX */
+  const char *master; /* path of the assay-master program */
+  const char
+      *directory; /* nodes/<name>/ is made under it: data/, log, and what a node leaves when it crashes */
   const char *const *extra; /* further arguments for every master, NULL-terminated; may be NULL */
   uint64_t cluster_id;      /* --cluster-id of every master; 0: 1 */
 };
@@ -72,6 +73,9 @@ int cluster_node_exit_status(const struct cluster *cluster,
 pid_t cluster_node_pid(const struct cluster *cluster, size_t node);
 /* Called from the loop whenever a node ends by itself; may be NULL. */
 void cluster_watch(struct cluster *cluster, void (*died)(void *context, size_t node), void *context);
+
+/* Called by cluster_stop for a node that does not end, before it is killed; may be NULL. */
+void cluster_watch_hung(struct cluster *cluster, void (*hung)(void *context, size_t node), void *context);
 
 int cluster_start(struct cluster *cluster, size_t node, struct error *error);
 int cluster_kill(struct cluster *cluster, size_t node, struct error *error); /* SIGKILL, waited for */

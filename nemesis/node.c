@@ -11,13 +11,15 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum start_step { STEP_NETWORK, STEP_OUTPUT, STEP_RUN };
+enum start_step { STEP_NETWORK, STEP_OUTPUT, STEP_DIRECTORY, STEP_RUN };
 
 struct start_failure {
   enum start_step step;
@@ -26,6 +28,7 @@ struct start_failure {
 
 struct start {
   char *const *argv;
+  const char *directory;
   int log, network, failures;
   pid_t parent;
 };
@@ -34,6 +37,15 @@ __attribute__((noreturn)) static void child_fail(const struct start *start, enum
   const struct start_failure failure = {step, errno};
   const ssize_t written = write(start->failures, &failure, sizeof failure);
   _exit(written == sizeof failure ? 127 : 126);
+}
+
+/* As much as a core may be here, and not more than we want to keep. */
+static void allow_core(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_CORE, &limit) != 0)
+    return;
+  limit.rlim_cur = limit.rlim_max < CORE_BYTES_MAX ? limit.rlim_max : CORE_BYTES_MAX;
+  setrlimit(RLIMIT_CORE, &limit);
 }
 
 /* Runs between fork and exec, with all signals blocked. */
@@ -48,6 +60,9 @@ __attribute__((noreturn)) static void child_main(const struct start *start) {
   if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(start->log, STDOUT_FILENO) < 0 ||
       dup2(start->log, STDERR_FILENO) < 0)
     child_fail(start, STEP_OUTPUT);
+  if (chdir(start->directory) != 0)
+    child_fail(start, STEP_DIRECTORY);
+  allow_core();
   for (int number = 1; number < SIGRTMIN; number++)
     if (number != SIGKILL && number != SIGSTOP)
       signal(number, SIG_DFL);
@@ -67,6 +82,8 @@ static int explain(const struct start_failure *failure, const struct start *star
     return error_set_errno(error, ERR_IO, "cannot join a node's network namespace");
   case STEP_OUTPUT:
     return error_set_errno(error, ERR_IO, "cannot redirect a node's input and output");
+  case STEP_DIRECTORY:
+    return error_set_errno(error, ERR_IO, "cannot enter %s", start->directory);
   case STEP_RUN:
     return error_set_errno(error, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot run %s", start->argv[0]);
   }
@@ -88,14 +105,23 @@ static pid_t fork_child(struct start *start) {
   return pid;
 }
 
-int process_start(struct process *process, char *const *argv, const char *log, int network,
+static int open_log(const char *directory, int *log, struct error *error) {
+  char *path = path_join(directory, "log");
+  *log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const int status =
+      *log < 0 ? error_set_errno(error, errno == ENOSPC ? ERR_NO_SPACE : ERR_IO, "cannot open %s", path) : 0;
+  free(path);
+  return status;
+}
+
+int process_start(struct process *process, char *const *argv, const char *directory, int network,
                   struct error *error) {
-  struct start start = {.argv = argv, .network = network};
+  struct start start = {.argv = argv, .directory = directory, .network = network};
   int failures[2];
   *process = (struct process){.pid = -1, .pidfd = -1};
-  start.log = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (start.log < 0)
-    return error_set_errno(error, errno == ENOSPC ? ERR_NO_SPACE : ERR_IO, "cannot open %s", log);
+  int status = open_log(directory, &start.log, error);
+  if (status != 0)
+    return status;
   if (pipe2(failures, O_CLOEXEC) != 0) {
     error_set_errno(error, ERR_IO, "cannot make a pipe");
     close(start.log);
@@ -103,7 +129,7 @@ int process_start(struct process *process, char *const *argv, const char *log, i
   }
   start.failures = failures[1];
   const pid_t pid = fork_child(&start);
-  int status = pid < 0 ? error_set_errno(error, ERR_IO, "cannot start a process for %s", argv[0]) : 0;
+  status = pid < 0 ? error_set_errno(error, ERR_IO, "cannot start a process for %s", argv[0]) : 0;
   close(start.log);
   close(failures[1]);
   struct start_failure failure;

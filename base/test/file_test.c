@@ -25,3 +25,14 @@ Test(file, replace_read_remove) {
   free(file);
   free(deep);
 }
+
+Test(file, a_path_is_made_absolute_once) {
+  char *here = path_absolute("."), *file = path_absolute("a/b"), *again = path_absolute(file);
+  cr_assert_eq(file[0], '/');
+  cr_expect_eq(strncmp(file, here, strlen(here) - 1), 0, "%s is not below %s", file, here);
+  cr_expect_str_eq(file + strlen(file) - 4, "/a/b");
+  cr_expect_str_eq(again, file);
+  free(here);
+  free(file);
+  free(again);
+}

@@ -3,9 +3,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "nemesis/node.h"
 #include "nemesis/test/inside.h"
 #include "nemesis/test/probe.h"
 
@@ -40,6 +42,24 @@ static void unmake(uv_loop_t *loop, struct cluster *cluster) {
   cluster_free(cluster);
   uv_run(loop, UV_RUN_DEFAULT);
   CHECK(uv_loop_close(loop) == 0, "handles are left on the loop");
+}
+
+/* Waits until a node's log holds the text, at most 10 s. */
+static void await_log(const char *node, const char *text) {
+  struct bytes path = {0};
+  bytes_append_format(&path, "%s/nodes/%s/log", directory, node);
+  for (int attempt = 0; attempt < 1000; attempt++) {
+    struct bytes content = {0};
+    file_read((const char *)path.data, &content, NULL);
+    const bool found = content.size > 0 && memmem(content.data, content.size, text, strlen(text));
+    bytes_free(&content);
+    if (found) {
+      bytes_free(&path);
+      return;
+    }
+    usleep(10000);
+  }
+  CHECK(false, "%s never logged '%s'", node, text);
 }
 
 /* ---- Links ---- */
@@ -319,6 +339,61 @@ static int start_fails(void *context) {
   CHECK(cluster_node_state(cluster, 0) == NODE_STOPPED, "it runs");
   unmake(&loop, cluster);
   return 0;
+}
+
+/* ---- Nodes that crash or hang ---- */
+
+static void hear_hung(void *context, size_t node) {
+  *(int *)context = (int)node;
+}
+
+static int one_is_deaf(void *context) {
+  (void)context;
+  char *program = test_program("assay-echo-node");
+  const char *const extra[] = {"--deaf", "yes", NULL};
+  const struct cluster_options options = {
+      .provider = PROVIDER_HOST, .nodes = 1, .master = program, .directory = directory, .extra = extra};
+  struct cluster *cluster;
+  struct error error = {0};
+  uv_loop_t loop;
+  int hung = -1;
+  uv_loop_init(&loop);
+  CHECK(cluster_new(&loop, &options, &cluster, &error) == 0, "%s", error.message);
+  CHECK(cluster_start(cluster, 0, &error) == 0, "%s", error.message);
+  cluster_watch_hung(cluster, hear_hung, &hung);
+  await_log("n1", "node 1 starts");
+  CHECK(cluster_stop(cluster, 0, &error) == ERR_TIMEOUT, "a deaf node stopped");
+  CHECK(hung == 0, "nobody was told while it hung: %d", hung);
+  CHECK(cluster_node_state(cluster, 0) == NODE_STOPPED, "it was not killed");
+  free(program);
+  unmake(&loop, cluster);
+  return 0;
+}
+
+Test(cluster, a_node_that_does_not_end_is_told_of_before_it_is_killed) {
+  cr_assert_eq(run_as(USER_AS_IS, one_is_deaf, NULL), 0);
+}
+
+static int one_looks_around(void *context) {
+  uv_loop_t loop;
+  struct cluster *cluster = make(&loop, PROVIDER_HOST, 2);
+  const pid_t pid = cluster_node_pid(cluster, 1);
+  char path[64], where[4096];
+  (void)context;
+  snprintf(path, sizeof path, "/proc/%d/cwd", (int)pid);
+  const ssize_t length = readlink(path, where, sizeof where - 1);
+  CHECK(length > 9 && memcmp(where + length - 9, "/nodes/n2", 9) == 0, "it works in %.*s", (int)length,
+        where);
+  struct rlimit limit;
+  CHECK(prlimit(pid, RLIMIT_CORE, NULL, &limit) == 0, "no limits");
+  CHECK(limit.rlim_cur == limit.rlim_max || limit.rlim_cur == CORE_BYTES_MAX, "cores of %llu bytes",
+        (unsigned long long)limit.rlim_cur);
+  unmake(&loop, cluster);
+  return 0;
+}
+
+Test(cluster, a_node_works_where_its_core_is_wanted) {
+  cr_assert_eq(run_as(USER_AS_IS, one_looks_around, NULL), 0);
 }
 
 Test(cluster, missing_program_is_an_error_that_names_it) {

@@ -1,11 +1,13 @@
 /* echo_node.c: stands in for a master: takes its flags, and tells whom it hears.
  *
  * On its client port (UDP) it answers "send TOKEN" by sending TOKEN from its peer port to every other
- * member's, then "sent"; and "heard" by the last token of each member, in order, "-" for none. */
+ * member's, then "sent"; and "heard" by the last token of each member, in order, "-" for none. With
+ * `--deaf yes` it does not hear SIGTERM. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +90,8 @@ int main(int argc, char **argv) {
       own_id = atoi(argv[i + 1]);
     else if (strcmp(argv[i], "--member") == 0)
       add_member(argv[i + 1]);
+    else if (strcmp(argv[i], "--deaf") == 0)
+      signal(SIGTERM, SIG_IGN);
   }
   if (own_id < 1 || own_id > member_count)
     return 64;
