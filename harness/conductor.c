@@ -14,11 +14,11 @@
 #include "harness/child.h"
 #include "harness/document.h"
 #include "harness/live.h"
+#include "harness/stacks.h"
 #include "harness/store.h"
 
 #define READY_PATIENCE_NS (60 * NS_PER_S)
 #define HEAL_PATIENCE_NS (60 * NS_PER_S)
-#define RECOVER_PATIENCE_NS (30 * NS_PER_S)
 #define DRAIN_PATIENCE_NS (30 * NS_PER_S)
 #define COMPARE_PATIENCE_NS (90 * NS_PER_S)
 #define END_PATIENCE_NS (30 * NS_PER_S)
@@ -172,7 +172,7 @@ static void enter(struct conductor *conductor, enum phase phase) {
     set_deadline(conductor, HEAL_PATIENCE_NS);
     break;
   case RECOVERING:
-    set_deadline(conductor, RECOVER_PATIENCE_NS);
+    set_deadline(conductor, conductor->plan->settings->live_within_ns);
     break;
   case FINAL:
     note(conductor, json_pack("{s:s, s:b}", "event", "live", "live", true));
@@ -195,8 +195,23 @@ static void enter(struct conductor *conductor, enum phase phase) {
   advance(conductor);
 }
 
+/* Where everybody is may be why a phase took too long; afterwards somebody may be ended. */
+static void write_stacks(struct conductor *conductor) {
+  char why[100];
+  snprintf(why, sizeof why, "\"%s\" took too long", phase_names[conductor->phase]);
+  const struct stacks stacks = stacks_begin(conductor->plan->run, why);
+  stacks_write_masters(&stacks, NULL);
+  if (conductor->nemesis.running)
+    stacks_write(&stacks, conductor->nemesis.name, conductor->nemesis.process.pid);
+  for (size_t i = 0; i < conductor->client_count; i++)
+    if (conductor->clients[i].child.running)
+      stacks_write(&stacks, conductor->clients[i].child.name, conductor->clients[i].child.process.pid);
+}
+
 static void on_deadline(uv_timer_t *timer) {
   struct conductor *conductor = timer->data;
+  if (conductor->phase != RUNNING && conductor->phase != FINAL)
+    write_stacks(conductor);
   switch (conductor->phase) {
   case STARTING:
     fail(conductor, "the cluster was not ready within %d s: %s; the masters' logs are in %s/nodes",

@@ -22,6 +22,7 @@
 #include "harness/document.h"
 #include "harness/observer.h"
 #include "harness/settings.h"
+#include "harness/stacks.h"
 #include "nemesis/nemesis.h"
 
 #define COMPARE_PATIENCE_NS (30 * NS_PER_S)
@@ -273,6 +274,13 @@ static int make_observers(struct host *host, struct error *error) {
   return status;
 }
 
+/* What a master that does not end is doing is written down before it is killed. */
+static void on_hung(void *context, size_t node) {
+  struct host *host = context;
+  const struct stacks stacks = stacks_begin(host->settings->directory, "it did not end when told to");
+  stacks_write_masters(&stacks, cluster_node_name(host->cluster, node));
+}
+
 static void say_cluster(struct host *host) {
   json_t *nodes = json_array();
   for (size_t i = 0; i < cluster_size(host->cluster); i++)
@@ -304,6 +312,7 @@ static int host_run(void *context) {
   host.terminate.data = host.interrupt.data = &host;
   uv_signal_start(&host.terminate, on_signal, SIGTERM);
   uv_signal_start(&host.interrupt, on_signal, SIGINT);
+  cluster_watch_hung(host.cluster, on_hung, &host);
   say_cluster(&host);
   listen_to_input(&host);
   uv_run(&host.loop, UV_RUN_DEFAULT);

@@ -17,6 +17,7 @@
 #include "base/base.h"
 #include "harness/commands.h"
 #include "harness/conductor.h"
+#include "harness/diagnose.h"
 #include "harness/document.h"
 #include "harness/judge.h"
 #include "harness/store.h"
@@ -137,14 +138,19 @@ static void remove_data(const struct settings *settings, const char *run) {
   }
 }
 
-static int finish(const struct settings *settings, const struct case_file *file) {
+static int finish(const struct settings *settings, const struct case_file *file,
+                  struct diagnosis *diagnosis) {
   FILE *out = settings->json ? stderr : stdout;
   fprintf(out, "checking the history\n");
   fflush(out);
   json_t *result = judge(file);
   const int exit_code = verdict_result_exit_code(result);
-  if (exit_code == EXIT_VALID)
+  if (exit_code == EXIT_VALID) {
     remove_data(settings, file->run);
+    diagnose_discard(diagnosis, file->run);
+  } else {
+    diagnose_write(diagnosis, file->run);
+  }
   summary_print(out, result);
   if (settings->json)
     document_print_line(result);
@@ -185,6 +191,8 @@ static int run(const struct settings *settings, json_t *line, char **directory, 
   if (outcome == MAP_FAILED)
     return error_set_errno(error, ERR_NO_MEMORY, "cannot map memory to share with the run");
   begin(settings, *directory);
+  struct diagnosis diagnosis;
+  diagnose_begin(&diagnosis, settings->master_path);
   struct conduct_plan plan = {.settings = settings, .run = *directory, .outcome = outcome};
   struct error cause = {0};
   if (run_phase(&plan, &cause) != 0) {
@@ -193,7 +201,7 @@ static int run(const struct settings *settings, json_t *line, char **directory, 
   }
   const struct case_file file = {
       .settings = settings, .run = *directory, .command = command, .outcome = outcome};
-  const int exit_code = finish(settings, &file);
+  const int exit_code = finish(settings, &file, &diagnosis);
   munmap(outcome, sizeof *outcome);
   return exit_code;
 }

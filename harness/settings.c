@@ -19,6 +19,7 @@ static const struct settings defaults = {
     .clients = 64,
     .client_processes = 2,
     .request_timeout_ns = 2 * NS_PER_S,
+    .live_within_ns = 30 * NS_PER_S,
     .provider_name = "auto",
     .store = "store",
     .floor = 100,
@@ -55,6 +56,8 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
        "after which an outcome counts as unknown (default 2s)", 1e7, 600e9},
       {"final", FLAG_DURATION, &s->final_ns, "TIME", "load after the last fault healed (default 2s)", 0,
        3600e9},
+      {"live-within", FLAG_DURATION, &s->live_within_ns, "TIME",
+       "after the last fault healed, all nodes and clients must be served (default 30s)", 1e9, 3600e9},
       {"provider", FLAG_STRING, &s->provider_name, "NAME",
        "where nodes live: netns (namespaces), host (loopback), auto (default)", 0, 0},
       {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
@@ -189,11 +192,12 @@ json_t *settings_to_json(const struct settings *s) {
       "fault_duration_ns", (json_int_t)s->fault_duration_ns, "seed", (json_int_t)s->seed, "clients",
       (json_int_t)s->clients, "client_processes", (json_int_t)s->client_processes, "rate", s->rate);
   json_t *rest =
-      json_pack("{s:I, s:I, s:s, s:s, s:s, s:s*, s:I, s:I, s:I}", "operations_per_set",
+      json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:s*, s:I, s:I, s:I}", "operations_per_set",
                 (json_int_t)s->operations_per_set, "request_timeout_ns", (json_int_t)s->request_timeout_ns,
-                "provider", provider_name(s->provider), "provider_reason", s->provider_reason, "master",
-                s->master_path, "bug", s->bug, "floor", (json_int_t)s->floor, "time_budget_ns",
-                (json_int_t)s->time_budget_ns, "memory_budget", (json_int_t)s->memory_budget);
+                "live_within_ns", (json_int_t)s->live_within_ns, "provider", provider_name(s->provider),
+                "provider_reason", s->provider_reason, "master", s->master_path, "bug", s->bug, "floor",
+                (json_int_t)s->floor, "time_budget_ns", (json_int_t)s->time_budget_ns, "memory_budget",
+                (json_int_t)s->memory_budget);
   json_t *flags = json_array();
   for (size_t i = 0; i < s->master_flags.count; i++)
     json_array_append_new(flags, json_string(s->master_flags.items[i]));
@@ -253,6 +257,8 @@ char *settings_command(const struct settings *s) {
     append_duration(&out, "request-timeout", s->request_timeout_ns);
   if (s->final_ns != defaults.final_ns)
     append_duration(&out, "final", s->final_ns);
+  if (s->live_within_ns != defaults.live_within_ns)
+    append_duration(&out, "live-within", s->live_within_ns);
   if (strcmp(s->provider_name, defaults.provider_name) != 0)
     append_string(&out, "provider", s->provider_name);
   if (s->master)

@@ -23,6 +23,7 @@ struct settings {
   double rate; /* operations a second over all clients; 0: as fast as they go */
   int64_t operations_per_set;
   int64_t request_timeout_ns;
+  int64_t live_within_ns;    /* after the last fault healed */
   const char *provider_name; /* auto, netns, host */
   enum provider provider;    /* what it came to */
   char provider_reason[600]; /* why auto fell back to host; "" when it did not */

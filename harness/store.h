@@ -9,8 +9,9 @@
  *   certificate          valid: an order that explains every answer
  *   counterexample.jsonl invalid: a smallest history that is not linearizable either
  *   report.html          all of it as one page
- *   nodes/<name>/        log of a master; its data when the run did not end well
- *   logs/                standard error of the nemesis and the clients
+ *   nodes/<name>/        log of a master; its data and cores when the run did not end well
+ *   logs/                standard error of the nemesis and the clients; stacks of what hung
+ *   kernel.log, diagnostics.txt   not ended well: see harness/diagnose.h
  *
  * STORE/latest is a symbolic link to the newest run. */
 #ifndef ASSAY_HARNESS_STORE_H

@@ -103,6 +103,9 @@ static void print_places(FILE *out, const json_t *result) {
   snprintf(path, sizeof path, "%s/report.html", run);
   if (file_exists(path))
     fprintf(out, "report   %s\n", path);
+  snprintf(path, sizeof path, "%s/diagnostics.txt", run);
+  if (file_exists(path))
+    fprintf(out, "details  %s (cores, stacks, kernel messages)\n", path);
   fprintf(out, "again    %s\n", document_string(result, "command", ""));
 }
 

@@ -64,7 +64,7 @@ Test(settings, the_command_that_repeats_a_run_means_the_same) {
   expect_repeatable(BASE
                     "--nodes 9 --time 90s --workload moves --nemesis none --clients 5 --client-processes 3");
   expect_repeatable(BASE "--time 1500ms --final 0 --fault-duration 2ms "
-                         "--fault-interval 1234567ns --request-timeout 10ms");
+                         "--fault-interval 1234567ns --request-timeout 10ms --live-within 5s");
   expect_repeatable(BASE "--rate 0.1 --operations-per-set 17 --bug local-reads --name x --floor 7 "
                          "--time-budget 1s --memory-budget 64M");
   expect_repeatable(BASE "--store 'a b/it'\\''s'");
