@@ -5,6 +5,7 @@
  *
  *   start    begin to break things (without --wait: by itself, once the cluster is ready)
  *   stop     heal everything; answers {"event":"healed"}
+ *   operations N   clients have had an ok for so many, for faults that wait for that
  *   compare  compare the state of all replicas; answers {"event":"replicas"}
  *   end      heal, stop the masters, end; so do SIGTERM and the end of standard input */
 #include <assert.h>
@@ -29,7 +30,7 @@
 
 struct nemesis_settings {
   int64_t nodes, seed, fault_interval_ns, fault_duration_ns;
-  const char *provider_name, *master, *directory, *history, *families;
+  const char *provider_name, *master, *directory, *history, *families, *schedule;
   enum provider provider;
   struct flag_list master_flags;
   char master_path[4096];
@@ -88,9 +89,21 @@ static void check_settled(struct host *host) {
   }
 }
 
+static void on_status(void *context, size_t node, const struct node_status *status) {
+  struct host *host = context;
+  const struct node_facts facts = {.known = status->role != NODE_UNREACHABLE,
+                                   .primary = status->role == NODE_PRIMARY,
+                                   .term = status->term,
+                                   .commit_index = status->commit_index,
+                                   .applied_index = status->applied_index,
+                                   .first_index = status->first_index,
+                                   .last_index = status->last_index};
+  nemesis_note_node(host->nemesis, node, &facts);
+  observer_hurry(host->observer, nemesis_is_watching(host->nemesis));
+}
+
 static void on_primary(void *context, int node, uint64_t term) {
   struct host *host = context;
-  nemesis_note_primary(host->nemesis, node);
   say(json_pack("{s:s, s:s?, s:I}", "event", "primary", "node",
                 node < 0 ? NULL : cluster_node_name(host->cluster, (size_t)node), "term", (json_int_t)term));
   check_settled(host);
@@ -182,12 +195,14 @@ static void obey(struct host *host, const char *word) {
     }
   } else if (strcmp(word, "stop") == 0) {
     stop(host);
+  } else if (strncmp(word, "operations ", 11) == 0) {
+    nemesis_note_operations(host->nemesis, strtoull(word + 11, NULL, 10));
   } else if (strcmp(word, "compare") == 0) {
     observer_compare(host->observer, COMPARE_PATIENCE_NS, on_compared, host);
   } else if (strcmp(word, "end") == 0) {
     end(host);
   } else if (word[0] != '\0') {
-    log_warn("'%s' is none of start, stop, compare, end", word);
+    log_warn("'%s' is none of start, stop, operations N, compare, end", word);
   }
 }
 
@@ -244,8 +259,13 @@ static int make_cluster(struct host *host, struct error *error) {
   const struct nemesis_settings *settings = host->settings;
   const char *extra[ARRAY_SIZE(settings->master_flags.items) + 1] = {NULL};
   memcpy(extra, settings->master_flags.items, settings->master_flags.count * sizeof *extra);
+  unsigned told = 0;
+  if (settings->schedule &&
+      nemesis_schedule_needs(settings->schedule, (size_t)settings->nodes, &told, error) != 0)
+    return ERR_BAD_INPUT;
   const struct cluster_options options = {.provider = settings->provider,
                                           .nodes = (size_t)settings->nodes,
+                                          .needs = nemesis_needs(settings->families) | told,
                                           .master = settings->master_path,
                                           .directory = settings->directory,
                                           .extra = extra,
@@ -265,8 +285,10 @@ static int make_observers(struct host *host, struct error *error) {
                                           .seed = (uint64_t)settings->seed,
                                           .interval_ns = settings->fault_interval_ns,
                                           .duration_ns = settings->fault_duration_ns,
+                                          .schedule = settings->schedule,
                                           .history = settings->history};
-  const struct observer_events events = {.context = host, .primary = on_primary, .changed = on_changed};
+  const struct observer_events events = {
+      .context = host, .primary = on_primary, .status = on_status, .changed = on_changed};
   int status = nemesis_new(&host->loop, host->cluster, &options, on_event, host, &host->nemesis, error);
   if (status == 0)
     status =
@@ -332,6 +354,7 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
       {"nemesis", FLAG_STRING, &s->families, "FAULTS",
        "families or faults, comma-separated, or none (default partition,pause,kill)", 0, 0},
       {"seed", FLAG_INT, &s->seed, "N", "of the fault schedule (default 1)", 0, 9e15},
+      {"schedule", FLAG_STRING, &s->schedule, "FILE", "carry out the faults of this schedule, too", 0, 0},
       {"fault-interval", FLAG_DURATION, &s->fault_interval_ns, "TIME",
        "mean time between the heal of a fault and the next fault", 1e6, 3600e9},
       {"fault-duration", FLAG_DURATION, &s->fault_duration_ns, "TIME", "mean time a fault stays", 1e6,

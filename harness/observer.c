@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define POLL_INTERVAL_MS 100
+#define HURRY_INTERVAL_MS 10
 /* A node that says nothing for so long is as good as gone for aiming faults. */
 #define SILENCE_NS (500 * NS_PER_MS)
 /* Hashing walks all tables: on a large state that takes its time. */
@@ -71,6 +72,8 @@ static void on_status(void *context, const struct node_status *status) {
     return;
   const bool changed = node->status.role != status->role;
   node->status = *status;
+  if (observer->events.status)
+    observer->events.status(observer->events.context, node->index, status);
   elect(observer);
   if (changed && observer->events.changed)
     observer->events.changed(observer->events.context);
@@ -182,6 +185,12 @@ int observer_new(uv_loop_t *loop, const char *const *addresses, size_t count,
   uv_timer_start(&observer->timer, on_tick, 0, POLL_INTERVAL_MS);
   *made = observer;
   return 0;
+}
+
+void observer_hurry(struct observer *observer, bool hurry) {
+  const uint64_t interval_ms = hurry ? HURRY_INTERVAL_MS : POLL_INTERVAL_MS;
+  if (!observer->closing && uv_timer_get_repeat(&observer->timer) != interval_ms)
+    uv_timer_start(&observer->timer, on_tick, 0, interval_ms);
 }
 
 int observer_primary(const struct observer *observer) {

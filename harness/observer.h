@@ -15,12 +15,17 @@ struct observer_events {
   void *context;
   /* Another primary, or another term of the same one; -1: no node says that it is primary. */
   void (*primary)(void *context, int node, uint64_t term);
+  /* A status came in, or an unreachable node did not answer; may be NULL. */
+  void (*status)(void *context, size_t node, const struct node_status *status);
   /* A status came in that differs in role or in being reachable; may be NULL. */
   void (*changed)(void *context);
 };
 
 int observer_new(uv_loop_t *loop, const char *const *addresses, size_t count,
                  const struct observer_events *events, struct observer **observer, struct error *error);
+
+/* Asks a hundred times a second instead of ten: while somebody waits for what nodes do. */
+void observer_hurry(struct observer *observer, bool hurry);
 
 /* The node that is primary as far as known, or -1. */
 int observer_primary(const struct observer *observer);

@@ -5,14 +5,24 @@
 
 #include "nemesis/fault.h"
 
+static const struct fault_table *const tables[] = {&partition_faults, &process_faults};
+
 static size_t catalogue(const struct fault **faults) {
   size_t count = 0;
-  assert(partition_fault_count + process_fault_count <= FAULTS_MAX);
-  for (size_t i = 0; i < partition_fault_count; i++)
-    faults[count++] = &partition_faults[i];
-  for (size_t i = 0; i < process_fault_count; i++)
-    faults[count++] = &process_faults[i];
+  for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+    for (size_t k = 0; k < tables[i]->count; k++) {
+      assert(count < FAULTS_MAX);
+      faults[count++] = &tables[i]->faults[k];
+    }
   return count;
+}
+
+const struct fault *catalogue_find(const char *name) {
+  for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+    for (size_t k = 0; k < tables[i]->count; k++)
+      if (strcmp(tables[i]->faults[k].description.name, name) == 0)
+        return &tables[i]->faults[k];
+  return NULL;
 }
 
 const struct fault_description *fault_list(void) {
@@ -25,16 +35,14 @@ const struct fault_description *fault_list(void) {
   return list;
 }
 
-/* "families: partition, pause, kill; faults: partition-primary, …" */
-static void name_all(struct bytes *text) {
+/* "none, all, partition, pause, …": what a list may name, single faults aside. */
+static void name_families(struct bytes *text) {
   const struct fault *faults[FAULTS_MAX];
   const size_t count = catalogue(faults);
   bytes_append_format(text, "none, all");
   for (size_t i = 0; i < count; i++)
     if (i == 0 || strcmp(faults[i]->description.family, faults[i - 1]->description.family) != 0)
       bytes_append_format(text, ", %s", faults[i]->description.family);
-  for (size_t i = 0; i < count; i++)
-    bytes_append_format(text, ", %s", faults[i]->description.name);
 }
 
 /* Marks what `word` selects; false when it is unknown. */
@@ -62,8 +70,11 @@ int catalogue_select(const char *list, const struct fault **faults, size_t *coun
     if (select_word(word, all, all_count, selected))
       continue;
     struct bytes known = {0};
-    name_all(&known);
-    status = error_set(error, ERR_BAD_INPUT, "unknown fault '%s'; known: %s", word, (const char *)known.data);
+    name_families(&known);
+    bytes_append_u8(&known, 0);
+    status = error_set(error, ERR_BAD_INPUT,
+                       "unknown fault '%.60s'; known: %s, and single faults (assay nemesis list shows them)",
+                       word, (const char *)known.data);
     bytes_free(&known);
   }
   free(copy);
@@ -78,4 +89,14 @@ int nemesis_check_families(const char *families, struct error *error) {
   const struct fault *faults[FAULTS_MAX];
   size_t count;
   return catalogue_select(families, faults, &count, error);
+}
+
+unsigned nemesis_needs(const char *families) {
+  const struct fault *faults[FAULTS_MAX];
+  size_t count;
+  unsigned needs = 0;
+  catalogue_select(families, faults, &count, NULL);
+  for (size_t i = 0; i < count; i++)
+    needs |= faults[i]->needs;
+  return needs;
 }

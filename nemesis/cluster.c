@@ -1,6 +1,6 @@
 /* cluster.c: the nodes of a cluster, whatever houses them.
  *
- * A node's process is watched by its pidfd on the loop. An end that the loop sees was asked for by nobody:
+ * A node's process is watched by a descriptor on the loop. An end that the loop sees was asked for by nobody:
  * the functions that end a node on purpose wait for it themselves and take the watch away first. */
 #include "nemesis/cluster.h"
 
@@ -21,6 +21,10 @@ struct node_watch {
   struct cluster_node *node; /* NULL once the watch is being taken away */
 };
 
+static int send_signal(struct cluster_node *node, int number, struct error *error) {
+  return node->cluster->functions->signal(node->cluster, node->index, number, error);
+}
+
 static void watch_closed(uv_handle_t *handle) {
   free(CONTAINER_OF(handle, struct node_watch, poll));
 }
@@ -37,8 +41,9 @@ static void watch_end(struct cluster_node *node) {
 /* Reaps an ended node. Whatever end is not the one `wanted` is told to the watcher. */
 static void node_ended(struct cluster_node *node, enum node_state wanted, bool (*expected)(int wait_status)) {
   watch_end(node);
-  const int wait_status = process_reap(&node->process);
+  const int wait_status = node->cluster->functions->reap(node->cluster, node->index);
   node->state = wanted;
+  node->pid = -1;
   if (expected && expected(wait_status))
     return;
   node->exit_status = wait_status;
@@ -47,7 +52,7 @@ static void node_ended(struct cluster_node *node, enum node_state wanted, bool (
     cluster->died(cluster->died_context, node->index);
 }
 
-static void on_pidfd(uv_poll_t *poll, int status, int events) {
+static void on_end(uv_poll_t *poll, int status, int events) {
   (void)status;
   (void)events;
   struct cluster_node *node = CONTAINER_OF(poll, struct node_watch, poll)->node;
@@ -57,14 +62,15 @@ static void on_pidfd(uv_poll_t *poll, int status, int events) {
 
 static int watch_begin(struct cluster_node *node, struct error *error) {
   struct node_watch *watch = xcalloc(1, sizeof *watch);
-  const int status = uv_poll_init(node->cluster->loop, &watch->poll, node->process.pidfd);
+  const int status = uv_poll_init(node->cluster->loop, &watch->poll,
+                                  node->cluster->functions->end_fd(node->cluster, node->index));
   if (status != 0) {
     free(watch);
     return error_set(error, ERR_IO, "cannot watch node %s: %s", node->name, uv_strerror(status));
   }
   watch->node = node;
   node->watch = watch;
-  uv_poll_start(&watch->poll, UV_READABLE, on_pidfd);
+  uv_poll_start(&watch->poll, UV_READABLE, on_end);
   return 0;
 }
 
@@ -92,7 +98,7 @@ static void forget(struct cluster *cluster) {
   free(cluster);
 }
 
-/* Names the node and makes its directories. */
+/* Names the node and makes its directories. A node works in its own, so their names must be absolute. */
 static int node_prepare(struct cluster_node *node, const char *directory, struct error *error) {
   struct bytes path = {0};
   snprintf(node->name, sizeof node->name, "n%zu", node->index + 1);
@@ -119,12 +125,12 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
            options->cluster_id ? options->cluster_id : 1);
   int status = 0;
   for (size_t i = 0; i < made->size && status == 0; i++) {
-    made->nodes[i] = (struct cluster_node){
-        .cluster = made, .index = i, .state = NODE_STOPPED, .process = {.pid = -1, .pidfd = -1}};
+    made->nodes[i] =
+        (struct cluster_node){.cluster = made, .index = i, .state = NODE_STOPPED, .pid = -1, .network = -1};
     status = node_prepare(&made->nodes[i], options->directory, error);
   }
   if (status == 0)
-    status = made->functions->open(made, error);
+    status = made->functions->open(made, options, error);
   if (status != 0) {
     forget(made);
     return status;
@@ -150,11 +156,11 @@ void cluster_free(struct cluster *cluster) {
   cluster->died = NULL;
   for (size_t i = 0; i < cluster->size; i++) {
     struct cluster_node *node = &cluster->nodes[i];
-    if (node->process.pid >= 0)
-      process_signal(&node->process, SIGKILL, NULL);
+    if (node->pid >= 0)
+      send_signal(node, SIGKILL, NULL);
   }
   for (size_t i = 0; i < cluster->size; i++)
-    if (cluster->nodes[i].process.pid >= 0)
+    if (cluster->nodes[i].pid >= 0)
       node_ended(&cluster->nodes[i], NODE_STOPPED, any_end);
   cluster->functions->close(cluster);
   forget(cluster);
@@ -188,7 +194,7 @@ int cluster_node_exit_status(const struct cluster *cluster, size_t node) {
 }
 
 pid_t cluster_node_pid(const struct cluster *cluster, size_t node) {
-  return node_of(cluster, node)->process.pid;
+  return node_of(cluster, node)->pid;
 }
 
 void cluster_watch(struct cluster *cluster, void (*died)(void *context, size_t node), void *context) {
@@ -248,15 +254,15 @@ int cluster_start(struct cluster *cluster, size_t index, struct error *error) {
   if (node->state != NODE_STOPPED && node->state != NODE_DIED)
     return refuse(node, "start", error);
   char **argv = node_argv(node);
-  int status = process_start(&node->process, argv, node->directory,
-                             cluster->functions->network(cluster, index), error);
+  int status = cluster->functions->start(cluster, index, argv, error);
   argv_free(argv);
   if (status != 0)
     return status;
   status = watch_begin(node, error);
   if (status != 0) {
-    process_signal(&node->process, SIGKILL, NULL);
-    process_reap(&node->process);
+    send_signal(node, SIGKILL, NULL);
+    cluster->functions->reap(cluster, index);
+    node->pid = -1;
     return status;
   }
   node->state = NODE_RUNNING;
@@ -281,12 +287,11 @@ int cluster_kill_many(struct cluster *cluster, const bool *nodes, struct error *
   }
   for (size_t i = 0; i < cluster->size; i++)
     if (nodes[i]) /* one that has just ended by itself is seen below */
-      process_signal(&cluster->nodes[i].process, SIGKILL, NULL);
+      send_signal(&cluster->nodes[i], SIGKILL, NULL);
   for (size_t i = 0; i < cluster->size; i++) {
     if (!nodes[i])
       continue;
-    const int status =
-        process_await_end(&cluster->nodes[i].process, KILL_TIMEOUT_MS, first == 0 ? error : NULL);
+    const int status = cluster->functions->await_end(cluster, i, KILL_TIMEOUT_MS, first == 0 ? error : NULL);
     first = first == 0 ? status : first;
     if (status == 0)
       node_ended(&cluster->nodes[i], NODE_STOPPED, ended_by_kill);
@@ -304,9 +309,9 @@ int cluster_stop(struct cluster *cluster, size_t index, struct error *error) {
   struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
   if (node->state != NODE_RUNNING && node->state != NODE_PAUSED)
     return refuse(node, "stop", error);
-  process_signal(&node->process, SIGTERM, NULL);
-  process_signal(&node->process, SIGCONT, NULL);
-  if (process_await_end(&node->process, TERM_TIMEOUT_MS, NULL) == 0) {
+  send_signal(node, SIGTERM, NULL);
+  send_signal(node, SIGCONT, NULL);
+  if (cluster->functions->await_end(cluster, index, TERM_TIMEOUT_MS, NULL) == 0) {
     node_ended(node, NODE_STOPPED, ended_cleanly);
     return 0;
   }
@@ -327,7 +332,7 @@ int cluster_pause_many(struct cluster *cluster, const bool *nodes, struct error 
       return refuse(&cluster->nodes[i], "pause", error);
   for (size_t i = 0; i < cluster->size; i++) {
     struct cluster_node *node = &cluster->nodes[i];
-    const int status = nodes[i] ? process_signal(&node->process, SIGSTOP, first == 0 ? error : NULL) : 0;
+    const int status = nodes[i] ? send_signal(node, SIGSTOP, first == 0 ? error : NULL) : 0;
     first = first == 0 ? status : first;
     if (nodes[i] && status == 0)
       node->state = NODE_PAUSED; /* when it leaves the kernel at the latest: it must be resumed in any case */
@@ -336,7 +341,7 @@ int cluster_pause_many(struct cluster *cluster, const bool *nodes, struct error 
     if (!nodes[i] || cluster->nodes[i].state != NODE_PAUSED)
       continue;
     const int status =
-        process_await_stopped(&cluster->nodes[i].process, STOP_TIMEOUT_MS, first == 0 ? error : NULL);
+        cluster->functions->await_stopped(cluster, i, STOP_TIMEOUT_MS, first == 0 ? error : NULL);
     first = first == 0 ? status : first;
   }
   return first;
@@ -352,10 +357,16 @@ int cluster_resume(struct cluster *cluster, size_t index, struct error *error) {
   struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
   if (node->state != NODE_PAUSED)
     return refuse(node, "resume", error);
-  const int status = process_signal(&node->process, SIGCONT, error);
+  const int status = send_signal(node, SIGCONT, error);
   if (status == 0)
     node->state = NODE_RUNNING;
   return status;
+}
+
+/* ---- What else can be done to nodes ---- */
+
+const char *cluster_lacks(const struct cluster *cluster, enum capability capability) {
+  return cluster->functions->lacks(cluster, capability);
 }
 
 /* ---- Links ---- */

@@ -13,15 +13,26 @@
 
 struct cluster;
 
-/* How one kind of provider does what depends on where nodes live. */
+/* How one kind of provider does what depends on where nodes live. `node` is an index. */
 struct provider_functions {
   const char *name; /* for messages: "netns" */
   /* Sets every node's host and ports, and `cluster->provider`. After a failure `close` is not called. */
-  int (*open)(struct cluster *cluster, struct error *error);
+  int (*open)(struct cluster *cluster, const struct cluster_options *options, struct error *error);
   void (*close)(struct cluster *cluster);
-  /* The network namespace a node's process is started in, or -1 for the caller's. */
-  int (*network)(const struct cluster *cluster, size_t node);
-  /* NULL: this provider cannot cut links. */
+  /* NULL: it can. Asked only for what has functions below, or may have. */
+  const char *(*lacks)(const struct cluster *cluster, enum capability capability);
+
+  /* -- the process of a node; as the functions of node.h, which local providers use (provider/local.h) -- */
+  int (*start)(struct cluster *cluster, size_t node, char *const *argv, struct error *error);
+  int (*signal)(struct cluster *cluster, size_t node, int number, struct error *error);
+  int (*await_stopped)(struct cluster *cluster, size_t node, int timeout_ms, struct error *error);
+  int (*await_end)(struct cluster *cluster, size_t node, int timeout_ms, struct error *error);
+  /* Of a process that has ended: its status as wait() tells. */
+  int (*reap)(struct cluster *cluster, size_t node);
+  /* A descriptor that is readable once the process has ended; the provider's. */
+  int (*end_fd)(const struct cluster *cluster, size_t node);
+
+  /* -- links; NULL: it cannot -- */
   int (*set_links)(struct cluster *cluster, const bool *hears, struct error *error);
   int (*count_rules)(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error);
 };
@@ -36,9 +47,11 @@ struct cluster_node {
   char host[ADDRESS_SIZE];
   int peer_port, client_port;
   char *client_address; /* host:client_port */
-  char *directory;      /* …/nodes/n1 */
+  char *directory;      /* …/nodes/n1, absolute */
   enum node_state state;
-  struct process process;   /* while running or paused */
+  pid_t pid;                /* where it lives; -1: no process */
+  struct process process;   /* of a node on this machine (provider/local.h) */
+  int network;              /* the namespace that such a process is started in; -1: ours */
   struct node_watch *watch; /* as long as `process` is not reaped */
   int exit_status;          /* of the last end that nobody asked for */
 };

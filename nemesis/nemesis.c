@@ -6,171 +6,93 @@
  *
  * Taken for granted: everything done to the cluster here is short and bounded, so it blocks the loop. */
 #include <assert.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
-#include "histories/histories.h"
-#include "nemesis/cluster.h"
-#include "nemesis/schedule.h"
+#include "nemesis/nemesis_internal.h"
 
-struct nemesis {
-  uv_loop_t *loop;
-  struct cluster *cluster;
-  struct schedule schedule;
-  uv_timer_t timer;
-  int primary;
-  struct history_writer *writer; /* NULL when it has failed, which ends the planning of faults */
-  void (*event)(void *context, const char *json);
-  void *event_context;
-  bool started, stopping;
-  void (*healed)(void *context, int status, const struct error *error);
-  void *healed_context;
-};
-
-/* ---- Telling ---- */
-
-static void tell(struct nemesis *nemesis, json_t *event, int64_t time_ns) {
-  json_object_set_new(event, "time_ns", json_integer((json_int_t)time_ns));
-  char *text = json_dumps(event, JSON_COMPACT);
-  assert(text); /* all strings in it are ours, and UTF-8 */
-  nemesis->event(nemesis->event_context, text);
-  free(text);
-  json_decref(event);
-}
-
-/* Text that may hold the name of a file, and so anything. */
-static json_t *text_of_error(const struct error *error) {
-  json_t *text = json_string(error->message);
-  return text ? text : json_string("a message that is not UTF-8; see the log");
-}
-
-/* Writes one line of the history; the first failure is told. */
-static void record(struct nemesis *nemesis, bool start, const char *f, json_t *value, int64_t time_ns) {
-  char *text = json_dumps(value, JSON_COMPACT);
-  struct error error = {0};
-  if (nemesis->writer && history_write_nemesis(nemesis->writer, start, f, text, time_ns, &error) != 0) {
-    history_writer_close(nemesis->writer, NULL);
-    nemesis->writer = NULL;
-    log_error("%s", error.message);
-    tell(nemesis, json_pack("{s:s, s:o}", "event", "error", "message", text_of_error(&error)), time_ns);
+/* True when a fault that is present keeps this node down, or lets it end by itself. */
+static bool is_held_down(const struct nemesis *nemesis, size_t node) {
+  for (size_t i = 0; i < nemesis->schedule.present_count; i++) {
+    const struct present *present = &nemesis->schedule.present[i];
+    const struct fault *fault = present->plan.fault;
+    if (present->aim.targets[node] && ((fault->touches & TOUCHES_PROCESSES) || fault->excuses_end))
+      return true;
   }
-  free(text);
+  return false;
 }
 
-static json_t *name_nodes(const struct nemesis *nemesis, const bool *nodes) {
-  json_t *names = json_array();
-  for (size_t i = 0; i < cluster_size(nemesis->cluster); i++)
-    if (nodes[i])
-      json_array_append_new(names, json_string(cluster_node_name(nemesis->cluster, i)));
-  return names;
-}
-
-/* {"n1": ["n2"]}: n1 drops what n2 sends. */
-static json_t *name_grudge(const struct nemesis *nemesis, const struct aim *aim) {
-  const size_t nodes = cluster_size(nemesis->cluster);
-  json_t *grudge = json_object();
-  for (size_t node = 0; node < nodes; node++) {
-    bool dropped[CLUSTER_NODES_MAX] = {false}, any = false;
-    for (size_t other = 0; other < nodes; other++) {
-      dropped[other] = !aim->hears[node * nodes + other];
-      any = any || dropped[other];
-    }
-    if (any)
-      json_object_set_new(grudge, cluster_node_name(nemesis->cluster, node), name_nodes(nemesis, dropped));
-  }
-  return grudge;
-}
-
-/* What the history and the events say of a fault; `aim` NULL: it could not be aimed. */
-static json_t *describe(const struct nemesis *nemesis, const struct plan *plan, const struct aim *aim) {
-  json_t *value = json_pack("{s:I, s:s, s:s, s:o}", "number", (json_int_t)plan->number, "fault",
-                            plan->fault->description.name, "family", plan->fault->description.family,
-                            "targets", aim ? name_nodes(nemesis, aim->targets) : json_array());
-  if (aim && aim->cuts)
-    json_object_set_new(value, "grudge", name_grudge(nemesis, aim));
-  return value;
-}
-
-/* Takes `value`. */
-static void tell_fault(struct nemesis *nemesis, const char *phase, json_t *value, int64_t time_ns) {
-  json_t *event = json_pack("{s:s, s:s}", "event", "fault", "phase", phase);
-  json_object_update(event, value);
-  json_decref(value);
-  tell(nemesis, event, time_ns);
-}
-
-static void tell_node(struct nemesis *nemesis, size_t node, const char *state, const char *reason) {
-  const int64_t now_ns = time_monotonic_ns();
-  const char *name = cluster_node_name(nemesis->cluster, node);
-  json_t *value = json_pack("{s:s, s:s, s:s}", "node", name, "state", state, "reason", reason);
-  record(nemesis, false, "node", value, now_ns);
-  json_t *event = json_pack("{s:s}", "event", "node");
-  json_object_update(event, value);
-  json_decref(value);
-  tell(nemesis, event, now_ns);
+static bool is_excused(const struct nemesis *nemesis, size_t node, int wait_status) {
+  if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != EXIT_HARNESS)
+    return false;
+  for (size_t i = 0; i < nemesis->schedule.present_count; i++)
+    if (nemesis->schedule.present[i].plan.fault->excuses_end &&
+        nemesis->schedule.present[i].aim.targets[node])
+      return true;
+  return false;
 }
 
 static void on_death(void *context, size_t node) {
   struct nemesis *nemesis = context;
+  const int wait_status = cluster_node_exit_status(nemesis->cluster, node);
   char reason[64];
-  process_describe_end(cluster_node_exit_status(nemesis->cluster, node), reason, sizeof reason);
-  tell_node(nemesis, node, "died", reason);
+  process_describe_end(wait_status, reason, sizeof reason);
+  tell_node(nemesis, node, is_excused(nemesis, node, wait_status) ? "ended" : "died", reason);
 }
 
 /* ---- Doing ---- */
 
 static struct facts facts_now(const struct nemesis *nemesis) {
-  struct facts facts = {.nodes = cluster_size(nemesis->cluster), .primary = nemesis->primary};
-  for (size_t i = 0; i < facts.nodes; i++)
+  struct facts facts = {.nodes = cluster_size(nemesis->cluster),
+                        .primary = nemesis->primary,
+                        .old_primary = nemesis->old_primary};
+  for (size_t i = 0; i < facts.nodes; i++) {
     facts.free[i] = cluster_node_state(nemesis->cluster, i) == NODE_RUNNING;
-  facts.no_links = nemesis->cluster->functions->set_links ? NULL : "provider host cannot cut links";
+    facts.node[i] = nemesis->nodes[i];
+  }
+  for (int i = 0; i < CAPABILITIES; i++)
+    facts.lacks[i] = cluster_lacks(nemesis->cluster, (enum capability)i);
   return facts;
 }
 
-static void skip(struct nemesis *nemesis, const struct aim *aim, bool try_another,
-                 const struct error *reason) {
+static int skip(struct nemesis *nemesis, size_t which, const struct aim *aim, bool try_again,
+                const struct error *reason) {
   const int64_t now_ns = time_monotonic_ns();
-  json_t *value = describe(nemesis, &nemesis->schedule.next, aim);
-  json_object_set_new(value, "reason", text_of_error(reason));
-  record(nemesis, false, "skip", value, now_ns);
+  json_t *value = tell_describe(nemesis, schedule_plan(&nemesis->schedule, which), aim);
+  if (schedule_skipped(&nemesis->schedule, which, try_again, now_ns)) {
+    json_decref(value);
+    return (int)reason->code;
+  }
+  json_object_set_new(value, "reason", tell_text(reason));
+  tell_history(nemesis, false, "skip", value, now_ns);
   tell_fault(nemesis, "skipped", value, now_ns);
-  schedule_skipped(&nemesis->schedule, try_another, now_ns);
+  return (int)reason->code;
 }
 
-static void install_next(struct nemesis *nemesis) {
-  struct plan *plan = &nemesis->schedule.next;
+static int install(struct nemesis *nemesis, size_t which, bool patient, struct error *error) {
+  struct schedule *schedule = &nemesis->schedule;
   const struct facts facts = facts_now(nemesis);
   struct aim aim;
-  struct error error = {0};
-  const int aimed = fault_aim(plan->fault, &facts, &plan->aim, &aim, &error);
-  if (aimed != 0) {
-    skip(nemesis, NULL, aimed == ERR_UNAVAILABLE, &error);
-    return;
-  }
-  json_t *value = describe(nemesis, plan, &aim);
-  record(nemesis, true, "install", value, time_monotonic_ns());
-  if (plan->fault->install(nemesis->cluster, &aim, &error) != 0) {
+  const int aimed = schedule_aim(schedule, which, &facts, &aim, error);
+  if (aimed != 0)
+    return skip(nemesis, which, NULL, patient && aimed == ERR_UNAVAILABLE, error);
+  const struct plan plan = *schedule_plan(schedule, which);
+  json_t *value = tell_describe(nemesis, &plan, &aim);
+  tell_history(nemesis, true, "install", value, time_monotonic_ns());
+  if (plan.fault->install(nemesis->cluster, &aim, error) != 0) {
     struct error undone = {0};
     json_decref(value);
-    if (plan->fault->heal(nemesis->cluster, &aim, &undone) != 0)
-      log_error("%s is half done and cannot be undone now: %s", plan->fault->description.name,
-                undone.message);
-    skip(nemesis, &aim, false, &error);
-    return;
+    if (plan.fault->heal(nemesis->cluster, &aim, &undone) != 0)
+      log_error("%s is half done and cannot be undone now: %s", plan.fault->description.name, undone.message);
+    return skip(nemesis, which, &aim, false, error);
   }
   const int64_t now_ns = time_monotonic_ns();
-  record(nemesis, false, "install", value, now_ns);
+  tell_history(nemesis, false, "install", value, now_ns);
+  json_object_set_new(value, "seen", tell_seen(nemesis, now_ns));
   tell_fault(nemesis, "installed", value, now_ns);
-  schedule_installed(&nemesis->schedule, &aim, now_ns);
-}
-
-/* True when a fault that is present keeps this node down. */
-static bool held_down(const struct nemesis *nemesis, size_t node) {
-  for (size_t i = 0; i < nemesis->schedule.present_count; i++)
-    if (!nemesis->schedule.present[i].aim.cuts && nemesis->schedule.present[i].aim.targets[node])
-      return true;
-  return false;
+  schedule_installed(schedule, which, &aim, now_ns);
+  return 0;
 }
 
 /* Nodes that died unasked, and those that a half-done fault has left behind. */
@@ -178,61 +100,75 @@ static int restart_dead(struct nemesis *nemesis, struct error *error) {
   int first = 0;
   for (size_t i = 0; i < cluster_size(nemesis->cluster); i++) {
     const enum node_state state = cluster_node_state(nemesis->cluster, i);
-    if (state == NODE_RUNNING || held_down(nemesis, i))
+    if (state == NODE_RUNNING || is_held_down(nemesis, i))
       continue;
     struct error *report = first == 0 ? error : NULL;
     const int status = state == NODE_PAUSED ? cluster_resume(nemesis->cluster, i, report)
                                             : cluster_start(nemesis->cluster, i, report);
     first = first == 0 ? status : first;
     if (status == 0 && state == NODE_DIED)
-      tell_node(nemesis, i, "restarted", "it had died");
+      tell_node(nemesis, i, "restarted", "it had ended");
   }
   return first;
 }
 
-static void heal_present(struct nemesis *nemesis, size_t which) {
+static json_t *evidence_of(struct nemesis *nemesis, const struct present *present) {
+  struct aim_number numbers[AIM_NUMBERS_MAX];
+  json_t *evidence = json_object();
+  const size_t count = present->plan.fault->measure(nemesis->cluster, &present->aim, numbers);
+  for (size_t i = 0; i < count; i++)
+    json_object_set_new(evidence, numbers[i].name, json_real(numbers[i].value));
+  return evidence;
+}
+
+static int heal_present(struct nemesis *nemesis, size_t which, struct error *error) {
   const struct present present = nemesis->schedule.present[which];
   const struct fault *fault = present.plan.fault;
-  struct error error = {0};
-  size_t rules = 0;
-  uint64_t dropped = 0;
-  json_t *value = describe(nemesis, &present.plan, &present.aim);
+  json_t *value = tell_describe(nemesis, &present.plan, &present.aim);
   if (!present.stuck)
-    record(nemesis, true, "heal", value, time_monotonic_ns());
-  const bool counted = present.aim.cuts && cluster_count_rules(nemesis->cluster, &rules, &dropped, NULL) == 0;
-  const int status = fault->heal(nemesis->cluster, &present.aim, &error);
+    tell_history(nemesis, true, "heal", value, time_monotonic_ns());
+  json_t *evidence = fault->measure ? evidence_of(nemesis, &present) : NULL;
+  const int status = fault->heal(nemesis->cluster, &present.aim, error);
   const int64_t now_ns = time_monotonic_ns();
   if (status != 0) {
-    json_object_set_new(value, "reason", text_of_error(&error));
+    json_object_set_new(value, "reason", tell_text(error));
     if (!present.stuck)
       tell_fault(nemesis, "stuck", json_incref(value), now_ns);
     schedule_stuck(&nemesis->schedule, which, now_ns);
     json_decref(value);
-    return;
+    json_decref(evidence);
+    return status;
   }
-  if (counted)
-    json_object_set_new(value, "packets_dropped", json_integer((json_int_t)dropped));
+  if (evidence)
+    json_object_set_new(value, "evidence", evidence);
   schedule_healed(&nemesis->schedule, which, now_ns);
-  record(nemesis, false, "heal", value, now_ns);
+  tell_history(nemesis, false, "heal", value, now_ns);
   tell_fault(nemesis, "healed", value, now_ns);
   restart_dead(nemesis, NULL);
+  return 0;
 }
 
-/* A second act that failed is no reason to stop: the heal undoes the fault whole. */
-static void second_act(struct nemesis *nemesis, size_t which) {
+/* An act that failed is no reason to stop: the heal undoes the fault whole. */
+static void act(struct nemesis *nemesis, size_t which) {
   const struct present *present = &nemesis->schedule.present[which];
   const struct fault *fault = present->plan.fault;
+  const struct facts facts = facts_now(nemesis);
   struct error error = {0};
-  json_t *value = describe(nemesis, &present->plan, &present->aim);
-  record(nemesis, true, "second", value, time_monotonic_ns());
-  if (fault->second(nemesis->cluster, &present->aim, &error) != 0) {
-    json_object_set_new(value, "reason", text_of_error(&error));
-    log_warn("the second act of %s failed: %s", fault->description.name, error.message);
-  }
+  const int64_t began_ns = time_monotonic_ns();
+  const int status = fault->act(nemesis->cluster, &facts, &present->aim, present->acts, &error);
   const int64_t now_ns = time_monotonic_ns();
-  record(nemesis, false, "second", value, now_ns);
-  tell_fault(nemesis, "second", value, now_ns);
-  schedule_second_done(&nemesis->schedule, which);
+  if (status != ACT_QUIET) {
+    json_t *value = tell_describe(nemesis, &present->plan, &present->aim);
+    json_object_set_new(value, "step", json_integer((json_int_t)present->acts));
+    tell_history(nemesis, true, "act", value, began_ns);
+    if (status < 0) {
+      json_object_set_new(value, "reason", tell_text(&error));
+      log_warn("act %zu of %s failed: %s", present->acts, fault->description.name, error.message);
+    }
+    tell_history(nemesis, false, "act", value, now_ns);
+    tell_fault(nemesis, "act", value, now_ns);
+  }
+  schedule_act_done(&nemesis->schedule, which, status == ACT_OVER, now_ns);
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -251,17 +187,18 @@ static void wait_for_turn(struct nemesis *nemesis) {
 static void on_timer(uv_timer_t *timer) {
   struct nemesis *nemesis = CONTAINER_OF(timer, struct nemesis, timer);
   size_t which = 0;
+  struct error error = {0};
   switch (schedule_turn(&nemesis->schedule, time_monotonic_ns(), &which)) {
   case TURN_NONE:
     break;
   case TURN_INSTALL:
-    install_next(nemesis);
+    install(nemesis, which, true, &error);
     break;
-  case TURN_SECOND:
-    second_act(nemesis, which);
+  case TURN_ACT:
+    act(nemesis, which);
     break;
   case TURN_HEAL:
-    heal_present(nemesis, which);
+    heal_present(nemesis, which, &error);
     break;
   }
   if (!nemesis->writer)
@@ -272,7 +209,28 @@ static void on_timer(uv_timer_t *timer) {
 /* ---- Life ---- */
 
 static void on_closed(uv_handle_t *handle) {
-  free(CONTAINER_OF(handle, struct nemesis, timer));
+  struct nemesis *nemesis = CONTAINER_OF(handle, struct nemesis, timer);
+  script_free(&nemesis->schedule.script);
+  free(nemesis);
+}
+
+static int read_schedule(const char *path, size_t nodes, struct script *script, struct error *error) {
+  struct bytes text = {0};
+  int status = file_read(path, &text, error);
+  if (status == 0)
+    status = script_read((const char *)text.data, text.size, path, nodes, script, error);
+  bytes_free(&text);
+  return status;
+}
+
+int nemesis_schedule_needs(const char *path, size_t nodes, unsigned *needs, struct error *error) {
+  struct script script = {0};
+  const int status = read_schedule(path, nodes, &script, error);
+  *needs = 0;
+  for (size_t i = 0; i < script.count; i++)
+    *needs |= script.entries[i].fault->needs;
+  script_free(&script);
+  return status;
 }
 
 int nemesis_new(uv_loop_t *loop, struct cluster *cluster, const struct nemesis_options *options,
@@ -286,11 +244,15 @@ int nemesis_new(uv_loop_t *loop, struct cluster *cluster, const struct nemesis_o
   struct nemesis *made = xcalloc(1, sizeof *made);
   made->loop = loop;
   made->cluster = cluster;
-  made->primary = -1;
+  made->primary = made->old_primary = -1;
   made->event = event;
   made->event_context = context;
-  status = history_writer_open(options->history, "fs", NULL, &made->writer, error);
+  if (options->schedule)
+    status = read_schedule(options->schedule, cluster_size(cluster), &made->schedule.script, error);
+  if (status == 0)
+    status = history_writer_open(options->history, "fs", NULL, &made->writer, error);
   if (status != 0) {
+    script_free(&made->schedule.script);
     free(made);
     return status;
   }
@@ -304,9 +266,138 @@ int nemesis_new(uv_loop_t *loop, struct cluster *cluster, const struct nemesis_o
   return 0;
 }
 
-void nemesis_note_primary(struct nemesis *nemesis, int node) {
-  assert(node < (int)cluster_size(nemesis->cluster));
-  nemesis->primary = node < 0 ? -1 : node;
+/* ---- What the caller sees of the cluster ---- */
+
+static void observe(struct nemesis *nemesis) {
+  if (!nemesis->started || nemesis->stopping)
+    return;
+  schedule_observe(&nemesis->schedule, &nemesis->seen, time_monotonic_ns());
+  wait_for_turn(nemesis);
+}
+
+static void raise_to(uint64_t *counter, uint64_t value) {
+  if (value > *counter)
+    *counter = value;
+}
+
+/* The primary of the highest term; a deposed one that cannot know it may still say that it is one. */
+static void elect(struct nemesis *nemesis) {
+  int primary = -1;
+  uint64_t term = 0;
+  for (size_t i = 0; i < cluster_size(nemesis->cluster); i++)
+    if (nemesis->nodes[i].known && nemesis->nodes[i].primary && nemesis->nodes[i].term > term) {
+      primary = (int)i;
+      term = nemesis->nodes[i].term;
+    }
+  if (primary >= 0 && (primary != nemesis->primary || term != nemesis->primary_term)) {
+    if (nemesis->primary_term != 0 && nemesis->started) {
+      nemesis->seen.counts[COUNTER_ELECTION]++;
+      nemesis->elected_ns = time_monotonic_ns();
+    }
+    nemesis->primary_term = term;
+  }
+  if (nemesis->primary >= 0 && nemesis->primary != primary)
+    nemesis->old_primary = nemesis->primary;
+  nemesis->primary = primary;
+}
+
+void nemesis_note_node(struct nemesis *nemesis, size_t node, const struct node_facts *facts) {
+  assert(node < cluster_size(nemesis->cluster));
+  struct node_facts *known = &nemesis->nodes[node];
+  if (facts->known) {
+    /* A node that was started again counts from nothing. */
+    const uint64_t before = facts->snapshots_begun >= known->snapshots_begun ? known->snapshots_begun : 0;
+    if (nemesis->started)
+      nemesis->seen.counts[COUNTER_SNAPSHOT] += facts->snapshots_begun - before;
+    *known = *facts;
+    raise_to(&nemesis->seen.counts[COUNTER_LOG_INDEX], facts->last_index);
+    raise_to(&nemesis->seen.counts[COUNTER_TERM], facts->term);
+  }
+  known->known = facts->known;
+  elect(nemesis);
+  observe(nemesis);
+}
+
+void nemesis_note_operations(struct nemesis *nemesis, uint64_t operations) {
+  raise_to(&nemesis->seen.counts[COUNTER_OPERATION], operations);
+  observe(nemesis);
+}
+
+bool nemesis_is_watching(const struct nemesis *nemesis) {
+  const struct schedule *schedule = &nemesis->schedule;
+  if (!nemesis->started || nemesis->stopping)
+    return false;
+  for (size_t i = 0; i < schedule->script.count; i++)
+    if (!schedule->script.entries[i].done && schedule->script.entries[i].on.set)
+      return true;
+  for (size_t i = 0; i < schedule->present_count; i++)
+    if (schedule->present[i].until.set || schedule->present[i].act_ns != NEVER)
+      return true;
+  return false;
+}
+
+/* ---- By hand ---- */
+
+int nemesis_install(struct nemesis *nemesis, const char *entry, uint64_t *number, struct error *error) {
+  json_error_t where;
+  json_t *object = json_loads(entry, JSON_REJECT_DUPLICATES, &where);
+  struct scripted scripted;
+  size_t which = 0;
+  if (!object)
+    return error_set(error, ERR_BAD_INPUT, "not JSON at column %d: %s", where.column, where.text);
+  int status = script_read_entry(object, "the fault", nemesis->schedule.script.count + 1,
+                                 cluster_size(nemesis->cluster), &scripted, error);
+  json_decref(object);
+  if (status == 0 && (!nemesis->started || nemesis->stopping))
+    status = error_set(error, ERR_UNAVAILABLE, "the cluster is starting or ending");
+  if (status == 0)
+    status = script_add(&nemesis->schedule.script, &scripted, time_monotonic_ns(), &which, error);
+  if (status != 0)
+    return status;
+  *number = schedule_plan(&nemesis->schedule, which)->number;
+  if (script_due(&nemesis->schedule.script, time_monotonic_ns()) == which)
+    status = install(nemesis, which, false, error);
+  wait_for_turn(nemesis);
+  return status;
+}
+
+int nemesis_heal(struct nemesis *nemesis, uint64_t number, struct error *error) {
+  struct schedule *schedule = &nemesis->schedule;
+  const size_t which = schedule_find(schedule, number);
+  int status = 0;
+  if (number != 0 && which == SIZE_MAX)
+    return error_set(error, ERR_NOT_FOUND, "no fault %llu is present; assay nemesis status shows them",
+                     (unsigned long long)number);
+  if (number != 0)
+    status = heal_present(nemesis, which, error);
+  /* The last one first: it stands on what the first has left. */
+  for (size_t i = schedule->present_count; number == 0 && status == 0 && i-- > 0;)
+    status = heal_present(nemesis, i, error);
+  wait_for_turn(nemesis);
+  return status;
+}
+
+char *nemesis_describe(const struct nemesis *nemesis) {
+  static const char *const states[] = {"stopped", "running", "paused", "died"};
+  const int64_t now_ns = time_monotonic_ns();
+  json_t *faults = json_array(), *nodes = json_array();
+  for (size_t i = 0; i < nemesis->schedule.present_count; i++) {
+    const struct present *present = &nemesis->schedule.present[i];
+    json_t *fault = tell_describe(nemesis, &present->plan, &present->aim);
+    json_object_set_new(fault, "since_ms",
+                        json_integer((json_int_t)((now_ns - present->installed_ns) / NS_PER_MS)));
+    json_array_append_new(faults, fault);
+  }
+  for (size_t i = 0; i < cluster_size(nemesis->cluster); i++)
+    json_array_append_new(nodes,
+                          json_pack("{s:s, s:s, s:b, s:I}", "node", cluster_node_name(nemesis->cluster, i),
+                                    "state", states[cluster_node_state(nemesis->cluster, i)], "primary",
+                                    (int)i == nemesis->primary, "pid",
+                                    (json_int_t)cluster_node_pid(nemesis->cluster, i)));
+  json_t *object = json_pack("{s:o, s:o}", "faults", faults, "nodes", nodes);
+  char *text = json_dumps(object, JSON_COMPACT);
+  json_decref(object);
+  return text;
 }
 
 void nemesis_start(struct nemesis *nemesis) {
@@ -315,7 +406,7 @@ void nemesis_start(struct nemesis *nemesis) {
   if (nemesis->stopping)
     return;
   schedule_begin(&nemesis->schedule, time_monotonic_ns());
-  wait_for_turn(nemesis);
+  observe(nemesis);
 }
 
 /* All that nemesis_stop promises, whatever state the faults have left behind. */
@@ -340,12 +431,13 @@ static void on_stop(uv_timer_t *timer) {
   /* The last one first: it stands on what the first has left. */
   while (schedule->present_count > 0) {
     const size_t before = schedule->present_count;
-    heal_present(nemesis, before - 1);
+    heal_present(nemesis, before - 1, &error);
     if (schedule->present_count == before)
-      heal_present(nemesis, before - 1);
+      heal_present(nemesis, before - 1, &error);
     if (schedule->present_count == before)
       schedule->present_count--; /* restore() tries without knowing the fault, or says what is left */
   }
+  error = (struct error){0};
   if (restore(nemesis, &error) == 0 && !nemesis->writer)
     error_set(&error, ERR_IO, "the history of the nemesis could not be written");
   nemesis->healed(nemesis->healed_context, error.code, &error);

@@ -43,9 +43,22 @@ int sandbox_supported(struct error *error);
 
 enum provider { PROVIDER_NETNS, PROVIDER_HOST };
 
+/* What a provider may be able to do to its nodes, beside signalling their processes. */
+enum capability {
+  CAN_FILTER, /* drop packets between nodes */
+  CAN_SHAPE,  /* delay, lose, duplicate, reorder, corrupt and slow them down */
+  CAN_DISK,   /* let disks fail, and lose what was not synced */
+  CAN_CLOCK,  /* shift a node's clock */
+  CAN_LIMIT,  /* take memory, processor time or descriptors away */
+  CAPABILITIES,
+};
+#define CAPABILITY_BIT(capability) (1u << (capability))
+
 struct cluster_options {
   enum provider provider;
-  size_t nodes;       /* 1 … CLUSTER_NODES_MAX */
+  unsigned
+      needs;    /* CAPABILITY_BITs that the faults to come need: what costs speed is set up for these only */
+  size_t nodes; /* 1 … CLUSTER_NODES_MAX */
   const char *master; /* path of the assay-master program */
   const char
       *directory; /* nodes/<name>/ is made under it: data/, log, and what a node leaves when it crashes */
@@ -56,6 +69,9 @@ struct cluster_options {
 enum node_state { NODE_STOPPED, NODE_RUNNING, NODE_PAUSED, NODE_DIED /* ended though nobody asked it to */ };
 
 struct cluster;
+
+/* NULL, or why this cluster cannot do that, with the cure: text for people. */
+const char *cluster_lacks(const struct cluster *cluster, enum capability capability);
 
 /* Makes the network and starts nothing. PROVIDER_NETNS must be called inside a sandbox, else ERR_UNSUPPORTED.
  */
@@ -89,7 +105,7 @@ int cluster_resume(struct cluster *cluster, size_t node, struct error *error);
 int cluster_set_links(struct cluster *cluster, const bool *hears, struct error *error);
 /* How many rules of ours the kernel lists, and how many packets they have dropped since they were set. */
 int cluster_count_rules(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error);
-/* True when no rule of ours is left, checked by asking the kernel. */
+/* True when no rule of ours is left, and nothing that shapes links, checked by asking the kernel. */
 bool cluster_links_clear(struct cluster *cluster, struct error *error);
 
 /* ---- Planner: pure and seeded ---- */
@@ -103,40 +119,69 @@ const struct fault_description *fault_list(void); /* ends with NULL names */
 
 /* ---- Nemesis: runs in a process of its own (`assay nemesis`) on one loop with the cluster ---- */
 
+/* What is known of a node, as the caller's polling found. */
+struct node_facts {
+  bool known; /* it answered lately; else all below is what it said last */
+  bool primary;
+  uint64_t term, commit_index, applied_index, first_index, last_index;
+  /* Snapshots: what it does just now, and how many such deeds it has begun since it started. */
+  bool takes_snapshot, sends_snapshot, installs_snapshot;
+  uint64_t snapshots_begun;
+};
+
 struct nemesis_options {
   const char *families; /* comma-separated families and faults, "all" or "none"; see nemesis_check_families */
   uint64_t seed;        /* the same seed plans the same faults in the same order */
   int64_t interval_ns;  /* mean time between the heal of a fault and the next; 0: default, 1.8 s */
   int64_t duration_ns;  /* mean time a fault stays; 0: default, 2.4 s */
-  const char *history;  /* path of the history that this nemesis writes: its events only */
+  const char
+      *schedule; /* path of a schedule to carry out beside what is drawn (docs/faults.md); may be NULL */
+  const char *history; /* path of the history that this nemesis writes: its events only */
 };
 
 /* ERR_BAD_INPUT naming the unknown one and the known ones. */
 int nemesis_check_families(const char *families, struct error *error);
+
+/* CAPABILITY_BITs that the faults of a list that is right need, those of a schedule in a file. */
+unsigned nemesis_needs(const char *families);
+int nemesis_schedule_needs(const char *path, size_t nodes, unsigned *needs, struct error *error);
 
 struct nemesis;
 
 /* `event` is told of everything that happens, as one JSON object (NUL-terminated text, valid during the
  * call):
  *
- * {"event": "fault", "phase": "installed" | "second" | "healed" | "skipped" | "stuck", "fault": …, "family":
- * …, "number": pairs the phases of one fault, "targets": ["n1"], "grudge": {"n1": ["n2"]} (n1 drops what n2
- *  sends; partitions), "packets_dropped": (partitions, when healed), "reason": (skipped, stuck), "time_ns":
- * …}
- * {"event": "node", "node": "n2", "state": "died" | "restarted", "reason": "signal 6 (Aborted)", "time_ns":
- * …}
+ * {"event": "fault", "phase": "installed" | "act" | "healed" | "skipped" | "stuck", "fault": …, "family": …,
+ *  "number": pairs the phases of one fault, "targets": ["n1"], "grudge": {"n1": ["n2"]} (n1 drops what n2
+ *  sends; partitions), "links": {"n1": ["n2"]} (packets from n1 to n2 are shaped), "numbers": {"delay_ms":
+ * …}, "seen": (installed) {"primary": "n2", "operation": …, "log-index": …, "term": …, "election": …,
+ * "snapshot": …, "since_election_ms": …}, "step": (act), "evidence": {"packets_dropped": …} (healed),
+ * "reason": (skipped, stuck), "time_ns": …}
+ * {"event": "node", "node": "n2", "state": "died" | "ended" | "restarted", "reason": "signal 6 (Aborted)",
+ *  "time_ns": …}: "ended" is a death that a fault which is present excuses
  * {"event": "error", "message": …, "time_ns": …}: the harness has failed: its history cannot be written
  *
- * A node that dies unasked is told at once and started again when the next fault is healed. "second":
- * a fault of two acts (partition-stalled) has come to the other one. "stuck": a heal failed; it is tried
+ * A node that dies unasked is told at once and started again when the next fault is healed. "act": a fault
+ * of several acts (partition-stalled) has come to the next one. "stuck": a heal failed; it is tried
  * again until nemesis_stop gives up.
  *
  * Takes the cluster's watcher. The cluster must outlive the nemesis. */
 int nemesis_new(uv_loop_t *loop, struct cluster *cluster, const struct nemesis_options *options,
                 void (*event)(void *context, const char *json), void *context, struct nemesis **nemesis,
                 struct error *error);
-/* Who is primary, as the caller's polling found: the planner aims by it. -1: nobody known. */
-void nemesis_note_primary(struct nemesis *nemesis, int node);
+/* What a node is known to do, and how many operations clients have had an ok for: faults are aimed by the
+ * former, and wait for events of both. */
+void nemesis_note_node(struct nemesis *nemesis, size_t node, const struct node_facts *facts);
+void nemesis_note_operations(struct nemesis *nemesis, uint64_t operations);
+/* True while a fault waits for an event, or acts on what nodes do: then it pays to look often. */
+bool nemesis_is_watching(const struct nemesis *nemesis);
+
+/* By hand: installs the fault that `entry` tells (one entry of a schedule, as JSON; without a time it is due
+ * now), or heals the one of that number (0: all). Both are done when they return. */
+int nemesis_install(struct nemesis *nemesis, const char *entry, uint64_t *number, struct error *error);
+int nemesis_heal(struct nemesis *nemesis, uint64_t number, struct error *error);
+/* {"faults": [as in events, with "since_ms"], "nodes": [{"node", "state", "pid"}]}; text to free(). */
+char *nemesis_describe(const struct nemesis *nemesis);
 void nemesis_start(struct nemesis *nemesis);
 /* No new fault; heals what is present; starts every node that does not run; verifies all that with the
  * kernel; then, from the loop, calls `healed` with status 0, or an error that says what could not be undone.

@@ -27,9 +27,8 @@ struct start_failure {
 };
 
 struct start {
-  char *const *argv;
-  const char *directory;
-  int log, network, failures;
+  const struct process_options *options;
+  int log, failures;
   pid_t parent;
 };
 
@@ -54,13 +53,14 @@ __attribute__((noreturn)) static void child_main(const struct start *start) {
   if (getppid() != start->parent)
     _exit(126); /* the parent died before its death was watched */
   setsid();
-  if (start->network >= 0 && setns(start->network, CLONE_NEWNET) != 0)
+  const struct process_options *options = start->options;
+  if (options->network >= 0 && setns(options->network, CLONE_NEWNET) != 0)
     child_fail(start, STEP_NETWORK);
   const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(start->log, STDOUT_FILENO) < 0 ||
       dup2(start->log, STDERR_FILENO) < 0)
     child_fail(start, STEP_OUTPUT);
-  if (chdir(start->directory) != 0)
+  if (chdir(options->directory) != 0)
     child_fail(start, STEP_DIRECTORY);
   allow_core();
   for (int number = 1; number < SIGRTMIN; number++)
@@ -71,7 +71,7 @@ __attribute__((noreturn)) static void child_main(const struct start *start) {
   sigprocmask(SIG_SETMASK, &none, NULL);
   /* Whatever else this process has open is none of the node's business. */
   syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
-  execv(start->argv[0], start->argv);
+  execv(options->argv[0], options->argv);
   child_fail(start, STEP_RUN);
 }
 
@@ -83,9 +83,10 @@ static int explain(const struct start_failure *failure, const struct start *star
   case STEP_OUTPUT:
     return error_set_errno(error, ERR_IO, "cannot redirect a node's input and output");
   case STEP_DIRECTORY:
-    return error_set_errno(error, ERR_IO, "cannot enter %s", start->directory);
+    return error_set_errno(error, ERR_IO, "cannot work in %s", start->options->directory);
   case STEP_RUN:
-    return error_set_errno(error, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot run %s", start->argv[0]);
+    return error_set_errno(error, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot run %s",
+                           start->options->argv[0]);
   }
   return ERR_IO;
 }
@@ -114,12 +115,11 @@ static int open_log(const char *directory, int *log, struct error *error) {
   return status;
 }
 
-int process_start(struct process *process, char *const *argv, const char *directory, int network,
-                  struct error *error) {
-  struct start start = {.argv = argv, .directory = directory, .network = network};
+int process_start(struct process *process, const struct process_options *options, struct error *error) {
+  struct start start = {.options = options};
   int failures[2];
   *process = (struct process){.pid = -1, .pidfd = -1};
-  int status = open_log(directory, &start.log, error);
+  int status = open_log(options->directory, &start.log, error);
   if (status != 0)
     return status;
   if (pipe2(failures, O_CLOEXEC) != 0) {
@@ -129,7 +129,7 @@ int process_start(struct process *process, char *const *argv, const char *direct
   }
   start.failures = failures[1];
   const pid_t pid = fork_child(&start);
-  status = pid < 0 ? error_set_errno(error, ERR_IO, "cannot start a process for %s", argv[0]) : 0;
+  status = pid < 0 ? error_set_errno(error, ERR_IO, "cannot start a process for %s", options->argv[0]) : 0;
   close(start.log);
   close(failures[1]);
   struct start_failure failure;

@@ -15,12 +15,17 @@ struct process {
 /* Longest core that a process may leave: what is beyond is cut off. */
 #define CORE_BYTES_MAX (1u << 30)
 
-/* Starts argv[0] with no input, output appended to `directory`/log, in the network namespace `network` (-1:
- * ours), in a session of its own, dead as soon as the calling thread is. It works in `directory`, where a
- * core of it lands if the kernel's core_pattern is a plain name, so argv[0] must be absolute. Returns when
+struct process_options {
+  char *const *argv; /* argv[0] must be absolute */
+  /* It works there, its output is appended to `log` there, and a core of it lands there if the kernel's
+   * core_pattern is a plain name. */
+  const char *directory;
+  int network; /* its network namespace; -1: ours */
+};
+
+/* Starts argv[0] with no input, in a session of its own, dead as soon as the calling thread is. Returns when
  * the program runs, or an error that says why it does not. */
-int process_start(struct process *process, char *const *argv, const char *directory, int network,
-                  struct error *error);
+int process_start(struct process *process, const struct process_options *options, struct error *error);
 
 /* ERR_NOT_FOUND when it has ended. */
 int process_signal(const struct process *process, int number, struct error *error);

@@ -148,6 +148,17 @@ static int heal(struct cluster *cluster, const struct aim *aim, struct error *er
   return cluster_links_clear(cluster, error) ? 0 : ERR_IO;
 }
 
+static size_t measure(struct cluster *cluster, const struct aim *aim,
+                      struct aim_number evidence[AIM_NUMBERS_MAX]) {
+  size_t rules;
+  uint64_t dropped;
+  (void)aim;
+  if (cluster_count_rules(cluster, &rules, &dropped, NULL) != 0)
+    return 0;
+  evidence[0] = (struct aim_number){"packets_dropped", (double)dropped};
+  return 1;
+}
+
 /* ---- The stalled primary ----
  *
  * Stopped and cut off in the same moment, it is continued when its peers have had time to elect another, and
@@ -164,7 +175,7 @@ static int stall_install(struct cluster *cluster, const struct aim *aim, struct 
   return status != 0 ? status : install(cluster, aim, error);
 }
 
-static int stall_second(struct cluster *cluster, const struct aim *aim, struct error *error) {
+static int resume_targets(struct cluster *cluster, const struct aim *aim, struct error *error) {
   for (size_t i = 0; i < cluster_size(cluster); i++)
     if (aim->targets[i] && cluster_node_state(cluster, i) == NODE_PAUSED) {
       const int status = cluster_resume(cluster, i, error);
@@ -174,27 +185,38 @@ static int stall_second(struct cluster *cluster, const struct aim *aim, struct e
   return 0;
 }
 
+static int stall_act(struct cluster *cluster, const struct facts *facts, const struct aim *aim, size_t step,
+                     struct error *error) {
+  (void)facts;
+  (void)step;
+  return resume_targets(cluster, aim, error);
+}
+
 static int stall_heal(struct cluster *cluster, const struct aim *aim, struct error *error) {
-  const int status = stall_second(cluster, aim, error);
+  const int status = resume_targets(cluster, aim, error);
   return status != 0 ? status : heal(cluster, aim, error);
 }
 
 #define PARTITION(shape, words)                                                                              \
-  .description = {"partition-" shape, "partition", words}, .install = install, .heal = heal
+  .description = {"partition-" shape, "partition", words}, .needs = CAPABILITY_BIT(CAN_FILTER),              \
+  .touches = TOUCHES_LINKS, .install = install, .measure = measure, .heal = heal
 
-const struct fault partition_faults[] = {
+static const struct fault faults[] = {
     {PARTITION("primary", "the primary hears and is heard by no other node; its clients still reach it"),
      .nodes_min = 2, .at_primary = true, .aim = aim_primary},
     {.description = {"partition-stalled", "partition",
                      "the primary is stopped and cut off, and continued 0.8 s later, still cut off"},
+     .needs = CAPABILITY_BIT(CAN_FILTER),
+     .touches = TOUCHES_LINKS | TOUCHES_PROCESSES,
      .nodes_min = 3,
      .at_primary = true,
      .alone = true,
      .cards = 2,
      .aim = aim_primary,
      .install = stall_install,
-     .second = stall_second,
-     .second_after_ns = STALL_NS,
+     .act = stall_act,
+     .act_after_ns = STALL_NS,
+     .measure = measure,
      .heal = stall_heal},
     {PARTITION("halves", "two halves that do not hear each other"), .nodes_min = 2, .aim = aim_halves},
     {PARTITION("one", "one random node against all others"), .nodes_min = 2, .aim = aim_one},
@@ -204,4 +226,4 @@ const struct fault partition_faults[] = {
     {PARTITION("one-way", "packets pass in one direction only: a node, mostly the primary, is deaf or mute"),
      .nodes_min = 2, .aim = aim_one_way},
 };
-const size_t partition_fault_count = ARRAY_SIZE(partition_faults);
+const struct fault_table partition_faults = {faults, ARRAY_SIZE(faults)};

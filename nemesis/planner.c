@@ -72,14 +72,13 @@ static struct planner_family *next_family(struct planner *planner) {
   return &planner->families[planner->round[planner->turn++]];
 }
 
-/* Two faults are present together only if one hurts links and the other processes, and enough is left to be
- * hurt; and never three. */
+/* Two faults are present together only if they touch different things and enough is left to be hurt; and
+ * never three. */
 static bool may_overlap(const struct planner *planner, const struct fault *fault) {
   const struct fault *last = planner->last;
   if (!last || planner->last_overlaps || last->alone || fault->alone)
     return false;
-  const bool last_cuts = strcmp(last->description.family, "partition") == 0;
-  return last_cuts != (strcmp(fault->description.family, "partition") == 0);
+  return (last->touches & fault->touches) == 0;
 }
 
 /* Uniform in [mean / 2, 3/2 mean]: bounded, so that the number of faults in a run is, too. */
@@ -99,6 +98,8 @@ bool planner_next(struct planner *planner, struct plan *plan) {
                         .fault = deal(at_primary ? &family->at_primary : &family->others, random),
                         .wait_ns = around(random, planner->interval_ns),
                         .duration_ns = around(random, planner->duration_ns)};
+  if (plan->duration_ns < plan->fault->duration_min_ns)
+    plan->duration_ns = plan->fault->duration_min_ns;
   const bool overlap_drawn = random_chance(random, OVERLAP_CHANCE);
   const double overlap_at = 0.2 + 0.6 * random_unit(random);
   plan->aim = random_split(random);

@@ -1,52 +1,6 @@
 /* process.c: faults of the nodes' processes: paused and resumed, killed and started again. */
-#include <assert.h>
-#include <string.h>
-
 #include "nemesis/cluster.h"
 #include "nemesis/fault.h"
-
-static int aim_at(const struct facts *facts, struct random *random, size_t count, struct aim *aim,
-                  struct error *error) {
-  size_t nodes[CLUSTER_NODES_MAX];
-  if (!facts_pick(facts, random, count, nodes))
-    return error_set(error, ERR_UNAVAILABLE, "fewer than %zu nodes are running", count);
-  for (size_t i = 0; i < count; i++)
-    aim->targets[nodes[i]] = true;
-  return 0;
-}
-
-static int aim_one(const struct fault *fault, const struct facts *facts, struct random *random,
-                   struct aim *aim, struct error *error) {
-  (void)fault;
-  return aim_at(facts, random, 1, aim, error);
-}
-
-static int aim_minority(const struct fault *fault, const struct facts *facts, struct random *random,
-                        struct aim *aim, struct error *error) {
-  (void)fault;
-  return aim_at(facts, random, (facts->nodes - 1) / 2, aim, error);
-}
-
-static int aim_majority(const struct fault *fault, const struct facts *facts, struct random *random,
-                        struct aim *aim, struct error *error) {
-  (void)fault;
-  return aim_at(facts, random, facts->nodes / 2 + 1, aim, error);
-}
-
-static int aim_all(const struct fault *fault, const struct facts *facts, struct random *random,
-                   struct aim *aim, struct error *error) {
-  (void)fault;
-  return aim_at(facts, random, facts->nodes, aim, error);
-}
-
-static int aim_primary(const struct fault *fault, const struct facts *facts, struct random *random,
-                       struct aim *aim, struct error *error) {
-  (void)fault;
-  (void)random;
-  (void)error;
-  aim->targets[facts_primary(facts)] = true;
-  return 0;
-}
 
 /* ---- Doing it ---- */
 
@@ -83,27 +37,29 @@ static int kill_heal(struct cluster *cluster, const struct aim *aim, struct erro
 }
 
 #define PAUSE(whom, words)                                                                                   \
-  .description = {"pause-" whom, "pause", words}, .install = pause_install, .heal = pause_heal
+  .description = {"pause-" whom, "pause", words}, .touches = TOUCHES_PROCESSES, .install = pause_install,    \
+  .heal = pause_heal
 #define KILL(whom, words)                                                                                    \
-  .description = {"kill-" whom, "kill", words}, .install = kill_install, .heal = kill_heal
+  .description = {"kill-" whom, "kill", words}, .touches = TOUCHES_PROCESSES, .install = kill_install,       \
+  .heal = kill_heal
 
-const struct fault process_faults[] = {
+static const struct fault faults[] = {
     {PAUSE("primary", "the primary is stopped (SIGSTOP), then continued"), .nodes_min = 1, .at_primary = true,
-     .aim = aim_primary},
-    {PAUSE("one", "a random node is stopped, then continued"), .nodes_min = 1, .aim = aim_one},
+     .aim = aim_at_primary},
+    {PAUSE("one", "a random node is stopped, then continued"), .nodes_min = 1, .aim = aim_at_one},
     {PAUSE("minority", "the greatest minority is stopped, then continued"), .nodes_min = 3,
-     .aim = aim_minority},
+     .aim = aim_at_minority},
     {PAUSE("majority", "the smallest majority is stopped, then continued"), .nodes_min = 2, .alone = true,
-     .aim = aim_majority},
-    {PAUSE("all", "all nodes are stopped, then continued"), .nodes_min = 1, .alone = true, .aim = aim_all},
+     .aim = aim_at_majority},
+    {PAUSE("all", "all nodes are stopped, then continued"), .nodes_min = 1, .alone = true, .aim = aim_at_all},
     {KILL("primary", "the primary is killed (SIGKILL), then started again"), .nodes_min = 1,
-     .at_primary = true, .aim = aim_primary},
-    {KILL("one", "a random node is killed, then started again"), .nodes_min = 1, .aim = aim_one},
+     .at_primary = true, .aim = aim_at_primary},
+    {KILL("one", "a random node is killed, then started again"), .nodes_min = 1, .aim = aim_at_one},
     {KILL("minority", "the greatest minority is killed, then started again"), .nodes_min = 3,
-     .aim = aim_minority},
+     .aim = aim_at_minority},
     {KILL("majority", "the smallest majority is killed, then started again"), .nodes_min = 2, .alone = true,
-     .aim = aim_majority},
+     .aim = aim_at_majority},
     {KILL("all", "all nodes are killed at once, then started again"), .nodes_min = 1, .alone = true,
-     .aim = aim_all},
+     .aim = aim_at_all},
 };
-const size_t process_fault_count = ARRAY_SIZE(process_faults);
+const struct fault_table process_faults = {faults, ARRAY_SIZE(faults)};

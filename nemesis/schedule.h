@@ -1,54 +1,81 @@
 /* schedule.h: which faults are present, what is due next: pure, told the time.
  *
- *   wait ─▶ install ─▶ present … heal ─▶ wait ─▶ …         one at a time, and sometimes
- *                 └─▶ install ─▶ present … heal            a second one of another kind beside it
+ *   planner (drawn) ─┐
+ *                    ├─▶ install ─▶ present … act … act … ─▶ heal
+ *   script (told) ───┘
+ *
+ * Of what is drawn one is present at a time, and sometimes a second one beside it that touches other things;
+ * what is told comes when it is told, and is refused while something present conflicts with it.
  *
  * The owner asks schedule_turn() what is due, does it, and says how it went. */
 #ifndef ASSAY_NEMESIS_SCHEDULE_H
 #define ASSAY_NEMESIS_SCHEDULE_H
 
 #include "nemesis/planner.h"
+#include "nemesis/script.h"
 
-#define PRESENT_MAX 2
-#define NEVER INT64_MAX
+#define PRESENT_MAX 32
+/* How many faults that were drawn are present together. */
+#define OVERLAP_MAX 2
 
 struct present {
   struct plan plan;
   struct aim aim;
+  int64_t installed_ns;
   int64_t heal_ns;
-  int64_t second_ns; /* when its second act is due; NEVER: it has none, or had it */
-  bool stuck;        /* a heal of it has failed */
+  struct event until; /* heals it earlier */
+  int64_t act_ns;     /* when its next act is due; NEVER: it has none, or had them all */
+  size_t acts;        /* how many it has had */
+  bool stuck;         /* a heal of it has failed */
 };
 
 struct schedule {
   struct planner planner;
+  struct script script;
   struct present present[PRESENT_MAX]; /* in the order of their installation */
   size_t present_count;
-  struct plan next;
+  struct plan next; /* what the planner has drawn */
   bool has_next;
-  int64_t next_ns; /* NEVER: after what is present is healed */
+  int64_t next_ns;  /* NEVER: after what is present is healed */
+  struct plan told; /* what schedule_plan made of an entry of the script */
+  uint64_t numbered;
 };
 
-enum turn { TURN_NONE, TURN_INSTALL, TURN_SECOND, TURN_HEAL };
+enum turn { TURN_NONE, TURN_INSTALL, TURN_ACT, TURN_HEAL };
 
-/* The planner must have been initialised. */
+/* What is to be installed: the drawn one, or an entry of the script. */
+#define WHICH_DRAWN SIZE_MAX
+
+/* The planner must have been initialised; the script may hold entries. */
 void schedule_begin(struct schedule *schedule, int64_t now_ns);
 
-/* When something is due next; NEVER if nothing will be. */
+/* When something is due next; NEVER if nothing will be by the clock alone. */
 int64_t schedule_when(const struct schedule *schedule);
 
-/* What is due now: install `next`, or do the second act of `present[*which]`, or heal it. */
+/* What was observed: what waits for it becomes due. */
+void schedule_observe(struct schedule *schedule, const struct observation *seen, int64_t now_ns);
+
+/* What is due now: install `*which` (WHICH_DRAWN, or an entry of the script), or do the next act of
+ * `present[*which]`, or heal it. */
 enum turn schedule_turn(const struct schedule *schedule, int64_t now_ns, size_t *which);
 
-/* `next` is present now. */
-void schedule_installed(struct schedule *schedule, const struct aim *aim, int64_t now_ns);
+/* The plan to install; the same one until it is installed or skipped. */
+const struct plan *schedule_plan(struct schedule *schedule, size_t which);
 
-/* `next` could not be installed. With `try_another`, another fault of its family is due soon, if there is one
- * that needs no primary; else the turn is lost. */
-void schedule_skipped(struct schedule *schedule, bool try_another, int64_t now_ns);
+/* Aims it. ERR_UNAVAILABLE also while something that is present conflicts with it. */
+int schedule_aim(struct schedule *schedule, size_t which, const struct facts *facts, struct aim *aim,
+                 struct error *error);
 
-/* The second act is over, however it went. */
-void schedule_second_done(struct schedule *schedule, size_t which);
+/* It is present now. */
+void schedule_installed(struct schedule *schedule, size_t which, const struct aim *aim, int64_t now_ns);
+
+/* It could not be installed. With `try_again`, because there was nobody to hit: a drawn one is replaced by
+ * another fault of its family that needs no primary, if there is one; a told one is due again soon, for some
+ * seconds. True when that is so and nothing need be said of it. */
+bool schedule_skipped(struct schedule *schedule, size_t which, bool try_again, int64_t now_ns);
+
+/* The act is over, however it went; `last`: there will be no more. */
+void schedule_act_done(struct schedule *schedule, size_t which, bool last, int64_t now_ns);
 
 void schedule_healed(struct schedule *schedule, size_t which, int64_t now_ns);
 
@@ -57,5 +84,8 @@ void schedule_stuck(struct schedule *schedule, size_t which, int64_t now_ns);
 
 /* Nothing is planned any more; what is present is due at once. */
 void schedule_end(struct schedule *schedule, int64_t now_ns);
+
+/* The index of the fault with that number among those present, or SIZE_MAX. */
+size_t schedule_find(const struct schedule *schedule, uint64_t number);
 
 #endif

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "nemesis/cluster.h"
+#include "nemesis/provider/local.h"
 
 struct ports {
   int sockets[2 * CLUSTER_NODES_MAX];
@@ -39,7 +39,8 @@ static int reserve(struct ports *ports, int *port, struct error *error) {
   return 0;
 }
 
-static int host_open(struct cluster *cluster, struct error *error) {
+static int host_open(struct cluster *cluster, const struct cluster_options *options, struct error *error) {
+  (void)options;
   struct ports *ports = xcalloc(1, sizeof *ports);
   int status = 0;
   for (size_t i = 0; i < cluster->size && status == 0; i++) {
@@ -60,11 +61,15 @@ static void host_close(struct cluster *cluster) {
   release(cluster->provider);
 }
 
-static int host_network(const struct cluster *cluster, size_t node) {
+static const char *host_lacks(const struct cluster *cluster, enum capability capability) {
+  static const char *const reasons[CAPABILITIES] = {
+      [CAN_FILTER] = "provider host cannot cut links",      [CAN_SHAPE] = "provider host cannot shape links",
+      [CAN_DISK] = "provider host has no disks that fail",  [CAN_CLOCK] = "provider host cannot shift clocks",
+      [CAN_LIMIT] = "provider host cannot limit resources",
+  };
   (void)cluster;
-  (void)node;
-  return -1;
+  return reasons[capability];
 }
 
 const struct provider_functions provider_host = {
-    .name = "host", .open = host_open, .close = host_close, .network = host_network};
+    .name = "host", .open = host_open, .close = host_close, .lacks = host_lacks, LOCAL_PROCESSES};

@@ -23,6 +23,7 @@
 
 #include "nemesis/cluster.h"
 #include "nemesis/firewall.h"
+#include "nemesis/provider/local.h"
 #include "nemesis/sandbox.h"
 
 #define BRIDGE "assay0"
@@ -32,7 +33,6 @@
 
 struct netns {
   int home; /* the sandbox's own network namespace */
-  int nodes[CLUSTER_NODES_MAX];
 };
 
 static int refused(struct error *error, const char *what, int nl_status) {
@@ -167,7 +167,7 @@ static int open_node(struct netns *netns, struct cluster_node *node, struct nl_s
   const int network = make_namespace(netns->home, error);
   if (network < 0)
     return ERR_UNSUPPORTED;
-  netns->nodes[node->index] = network;
+  node->network = network;
   int status = make_pair(socket, node->name, host, network, error);
   if (status != 0)
     return status;
@@ -214,20 +214,21 @@ static void netns_close(struct cluster *cluster) {
   struct nl_sock *socket;
   if (socket_open(&socket, NULL) == 0) {
     for (size_t i = 0; i < cluster->size; i++)
-      if (netns->nodes[i] >= 0)
+      if (cluster->nodes[i].network >= 0)
         remove_pair(socket, cluster->nodes[i].name);
     nl_socket_free(socket);
   }
   for (size_t i = 0; i < cluster->size; i++)
-    if (netns->nodes[i] >= 0)
-      close(netns->nodes[i]);
+    if (cluster->nodes[i].network >= 0)
+      close(cluster->nodes[i].network);
   remove_bridge();
   close(netns->home);
   free(netns);
   cluster->provider = NULL;
 }
 
-static int netns_open(struct cluster *cluster, struct error *error) {
+static int netns_open(struct cluster *cluster, const struct cluster_options *options, struct error *error) {
+  (void)options;
   if (!sandbox_inside())
     return error_set(
         error, ERR_UNSUPPORTED,
@@ -247,7 +248,6 @@ static int netns_open(struct cluster *cluster, struct error *error) {
   struct netns *netns = xcalloc(1, sizeof *netns);
   netns->home = home;
   cluster->provider = netns;
-  memset(netns->nodes, -1, sizeof netns->nodes);
   bypass_bridge_filter();
   for (size_t i = 0; i < cluster->size && status == 0; i++)
     status = open_node(netns, &cluster->nodes[i], socket, error);
@@ -257,14 +257,14 @@ static int netns_open(struct cluster *cluster, struct error *error) {
   return status;
 }
 
-static int netns_network(const struct cluster *cluster, size_t node) {
-  const struct netns *netns = cluster->provider;
-  return netns->nodes[node];
+static const char *netns_lacks(const struct cluster *cluster, enum capability capability) {
+  (void)cluster;
+  return capability == CAN_FILTER ? NULL : "provider netns cannot do that yet";
 }
 
 /* The hosts that `node` shall not hear. */
 static void silence(const struct cluster *cluster, const bool *hears, size_t node, struct firewall_job *job) {
-  *job = (struct firewall_job){.network = netns_network(cluster, node), .name = cluster->nodes[node].name};
+  *job = (struct firewall_job){.network = cluster->nodes[node].network, .name = cluster->nodes[node].name};
   for (size_t other = 0; other < cluster->size; other++)
     if (other != node && !hears[node * cluster->size + other])
       job->dropped_hosts[job->dropped_count++] = cluster->nodes[other].host;
@@ -280,7 +280,7 @@ static int netns_set_links(struct cluster *cluster, const bool *hears, struct er
 static int netns_count_rules(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error) {
   struct firewall_job jobs[CLUSTER_NODES_MAX];
   for (size_t i = 0; i < cluster->size; i++)
-    jobs[i] = (struct firewall_job){.network = netns_network(cluster, i), .name = cluster->nodes[i].name};
+    jobs[i] = (struct firewall_job){.network = cluster->nodes[i].network, .name = cluster->nodes[i].name};
   const int status = firewall_list(jobs, cluster->size, error);
   for (size_t i = 0; i < cluster->size; i++) {
     *rules += jobs[i].rules_found;
@@ -292,6 +292,7 @@ static int netns_count_rules(struct cluster *cluster, size_t *rules, uint64_t *d
 const struct provider_functions provider_netns = {.name = "netns",
                                                   .open = netns_open,
                                                   .close = netns_close,
-                                                  .network = netns_network,
+                                                  .lacks = netns_lacks,
+                                                  LOCAL_PROCESSES,
                                                   .set_links = netns_set_links,
                                                   .count_rules = netns_count_rules};

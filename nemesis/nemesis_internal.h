@@ -1,0 +1,49 @@
+/* nemesis_internal.h: what the rooms of the nemesis share: its state, and how it tells what it does. */
+#ifndef ASSAY_NEMESIS_INTERNAL_H
+#define ASSAY_NEMESIS_INTERNAL_H
+
+#include <jansson.h>
+
+#include "histories/histories.h"
+#include "nemesis/cluster.h"
+#include "nemesis/schedule.h"
+
+struct nemesis {
+  uv_loop_t *loop;
+  struct cluster *cluster;
+  struct schedule schedule;
+  uv_timer_t timer;
+  int primary, old_primary;
+  uint64_t primary_term;
+  int64_t elected_ns; /* when the last election was seen; 0: none since the faults began */
+  struct node_facts nodes[CLUSTER_NODES_MAX];
+  struct observation seen;
+  struct history_writer *writer; /* NULL when it has failed, which ends the planning of faults */
+  void (*event)(void *context, const char *json);
+  void *event_context;
+  bool started, stopping;
+  void (*healed)(void *context, int status, const struct error *error);
+  void *healed_context;
+};
+
+/* ---- nemesis_tell.c ---- */
+
+/* Text that may hold the name of a file, and so anything. */
+json_t *tell_text(const struct error *error);
+
+/* What the history and the events say of a fault; `aim` NULL: it could not be aimed. */
+json_t *tell_describe(const struct nemesis *nemesis, const struct plan *plan, const struct aim *aim);
+
+/* {"primary": …, "operation": …, …}: what was known when a fault was installed. */
+json_t *tell_seen(const struct nemesis *nemesis, int64_t now_ns);
+
+/* Writes one line of the history; the first failure is told. */
+void tell_history(struct nemesis *nemesis, bool start, const char *f, const json_t *value, int64_t time_ns);
+
+/* Takes `value`. */
+void tell_fault(struct nemesis *nemesis, const char *phase, json_t *value, int64_t time_ns);
+
+/* To the history and to whoever listens. */
+void tell_node(struct nemesis *nemesis, size_t node, const char *state, const char *reason);
+
+#endif
