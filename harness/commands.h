@@ -10,6 +10,7 @@ int run_command(int argc, char **argv);
 int check_command(int argc, char **argv);
 int list_command(int argc, char **argv);
 int report_command(int argc, char **argv);
+int pack_command(int argc, char **argv);
 int cluster_command(int argc, char **argv);
 int fs_command(int argc, char **argv);
 int nemesis_command(int argc, char **argv);

@@ -13,7 +13,8 @@
 
 #include "harness/document.h"
 
-/* Calls `take` for every file of the directory RUN/<room>, by name; nothing when there is no such directory. */
+/* Calls `take` for every file of the directory RUN/<room>, by name; nothing when there is no such directory.
+ */
 static void each_file(const char *run, const char *room, void (*take)(void *context, const char *path),
                       void *context) {
   char *directory = path_join(run, room);

@@ -12,9 +12,9 @@
 #include "base/base.h"
 
 struct diagnosis {
-  const char *program;   /* the master, for whoever opens a core */
-  int kernel;            /* messages that come from now on; -1: cannot be read */
-  struct error refused;  /* why */
+  const char *program;  /* the master, for whoever opens a core */
+  int kernel;           /* messages that come from now on; -1: cannot be read */
+  struct error refused; /* why */
 };
 
 /* Before the run. */
@@ -27,8 +27,8 @@ void diagnose_write(struct diagnosis *diagnosis, const char *run);
 /* After a run that ended well: takes cores and stacks away. */
 void diagnose_discard(struct diagnosis *diagnosis, const char *run);
 
-/* Of /proc/sys/kernel/core_pattern: NULL when a core lands in the working directory, else why it does not. Text
- * in `out`. */
+/* Of /proc/sys/kernel/core_pattern: NULL when a core lands in the working directory, else why it does not.
+ * Text in `out`. */
 const char *diagnose_core_pattern(const char *pattern, char *out, size_t size);
 
 #endif

@@ -13,6 +13,7 @@ static const struct command commands[] = {
     {"check", "decide whether recorded histories are linearizable", check_command},
     {"list", "list the runs of a store", list_command},
     {"report", "write the web page of a run again", report_command},
+    {"pack", "make one file of a run, for a bug report", pack_command},
     {"cluster", "start, end or look at a cluster to play with", cluster_command},
     {"fs", "file-system operations on that cluster, or on any other", fs_command},
     {"bench", "measure a fresh cluster: operations a second, latencies", bench_command},

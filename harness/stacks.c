@@ -127,14 +127,14 @@ static void print_call_stacks(FILE *out, const struct stacks *stacks, pid_t pid)
   unsetenv("DEBUGINFOD_URLS");
   fflush(out);
   const int64_t patience_ns = left_ns < ONE_PATIENCE_NS ? left_ns : ONE_PATIENCE_NS;
-  const int status =
-      program_run(argv, NULL, fileno(out), fileno(out), patience_ns, &wait_status, &error);
+  const int status = program_run(argv, NULL, fileno(out), fileno(out), patience_ns, &wait_status, &error);
   if (status == ERR_NOT_FOUND)
     fprintf(out, "no call stacks: %s; install elfutils\n", error.message);
   else if (status != 0)
     fprintf(out, "no more of the call stacks: %s\n", error.message);
   else if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) > 1)
-    fprintf(out, "eu-stack could not read them all: root may look at every process, others at their children\n");
+    fprintf(out,
+            "eu-stack could not read them all: root may look at every process, others at their children\n");
 }
 
 /* ---- Processes ---- */

@@ -1,9 +1,10 @@
 /* stacks.h: where a process is that hangs, written down before anything is ended.
  *
- * For every thread what /proc tells: its state, what it waits for in the kernel, the system call it is in; and
- * its call stack, when eu-stack (Debian: elfutils) is there and the kernel lets it look. Each look is appended
- * to RUN/logs/stacks-<name>.txt with its time and reason. Blocks, for a bounded time: eu-stack stops a process
- * for as long as it reads it, and one that a dead disk holds in the kernel cannot be stopped at all. */
+ * For every thread what /proc tells: its state, what it waits for in the kernel, the system call it is in;
+ * and its call stack, when eu-stack (Debian: elfutils) is there and the kernel lets it look. Each look is
+ * appended to RUN/logs/stacks-<name>.txt with its time and reason. Blocks, for a bounded time: eu-stack stops
+ * a process for as long as it reads it, and one that a dead disk holds in the kernel cannot be stopped at
+ * all. */
 #ifndef ASSAY_HARNESS_STACKS_H
 #define ASSAY_HARNESS_STACKS_H
 

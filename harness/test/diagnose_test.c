@@ -56,7 +56,8 @@ Test(diagnose, what_there_is_and_is_not_is_written_down) {
   cr_assert_eq(file_read(path, &notes, NULL), 0);
   bytes_append_u8(&notes, 0);
   const char *text = (const char *)notes.data;
-  cr_expect(strstr(text, "nodes/n1/strange.name: a core") && strstr(text, "gdb /bin/the-master /tmp"), "%s", text);
+  cr_expect(strstr(text, "nodes/n1/strange.name: a core") && strstr(text, "gdb /bin/the-master /tmp"), "%s",
+            text);
   cr_expect_null(strstr(text, "nodes/n2"), "a program is no core: %s", text);
   cr_expect_not_null(strstr(text, "logs/stacks-n2.txt: "), "%s", text);
   cr_expect_null(strstr(text, "nemesis.log"), "%s", text);
@@ -90,7 +91,8 @@ Test(diagnose, a_run_that_ended_well_keeps_logs_only) {
 
 Test(diagnose, where_cores_go_is_known) {
   static const char *const here[] = {"core", "core.%p", "%e-%t.core"};
-  static const char *const elsewhere[] = {"|/usr/lib/systemd/systemd-coredump %P", "/var/cores/%p", "cores/%p", ""};
+  static const char *const elsewhere[] = {"|/usr/lib/systemd/systemd-coredump %P", "/var/cores/%p",
+                                          "cores/%p", ""};
   char text[400];
   for (size_t i = 0; i < ARRAY_SIZE(here); i++)
     cr_expect_null(diagnose_core_pattern(here[i], text, sizeof text), "%s", here[i]);
