@@ -97,7 +97,11 @@ static void on_status(void *context, size_t node, const struct node_status *stat
                                    .commit_index = status->commit_index,
                                    .applied_index = status->applied_index,
                                    .first_index = status->first_index,
-                                   .last_index = status->last_index};
+                                   .last_index = status->last_index,
+                                   .takes_snapshot = status->taking_snapshot,
+                                   .sends_snapshot = status->sending_snapshot,
+                                   .installs_snapshot = status->installing_snapshot,
+                                   .snapshots_begun = status->snapshots_begun};
   nemesis_note_node(host->nemesis, node, &facts);
   observer_hurry(host->observer, nemesis_is_watching(host->nemesis));
 }

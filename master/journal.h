@@ -23,6 +23,15 @@ enum journal_role {
   JOURNAL_LEADER, /* may append; entries of former terms may still be uncommitted */
 };
 
+/* What is being done with snapshots just now, and how often since the start. */
+struct journal_snapshots {
+  bool taking;     /* the state is being made one, to be sent or to cut the log */
+  bool sending;    /* to one peer or several, from the offer to the last piece */
+  bool installing; /* from the first piece of another node's to the state that it makes */
+  uint64_t begun;  /* of all three; those below came to their end */
+  uint64_t taken, sent, installed;
+};
+
 struct journal_status {
   enum journal_role role;
   uint64_t term;
@@ -31,6 +40,7 @@ struct journal_status {
   uint64_t commit_index;
   uint64_t first_index;    /* oldest entry still in the log */
   uint64_t snapshot_index; /* of the last snapshot taken or installed, 0: none */
+  struct journal_snapshots snapshots;
 };
 
 /* A snapshot is a set of named, immutable byte streams, so that it is never whole in memory. */

@@ -130,6 +130,11 @@ struct node_status {
       state_hash; /* of the tables at applied_index, when asked for; equal on all replicas at equal indexes */
   uint64_t inodes;
   int64_t uptime_ns;
+  int64_t wall_ns; /* the node's own clock, since the epoch */
+  /* Snapshots of its journal: what goes on, and how often since the node started: begun, in all, and brought
+   * to an end. */
+  bool taking_snapshot, sending_snapshot, installing_snapshot;
+  uint64_t snapshots_begun, snapshots_taken, snapshots_sent, snapshots_installed;
 };
 
 /* Asks the one node at addresses[which] (no search for the primary, no retry). The callback gets role

@@ -92,6 +92,14 @@ static bool on_frame(void *context, const struct rpc_frame *frame) {
         .state_hash = read->state_hash,
         .inodes = read->inodes,
         .uptime_ns = (int64_t)read->uptime_ns,
+        .wall_ns = read->wall_ns,
+        .taking_snapshot = read->taking_snapshot,
+        .sending_snapshot = read->sending_snapshot,
+        .installing_snapshot = read->installing_snapshot,
+        .snapshots_begun = read->snapshots_begun,
+        .snapshots_taken = read->snapshots_taken,
+        .snapshots_sent = read->snapshots_sent,
+        .snapshots_installed = read->snapshots_installed,
     };
     reply(query, &status);
     break;

@@ -15,8 +15,10 @@ static void opened(void *owner, struct snapshot *snapshot, const struct error *e
   struct driver *driver = owner;
   driver->opens--;
   driver->forcing = false;
-  if (snapshot)
+  if (snapshot) {
+    driver->snapshots_taken++;
     driver->state_machine->snapshot_close(snapshot);
+  }
   if (driver->state != DRIVER_RUNNING) {
     driver_closing_progress(driver);
     return;
@@ -32,6 +34,7 @@ static void opened(void *owner, struct snapshot *snapshot, const struct error *e
 static void force_durable(struct driver *driver) {
   driver->forcing = true;
   driver->opens++;
+  driver->snapshots_begun++;
   driver->state_machine->snapshot_open(driver->state_machine->context, opened, driver);
 }
 

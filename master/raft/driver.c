@@ -409,7 +409,14 @@ static struct journal_status status(const struct journal *journal) {
                                  .last_index = wal_last_index(driver->wal),
                                  .commit_index = raft_commit_index(&driver->raft),
                                  .first_index = wal_base_index(driver->wal) + 1,
-                                 .snapshot_index = driver->snapshot_index};
+                                 .snapshot_index = driver->snapshot_index,
+                                 .snapshots = {.taking = driver->opens > 0,
+                                               .sending = driver_sends_snapshot(driver),
+                                               .installing = driver->reception.active,
+                                               .begun = driver->snapshots_begun,
+                                               .taken = driver->snapshots_taken,
+                                               .sent = driver->snapshots_sent,
+                                               .installed = driver->snapshots_installed}};
 }
 
 static void durable_moved(struct journal *journal) {

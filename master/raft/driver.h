@@ -119,6 +119,7 @@ struct driver {
   size_t offers; /* snapshots on the way to peers */
   uint64_t next_transfer;
   struct reception reception;
+  uint64_t snapshots_begun, snapshots_taken, snapshots_sent, snapshots_installed;
   struct timer *reception_retry;
   /* the defect commit-old-term: entries of its own term leave then */
   int64_t own_entries_ns;
@@ -199,6 +200,7 @@ void driver_offer_snapshot(struct driver *driver, uint64_t peer);
 void driver_send_pieces(struct driver *driver, uint64_t peer, const struct wire_pieces *pieces);
 void driver_expire_offers(struct driver *driver);
 void driver_drop_offers(struct driver *driver);
+bool driver_sends_snapshot(const struct driver *driver);
 
 /* -- snapshot_receive.c -- */
 void driver_take_manifest(struct driver *driver, uint64_t sender, struct wire_manifest *manifest);

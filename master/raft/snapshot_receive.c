@@ -69,6 +69,7 @@ static void log_is_ready(void *owner) {
   }
   log_info("installed the snapshot at index %" PRIu64 " from node %" PRIu64, manifest->index,
            reception->sender);
+  driver->snapshots_installed++;
   driver_step_installed(driver, manifest, reception->sender);
   if (reception->active)
     ask(driver, false); /* says: everything is here */
@@ -112,6 +113,7 @@ static void begin(struct driver *driver, uint64_t sender, struct wire_manifest *
     give_up(driver, "no place for it", &error);
     return;
   }
+  driver->snapshots_begun++;
   log_info("receiving a snapshot at index %" PRIu64 " from node %" PRIu64 ", %zu files", manifest->index,
            sender, manifest->file_count);
   driver->world->timer_set(driver->reception_retry, driver_now_ns(driver) + AGAIN_NS);

@@ -61,6 +61,13 @@ void driver_drop_offers(struct driver *driver) {
     drop_offer(driver, &driver->peers[i]);
 }
 
+bool driver_sends_snapshot(const struct driver *driver) {
+  for (size_t i = 0; i < driver->peer_count; i++)
+    if (driver->peers[i].offer && driver->peers[i].offer->snapshot)
+      return true;
+  return false;
+}
+
 void driver_expire_offers(struct driver *driver) {
   for (size_t i = 0; i < driver->peer_count; i++) {
     struct driver_peer *peer = &driver->peers[i];
@@ -112,6 +119,8 @@ static void opened(void *owner, struct snapshot *snapshot, const struct error *e
     free_offer(offer);
     return;
   }
+  driver->snapshots_taken++;
+  driver->snapshots_begun++;
   describe(driver, offer);
   log_info("node %" PRIu64 " is offered a snapshot at index %" PRIu64 ", %zu files", offer->peer,
            offer->manifest.index, offer->manifest.file_count);
@@ -132,6 +141,7 @@ void driver_offer_snapshot(struct driver *driver, uint64_t to) {
   peer->offer = offer;
   driver->offers++;
   driver->opens++;
+  driver->snapshots_begun++;
   driver->state_machine->snapshot_open(driver->state_machine->context, opened, offer);
 }
 
@@ -195,6 +205,7 @@ void driver_send_pieces(struct driver *driver, uint64_t from, const struct wire_
   offer->heard_ns = driver_now_ns(driver);
   if (pieces->file >= offer->manifest.file_count) {
     log_info("node %" PRIu64 " has the snapshot at index %" PRIu64, from, offer->manifest.index);
+    driver->snapshots_sent++;
     drop_offer(driver, peer);
     return;
   }

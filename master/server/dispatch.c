@@ -164,6 +164,14 @@ static bool dispatch_status(struct session *session, const struct rpc_frame *fra
   answer.snapshot_index = status.journal.snapshot_index;
   answer.inodes = status.inodes;
   answer.uptime_ns = uv_hrtime() - (uint64_t)server->started_ns;
+  answer.wall_ns = time_wall_ns();
+  answer.taking_snapshot = status.journal.snapshots.taking;
+  answer.sending_snapshot = status.journal.snapshots.sending;
+  answer.installing_snapshot = status.journal.snapshots.installing;
+  answer.snapshots_begun = status.journal.snapshots.begun;
+  answer.snapshots_taken = status.journal.snapshots.taken;
+  answer.snapshots_sent = status.journal.snapshots.sent;
+  answer.snapshots_installed = status.journal.snapshots.installed;
   if (request->with_hash)
     answer.state_hash = primary_state_hash(server->primary);
   rpc_append(&session->output, RPC_NODE_STATUS, &answer.base);

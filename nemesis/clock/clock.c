@@ -108,11 +108,11 @@ int clock_page_set(struct clock_page *page, const struct clock_setting *setting,
   const uint64_t sequence = atomic_load_explicit(&page->sequence, memory_order_relaxed);
   struct clock_lines next = {.before = page->lines[sequence & 1].now};
   const int64_t from_ns = time_monotonic_ns() + LEAD_NS;
-  next.now = (struct clock_line){.from_ns = from_ns,
-                                 .wall_ns = setting->offset_ns,
-                                 .monotonic_ns =
-                                     next.before.monotonic_ns + clock_line_drift(&next.before, from_ns),
-                                 .rate = setting->rate};
+  next.now =
+      (struct clock_line){.from_ns = from_ns,
+                          .wall_ns = setting->offset_ns,
+                          .monotonic_ns = next.before.monotonic_ns + clock_line_drift(&next.before, from_ns),
+                          .rate = setting->rate};
   page->lines[(sequence + 1) & 1] = next;
   atomic_store_explicit(&page->sequence, sequence + 1, memory_order_release);
   wait_until(from_ns);

@@ -1,8 +1,8 @@
 /* clock.h: the clocks of a node, set off and made to run fast or slow, while everybody else's stay right.
  *
  * Two ways. Where nodes share a machine, a small library (shim.c) is loaded before the node's own and bends
- * what it reads of the clocks: no right is needed, and the clients' time, which the history rests on, is never
- * touched. Where a node has a machine to itself, that machine's clock is set (host_clock.h).
+ * what it reads of the clocks: no right is needed, and the clients' time, which the history rests on, is
+ * never touched. Where a node has a machine to itself, that machine's clock is set (host_clock.h).
  *
  * Why not libfaketime: it reads a changed setting up to 10 s late; told to look at every call it needs 50 to
  * 100 times as long a call; and it also bends times of files and takes over getpid and getrandom. */
@@ -14,8 +14,8 @@
 
 #include "base/base.h"
 
-/* How a clock goes. A jump moves the wall clock (CLOCK_REALTIME) alone, as when somebody sets it. A rate bends
- * the monotonic clock as well, and with it every wait: one oscillator drives both. */
+/* How a clock goes. A jump moves the wall clock (CLOCK_REALTIME) alone, as when somebody sets it. A rate
+ * bends the monotonic clock as well, and with it every wait: one oscillator drives both. */
 struct clock_setting {
   int64_t offset_ns; /* the wall clock's, ahead of the right time, at the moment of setting or reading */
   double rate;       /* seconds it counts in a true second: 1 is right */
@@ -45,8 +45,8 @@ void clock_environment_free(char **environment);
 int clock_page_open(const char *path, struct clock_page **page, struct error *error);
 void clock_page_close(struct clock_page *page); /* the file stays, and the clock as it is; NULL is fine */
 
-/* Holds for every call that begins after this returns, within 2 ms; waits that have begun keep the length they
- * had. One caller at a time. */
+/* Holds for every call that begins after this returns, within 2 ms; waits that have begun keep the length
+ * they had. One caller at a time. */
 int clock_page_set(struct clock_page *page, const struct clock_setting *setting, struct error *error);
 struct clock_setting clock_page_get(const struct clock_page *page);
 

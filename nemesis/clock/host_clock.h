@@ -1,9 +1,9 @@
 /* host_clock.h: the clock of a whole machine that houses one node, set off and made to run fast or slow, and
  * put right again.
  *
- * The right time is counted by CLOCK_MONOTONIC_RAW from the moment of opening: it is the only clock that neither
- * a setting nor a rate reaches. The rate is the kernel's own (adjtimex) and reaches 10 % either way. A daemon
- * that keeps the clock right (chrony, systemd-timesyncd) must not run: it would heal the fault. */
+ * The right time is counted by CLOCK_MONOTONIC_RAW from the moment of opening: it is the only clock that
+ * neither a setting nor a rate reaches. The rate is the kernel's own (adjtimex) and reaches 10 % either way.
+ * A daemon that keeps the clock right (chrony, systemd-timesyncd) must not run: it would heal the fault. */
 #ifndef ASSAY_NEMESIS_HOST_CLOCK_H
 #define ASSAY_NEMESIS_HOST_CLOCK_H
 

@@ -50,16 +50,14 @@ static struct clock_page *page; /* NULL before the constructor ran */
   }
 
 REAL(int, clock_gettime, (clockid_t clock, struct timespec *now), (clock, now))
-REAL(int, clock_nanosleep,
-     (clockid_t clock, int flags, const struct timespec *time, struct timespec *left),
+REAL(int, clock_nanosleep, (clockid_t clock, int flags, const struct timespec *time, struct timespec *left),
      (clock, flags, time, left))
 REAL(int, pthread_cond_clockwait,
      (pthread_cond_t * condition, pthread_mutex_t *mutex, clockid_t clock, const struct timespec *until),
      (condition, mutex, clock, until))
 REAL(int, sem_clockwait, (sem_t * semaphore, clockid_t clock, const struct timespec *until),
      (semaphore, clock, until))
-REAL(int, ppoll,
-     (struct pollfd * fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask),
+REAL(int, ppoll, (struct pollfd * fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask),
      (fds, count, timeout, mask))
 REAL(int, epoll_pwait, (int epoll, struct epoll_event *events, int max, int timeout_ms, const sigset_t *mask),
      (epoll, events, max, timeout_ms, mask))
@@ -95,8 +93,8 @@ static bool shift(bool wall, int64_t monotonic_ns, int64_t *shift_ns) {
   return monotonic_ns >= lines.before.from_ns;
 }
 
-/* A thread that slept between reading the clock and reading the page asks again. A coarse clock need not: it is
- * late by less than any two settings are apart, or differs by less than it may anyway. */
+/* A thread that slept between reading the clock and reading the page asks again. A coarse clock need not: it
+ * is late by less than any two settings are apart, or differs by less than it may anyway. */
 static struct timespec bend(clockid_t clock, bool wall, clockid_t monotonic) {
   int64_t now_ns, monotonic_ns, shift_ns;
   bool known;

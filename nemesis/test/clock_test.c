@@ -115,10 +115,10 @@ static int64_t wait_for(struct watch *watch, const char *how, int own_ms) {
 static const struct {
   const char *name;
   int64_t lag_ns;
-} clocks[CLOCKS] = {{"CLOCK_REALTIME", 0},   {"gettimeofday", 1000},
-                    {"timespec_get", 0},     {"CLOCK_REALTIME_COARSE", 20 * NS_PER_MS},
-                    {"time", NS_PER_S},      {"CLOCK_MONOTONIC", 0},
-                    {"CLOCK_BOOTTIME", 0},   {"CLOCK_MONOTONIC_COARSE", 20 * NS_PER_MS}};
+} clocks[CLOCKS] = {{"CLOCK_REALTIME", 0}, {"gettimeofday", 1000},
+                    {"timespec_get", 0},   {"CLOCK_REALTIME_COARSE", 20 * NS_PER_MS},
+                    {"time", NS_PER_S},    {"CLOCK_MONOTONIC", 0},
+                    {"CLOCK_BOOTTIME", 0}, {"CLOCK_MONOTONIC_COARSE", 20 * NS_PER_MS}};
 
 struct moment {
   int64_t clock[CLOCKS];
@@ -195,9 +195,12 @@ Test(clock, a_monotonic_clock_never_goes_back) {
 
 /* ---- How long waits last ---- */
 
-static const char *const waits[] = {"condition-wall", "condition-monotonic", "clockwait-wall",
-                                    "clockwait-monotonic", "semaphore-wall", "semaphore-monotonic",
-                                    "until-wall", "until-monotonic", "nanosleep", "usleep", "poll", "epoll"};
+static const char *const waits[] = {"condition-wall", "condition-monotonic",
+                                    "clockwait-wall", "clockwait-monotonic",
+                                    "semaphore-wall", "semaphore-monotonic",
+                                    "until-wall",     "until-monotonic",
+                                    "nanosleep",      "usleep",
+                                    "poll",           "epoll"};
 
 /* No wait may be shorter than it says; and one that took the jump for a part of it would last for an hour. */
 Test(clock, waits_survive_jumps) {
@@ -325,8 +328,8 @@ Test(clock, a_machine_is_set_off_and_put_right_again) {
   cr_assert_eq(host_clock_open(&clock, &made_up, &error), 0, "%s", error.message);
   const int64_t begun_ns = machine.wall_ns;
   int64_t right_ns = 0;
-  const struct clock_setting settings[] = {{HOUR_NS, 1}, {-HOUR_NS, 1}, {0, 1.1}, {NS_PER_S, 0.9},
-                                           {0, 1.00004}, {5, 0.99987}};
+  const struct clock_setting settings[] = {{HOUR_NS, 1},    {-HOUR_NS, 1}, {0, 1.1},
+                                           {NS_PER_S, 0.9}, {0, 1.00004},  {5, 0.99987}};
   for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
     cr_assert_eq(host_clock_set(&clock, &settings[i], &error), 0, "%s", error.message);
     cr_expect_lt(llabs(machine.wall_ns - begun_ns - right_ns - settings[i].offset_ns), 10, "setting %zu", i);

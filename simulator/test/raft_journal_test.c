@@ -86,6 +86,40 @@ Test(raft_journal, lagging_node_gets_a_snapshot) {
   replicas_settle(all, 5 * S);
   cr_assert_eq(replicas_installed(all), 1);
   cr_assert_gt(replicas_status(all, lagging).first_index, 200);
+  const struct journal_snapshots sent = replicas_status(all, leader).snapshots,
+                                 installed = replicas_status(all, lagging).snapshots;
+  cr_assert(sent.sent == 1 && sent.taken >= 1 && sent.installed == 0 && sent.begun >= 2);
+  cr_assert(installed.installed == 1 && installed.sent == 0 && installed.begun >= 1);
+  cr_assert_not(sent.taking || sent.sending || installed.installing);
+  replicas_free(all);
+}
+
+/* While a snapshot is on its way, both ends say so. */
+Test(raft_journal, a_transfer_of_a_snapshot_can_be_seen_from_outside) {
+  quiet();
+  struct replicas_options options = plain;
+  options.segment_size = 4096;
+  options.snapshot_threshold = 20;
+  options.snapshot_trailing = 5;
+  options.bulk = 40 * SNAPSHOT_CHUNK;
+  struct replicas *all = replicas_new(&options);
+  const size_t leader = replicas_wait_for_leader(all, 3 * S);
+  const size_t lagging = (leader + 1) % 3;
+  replicas_crash(all, lagging);
+  for (int i = 0; i < 300; i++) {
+    cr_assert_eq(replicas_append(all, leader, 100), 0);
+    replicas_run(all, 10 * MS);
+  }
+  cr_assert_not(replicas_status(all, leader).snapshots.sending);
+  replicas_start(all, lagging);
+  bool together = false;
+  for (int i = 0; i < 5000 && replicas_status(all, lagging).snapshots.installed == 0; i++) {
+    replicas_run(all, MS);
+    together = together || (replicas_status(all, leader).snapshots.sending &&
+                            replicas_status(all, lagging).snapshots.installing);
+  }
+  cr_assert(together);
+  replicas_settle(all, 5 * S);
   replicas_free(all);
 }
 

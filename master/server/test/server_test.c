@@ -368,12 +368,20 @@ Test(server, status_is_answered_in_every_role) {
                                                          .commit_index = 10,
                                                          .first_index = 3,
                                                          .last_index = 12,
-                                                         .snapshot_index = 2},
+                                                         .snapshot_index = 2,
+                                                         .snapshots = {.taking = i == 0,
+                                                                       .sending = i == 1,
+                                                                       .installing = i == 2,
+                                                                       .begun = 9,
+                                                                       .taken = 6,
+                                                                       .sent = 7,
+                                                                       .installed = 8}},
                                              .applied_index = 8,
                                              .inodes = 5};
     Rpc__NodeStatusRequest request = RPC__NODE_STATUS_REQUEST__INIT;
     request.id = i + 1;
     request.with_hash = i % 2 == 0;
+    const int64_t asked_ns = time_wall_ns();
     put_message(fd, RPC_NODE_STATUS_REQUEST, &request.base);
     const Rpc__NodeStatus *status = get_message(fd, RPC_NODE_STATUS, &rpc__node_status__descriptor);
     cr_assert(status->id == i + 1 && status->node == 1 && (int)status->role == (int)roles[i] + 1);
@@ -381,6 +389,11 @@ Test(server, status_is_answered_in_every_role) {
     cr_assert(status->first_index == 3 && status->last_index == 12 && status->snapshot_index == 2);
     cr_assert(status->applied_index == 8 && status->inodes == 5);
     cr_assert_eq(status->state_hash, i % 2 == 0 ? 4711 : 0);
+    cr_assert(status->wall_ns >= asked_ns && status->wall_ns <= time_wall_ns());
+    cr_assert(status->taking_snapshot == (i == 0) && status->sending_snapshot == (i == 1));
+    cr_assert(status->installing_snapshot == (i == 2) && status->snapshots_taken == 6);
+    cr_assert(status->snapshots_sent == 7 && status->snapshots_installed == 8);
+    cr_assert_eq(status->snapshots_begun, 9);
   }
   close(fd);
   finish();
