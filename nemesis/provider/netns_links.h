@@ -1,0 +1,47 @@
+/* netns_links.h: what joins the nodes' network namespaces and the clients' one, the sandbox's own.
+ *
+ *   with veth pairs and a bridge:                       with TAP devices and our own switch:
+ *
+ *   assay0 (bridge) ──┬── n1 ═════ eth0 of n1           assay0 (TAP) ──┬─ switch ─┬── eth0 (TAP) of n1
+ *                     ├── n2 ═════ eth0 of n2                          │ (process)├── eth0 (TAP) of n2
+ *                     └── …                                            └──────────┴── …
+ *
+ * The former costs least, and has shapes if the kernel has sch_netem; the latter has them anywhere. Nodes
+ * have 10.23.0.1/24 and so on, clients 10.23.0.254/24, and MACs that are fixed, so that no neighbour table
+ * ever holds a stale one. */
+#ifndef ASSAY_NEMESIS_NETNS_LINKS_H
+#define ASSAY_NEMESIS_NETNS_LINKS_H
+
+#include "nemesis/link/link.h"
+#include "nemesis/nemesis.h"
+
+struct netns_links;
+
+struct netns_links_options {
+  bool tap;
+  size_t nodes;
+  int home;            /* the sandbox's namespace, in which the calling thread is */
+  const int *networks; /* the nodes'; both outlive the links */
+  uint64_t seed;       /* of what happens on TAP links */
+  const char *pcap;    /* TAP links: where their traffic is recorded; may be NULL */
+};
+
+int netns_links_open(const struct netns_links_options *options, struct netns_links **links,
+                     struct error *error);
+void netns_links_close(struct netns_links *links); /* NULL is fine */
+
+/* Why these links cannot be shaped; NULL: they can. */
+const char *netns_links_lack_shapes(const struct netns_links *links);
+
+/* "veth", "netem" (veth, which can be shaped) or "tap". */
+const char *netns_links_kind(const struct netns_links *links);
+
+/* From the return on, what node b sends to node a has the shape if shaped[a * nodes + b], nothing else has
+ * one. NULL: nothing has, and the kernel or the switch has confirmed it. */
+int netns_links_shape(struct netns_links *links, const struct link_shape *shape, const bool *shaped,
+                      struct error *error);
+
+/* What befell the nodes' frames since a shape was set where none was before. */
+int netns_links_count(struct netns_links *links, struct link_counters *sum, struct error *error);
+
+#endif
