@@ -28,11 +28,11 @@ struct pack_settings {
 
 struct pack {
   const struct pack_settings *settings;
-  char *run;             /* absolute */
-  char name[256];        /* of the directory in the pack */
-  char output[PATH_MAX]; /* what will be there */
+  char *run;              /* absolute */
+  char name[256];         /* of the directory in the pack */
+  char output[PATH_MAX];  /* what will be there */
   char partial[PATH_MAX]; /* what is there until then */
-  const char *compress;  /* tar's flag */
+  const char *compress;   /* tar's flag */
 };
 
 static bool ends_with(const char *text, const char *end) {
@@ -64,7 +64,8 @@ static int name_output(struct pack *pack, struct error *error) {
   else
     return error_set(error, ERR_BAD_INPUT, "--output %s: the name ends with .tar.gz or .tar.zst", wanted);
   if (!pack->settings->force && file_exists(pack->output))
-    return error_set(error, ERR_IO, "%s is there already: name another with --output, or replace it with --force",
+    return error_set(error, ERR_IO,
+                     "%s is there already: name another with --output, or replace it with --force",
                      pack->output);
   snprintf(pack->partial, sizeof pack->partial, "%.*s.part%d", (int)sizeof pack->output - 32, pack->output,
            (int)getpid());
@@ -81,9 +82,18 @@ static void first_complaint(int file, char *out, size_t size) {
 static int run_tar(const struct pack *pack, const char *readme_directory, int output, struct error *error) {
   char transform[sizeof pack->name + 32], complaint[300] = "";
   snprintf(transform, sizeof transform, "--transform=s,^\\.,%s,S", pack->name);
-  const char *const fixed[] = {"tar", "--create", "--file=-", pack->compress, "--sparse", "--sort=name",
-                               "--owner=0", "--group=0", "--numeric-owner", "--anchored",
-                               "--no-wildcards-match-slash", transform};
+  const char *const fixed[] = {"tar",
+                               "--create",
+                               "--file=-",
+                               pack->compress,
+                               "--sparse",
+                               "--sort=name",
+                               "--owner=0",
+                               "--group=0",
+                               "--numeric-owner",
+                               "--anchored",
+                               "--no-wildcards-match-slash",
+                               transform};
   char *argv[ARRAY_SIZE(fixed) + 8];
   size_t count = 0;
   for (; count < ARRAY_SIZE(fixed); count++)
@@ -109,15 +119,17 @@ static int run_tar(const struct pack *pack, const char *readme_directory, int ou
   if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 1)
     fprintf(stderr, "assay pack: %s changed while it was packed: %s\n", pack->run, complaint);
   else if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
-    return error_set(error, ERR_IO, "cannot pack %s into %s: %s; is there room, and may you read all of the run?",
-                     pack->run, pack->output, complaint[0] ? complaint : "tar was interrupted");
+    return error_set(error, ERR_IO,
+                     "cannot pack %s into %s: %s; is there room, and may you read all of the run?", pack->run,
+                     pack->output, complaint[0] ? complaint : "tar was interrupted");
   return 0;
 }
 
 static int write_partial(const struct pack *pack, const char *readme_directory, struct error *error) {
   const int output = open(pack->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (output < 0)
-    return error_set_errno(error, ERR_IO, "cannot create %s; name another place with --output", pack->partial);
+    return error_set_errno(error, ERR_IO, "cannot create %s; name another place with --output",
+                           pack->partial);
   int status = run_tar(pack, readme_directory, output, error);
   if (status == 0 && fsync(output) != 0)
     status = error_set_errno(error, ERR_IO, "cannot write %s", pack->partial);
@@ -184,8 +196,8 @@ int pack_command(int argc, char **argv) {
   const struct flag flags[] = {
       {"output", FLAG_STRING, &settings.output, "FILE",
        "what to write, .tar.gz or .tar.zst (default TEST-TIME.tar.gz, here)", 0, 0},
-      {"with-data", FLAG_BOOL, &settings.with_data, NULL, "also what the masters stored, as far as it was kept", 0,
-       0},
+      {"with-data", FLAG_BOOL, &settings.with_data, NULL,
+       "also what the masters stored, as far as it was kept", 0, 0},
       {"force", FLAG_BOOL, &settings.force, NULL, "replace a file of that name", 0, 0},
       {"store", FLAG_STRING, &settings.store, "DIR", "where runs are kept (default store)", 0, 0},
       {"json", FLAG_BOOL, &settings.json, NULL, "print where the file is as a JSON object", 0, 0},

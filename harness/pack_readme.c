@@ -10,7 +10,8 @@ static const struct {
     {"report.html", "all of it as one page: begin here"},
     {"result.json", "the verdict, and everything that was counted"},
     {"test.json", "parameters, seed, versions, the machine and its name, the command line"},
-    {"history.jsonl", "every operation and every fault, by time; checked again with: assay check history.jsonl"},
+    {"history.jsonl",
+     "every operation and every fault, by time; checked again with: assay check history.jsonl"},
     {"parts", "what each process recorded, not merged: assay check parts/client-0.jsonl"},
     {"certificate", "an order that explains every answer: assay-verify history.jsonl certificate"},
     {"counterexample.jsonl", "a smallest history that is wrong, too: assay check counterexample.jsonl"},
@@ -63,9 +64,11 @@ void pack_readme(const char *run, bool with_data, struct bytes *page) {
   append_versions(page, test);
   bytes_append_format(page, "Again     %s\n\n", command ? command : "(the command is not known)");
   append_files(page, run);
-  bytes_append_format(page, "\n%s\n",
-                      with_data ? "nodes/*/data is what the masters stored, if the run kept it."
-                                : "What the masters stored (nodes/*/data) is not in here: assay pack --with-data packs it, too.");
+  bytes_append_format(
+      page, "\n%s\n",
+      with_data
+          ? "nodes/*/data is what the masters stored, if the run kept it."
+          : "What the masters stored (nodes/*/data) is not in here: assay pack --with-data packs it, too.");
   json_decref(test);
   json_decref(result);
 }

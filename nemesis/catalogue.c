@@ -5,7 +5,7 @@
 
 #include "nemesis/fault.h"
 
-static const struct fault_table *const tables[] = {&partition_faults, &process_faults};
+static const struct fault_table *const tables[] = {&partition_faults, &process_faults, &clock_faults};
 
 static size_t catalogue(const struct fault **faults) {
   size_t count = 0;

@@ -394,3 +394,24 @@ bool cluster_links_clear(struct cluster *cluster, struct error *error) {
     error_set(error, ERR_IO, "%zu packet filter rules of ours are still there", rules);
   return rules == 0;
 }
+
+/* ---- Clocks ---- */
+
+static int refuse_lacking(const struct cluster *cluster, enum capability capability, struct error *error) {
+  const char *lacks = cluster_lacks(cluster, capability);
+  return lacks ? error_set(error, ERR_UNSUPPORTED, "%s", lacks) : 0;
+}
+
+int cluster_set_clock(struct cluster *cluster, size_t index, const struct clock_setting *setting,
+                      struct error *error) {
+  const int status = refuse_lacking(cluster, CAN_CLOCK, error);
+  return status != 0 ? status
+                     : cluster->functions->set_clock(cluster, node_of(cluster, index)->index, setting, error);
+}
+
+int cluster_get_clock(struct cluster *cluster, size_t index, struct clock_setting *setting,
+                      struct error *error) {
+  const int status = refuse_lacking(cluster, CAN_CLOCK, error);
+  return status != 0 ? status
+                     : cluster->functions->get_clock(cluster, node_of(cluster, index)->index, setting, error);
+}

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "nemesis/clock/clock.h"
 #include "nemesis/nemesis.h"
 #include "nemesis/node.h"
 
@@ -12,6 +13,7 @@
 #define NODE_NAME_SIZE 8
 
 struct cluster;
+struct local; /* provider/local.c's own */
 
 /* How one kind of provider does what depends on where nodes live. `node` is an index. */
 struct provider_functions {
@@ -35,6 +37,11 @@ struct provider_functions {
   /* -- links; NULL: it cannot -- */
   int (*set_links)(struct cluster *cluster, const bool *hears, struct error *error);
   int (*count_rules)(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error);
+
+  /* -- clocks; called only where CAN_CLOCK is not lacking -- */
+  int (*set_clock)(struct cluster *cluster, size_t node, const struct clock_setting *setting,
+                   struct error *error);
+  int (*get_clock)(struct cluster *cluster, size_t node, struct clock_setting *setting, struct error *error);
 };
 
 extern const struct provider_functions provider_netns;
@@ -60,6 +67,7 @@ struct cluster {
   uv_loop_t *loop;
   const struct provider_functions *functions;
   void *provider; /* the provider's own */
+  struct local *local;
   size_t size;
   struct cluster_node nodes[CLUSTER_NODES_MAX];
   char *master;
@@ -76,5 +84,12 @@ struct cluster {
  */
 int cluster_kill_many(struct cluster *cluster, const bool *nodes, struct error *error);
 int cluster_pause_many(struct cluster *cluster, const bool *nodes, struct error *error);
+
+/* Sets the clock of a node, running or not, as clock/clock.h tells; it stays so over restarts.
+ * ERR_UNSUPPORTED where CAN_CLOCK is lacking. */
+int cluster_set_clock(struct cluster *cluster, size_t node, const struct clock_setting *setting,
+                      struct error *error);
+int cluster_get_clock(struct cluster *cluster, size_t node, struct clock_setting *setting,
+                      struct error *error);
 
 #endif

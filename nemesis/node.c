@@ -28,6 +28,7 @@ struct start_failure {
 
 struct start {
   const struct process_options *options;
+  char **environment; /* whole */
   int log, failures;
   pid_t parent;
 };
@@ -71,7 +72,7 @@ __attribute__((noreturn)) static void child_main(const struct start *start) {
   sigprocmask(SIG_SETMASK, &none, NULL);
   /* Whatever else this process has open is none of the node's business. */
   syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
-  execv(options->argv[0], options->argv);
+  execve(options->argv[0], options->argv, start->environment);
   child_fail(start, STEP_RUN);
 }
 
@@ -115,6 +116,30 @@ static int open_log(const char *directory, int *log, struct error *error) {
   return status;
 }
 
+static bool is_replaced(const char *entry, char *const *by) {
+  const size_t name_size = strcspn(entry, "=") + 1;
+  for (; by && *by; by++)
+    if (strncmp(entry, *by, name_size) == 0)
+      return true;
+  return false;
+}
+
+/* Made before the fork: between it and exec nothing may allocate. The entries are not copied. */
+static char **environment_with(char *const *additions) {
+  size_t count = 0, kept = 0;
+  while (environ[count])
+    count++;
+  for (size_t i = 0; additions && additions[i]; i++)
+    count++;
+  char **environment = xcalloc(count + 1, sizeof *environment);
+  for (char **entry = environ; *entry; entry++)
+    if (!is_replaced(*entry, additions))
+      environment[kept++] = *entry;
+  for (size_t i = 0; additions && additions[i]; i++)
+    environment[kept++] = additions[i];
+  return environment;
+}
+
 int process_start(struct process *process, const struct process_options *options, struct error *error) {
   struct start start = {.options = options};
   int failures[2];
@@ -128,8 +153,10 @@ int process_start(struct process *process, const struct process_options *options
     return ERR_IO;
   }
   start.failures = failures[1];
+  start.environment = environment_with(options->environment);
   const pid_t pid = fork_child(&start);
   status = pid < 0 ? error_set_errno(error, ERR_IO, "cannot start a process for %s", options->argv[0]) : 0;
+  free((void *)start.environment);
   close(start.log);
   close(failures[1]);
   struct start_failure failure;

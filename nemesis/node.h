@@ -21,6 +21,9 @@ struct process_options {
    * core_pattern is a plain name. */
   const char *directory;
   int network; /* its network namespace; -1: ours */
+  /* Added to our environment, or in place of what has the same name there: "NAME=value", ending with NULL;
+   * may be NULL. */
+  char *const *environment;
 };
 
 /* Starts argv[0] with no input, in a session of its own, dead as soon as the calling thread is. Returns when

@@ -32,15 +32,18 @@ static char *page(bool with_data) {
 }
 
 Test(pack_readme, tells_the_result_the_command_and_what_is_there) {
-  put("test.json", json_pack("{s:s, s:s, s:{s:s}, s:{s:s, s:s, s:i}}", "command", "assay run --seed 7", "began",
-                             "2026-11-30T17:00:00Z", "versions", "assay", "9.8", "machine", "kernel", "6.1",
-                             "architecture", "x86_64", "processors", 2));
+  put("test.json", json_pack("{s:s, s:s, s:{s:s}, s:{s:s, s:s, s:i}}", "command", "assay run --seed 7",
+                             "began", "2026-11-30T17:00:00Z", "versions", "assay", "9.8", "machine", "kernel",
+                             "6.1", "architecture", "x86_64", "processors", 2));
   put("result.json", json_pack("{s:s}", "sentence", "Not linearizable: no."));
   put("counterexample.jsonl", json_object());
   char *text = page(false);
-  static const char *const expected[] = {"Result    Not linearizable: no.\n", "Again     assay run --seed 7\n",
-                                         "Began     2026-11-30T17:00:00Z\n",  "assay 9.8, Linux 6.1 on x86_64, 2",
-                                         "\ncounterexample.jsonl  ",          "\ntest.json  ",
+  static const char *const expected[] = {"Result    Not linearizable: no.\n",
+                                         "Again     assay run --seed 7\n",
+                                         "Began     2026-11-30T17:00:00Z\n",
+                                         "assay 9.8, Linux 6.1 on x86_64, 2",
+                                         "\ncounterexample.jsonl  ",
+                                         "\ntest.json  ",
                                          "--with-data"};
   for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
     cr_expect_not_null(strstr(text, expected[i]), "'%s' is missing in:\n%s", expected[i], text);

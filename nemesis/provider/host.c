@@ -1,5 +1,5 @@
 /* host.c: nodes as plain processes on the loopback, for machines that allow no namespaces. Processes can be
- * hurt here, links cannot.
+ * hurt here, and their clocks; links cannot.
  *
  * Each port is held by a socket of ours that is bound and never listens, with SO_REUSEADDR: a node, which
  * sets that too, can bind and listen beside it, again after every restart, while the kernel hands the port to
@@ -40,7 +40,6 @@ static int reserve(struct ports *ports, int *port, struct error *error) {
 }
 
 static int host_open(struct cluster *cluster, const struct cluster_options *options, struct error *error) {
-  (void)options;
   struct ports *ports = xcalloc(1, sizeof *ports);
   int status = 0;
   for (size_t i = 0; i < cluster->size && status == 0; i++) {
@@ -54,21 +53,24 @@ static int host_open(struct cluster *cluster, const struct cluster_options *opti
     release(ports);
   else
     cluster->provider = ports;
+  if (status == 0)
+    local_prepare(cluster, options);
   return status;
 }
 
 static void host_close(struct cluster *cluster) {
+  local_release(cluster);
   release(cluster->provider);
 }
 
 static const char *host_lacks(const struct cluster *cluster, enum capability capability) {
   static const char *const reasons[CAPABILITIES] = {
-      [CAN_FILTER] = "provider host cannot cut links",      [CAN_SHAPE] = "provider host cannot shape links",
-      [CAN_DISK] = "provider host has no disks that fail",  [CAN_CLOCK] = "provider host cannot shift clocks",
+      [CAN_FILTER] = "provider host cannot cut links",
+      [CAN_SHAPE] = "provider host cannot shape links",
+      [CAN_DISK] = "provider host has no disks that fail",
       [CAN_LIMIT] = "provider host cannot limit resources",
   };
-  (void)cluster;
-  return reasons[capability];
+  return capability == CAN_CLOCK ? local_lacks_clock(cluster) : reasons[capability];
 }
 
 const struct provider_functions provider_host = {

@@ -222,13 +222,13 @@ static void netns_close(struct cluster *cluster) {
     if (cluster->nodes[i].network >= 0)
       close(cluster->nodes[i].network);
   remove_bridge();
+  local_release(cluster);
   close(netns->home);
   free(netns);
   cluster->provider = NULL;
 }
 
 static int netns_open(struct cluster *cluster, const struct cluster_options *options, struct error *error) {
-  (void)options;
   if (!sandbox_inside())
     return error_set(
         error, ERR_UNSUPPORTED,
@@ -248,6 +248,7 @@ static int netns_open(struct cluster *cluster, const struct cluster_options *opt
   struct netns *netns = xcalloc(1, sizeof *netns);
   netns->home = home;
   cluster->provider = netns;
+  local_prepare(cluster, options);
   bypass_bridge_filter();
   for (size_t i = 0; i < cluster->size && status == 0; i++)
     status = open_node(netns, &cluster->nodes[i], socket, error);
@@ -258,7 +259,8 @@ static int netns_open(struct cluster *cluster, const struct cluster_options *opt
 }
 
 static const char *netns_lacks(const struct cluster *cluster, enum capability capability) {
-  (void)cluster;
+  if (capability == CAN_CLOCK)
+    return local_lacks_clock(cluster);
   return capability == CAN_FILTER ? NULL : "provider netns cannot do that yet";
 }
 

@@ -1,8 +1,8 @@
-/* echo_node.c: stands in for a master: takes its flags, and tells whom it hears.
+/* echo_node.c: stands in for a master: takes its flags, and tells whom it hears and what its clock shows.
  *
  * On its client port (UDP) it answers "send TOKEN" by sending TOKEN from its peer port to every other
- * member's, then "sent"; and "heard" by the last token of each member, in order, "-" for none. With
- * `--deaf yes` it does not hear SIGTERM. */
+ * member's, then "sent"; "heard" by the last token of each member, in order, "-" for none; and "clock" by the
+ * nanoseconds of its wall clock and of its monotonic one. With `--deaf yes` it does not hear SIGTERM. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/in.h>
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MEMBERS_MAX 9
@@ -62,6 +63,12 @@ static void hear(int peer_socket) {
       memcpy(members[id].heard, token, sizeof token);
 }
 
+static long long clock_ns(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
 static void answer(int client_socket, int peer_socket) {
   char request[64], reply[512] = "sent";
   struct sockaddr_in from = {0};
@@ -76,6 +83,8 @@ static void answer(int client_socket, int peer_socket) {
       if (id != own_id)
         sendto(peer_socket, request + 5, strlen(request + 5), 0, (const struct sockaddr *)&members[id].peer,
                sizeof members[id].peer);
+  } else if (strcmp(request, "clock") == 0) {
+    snprintf(reply, sizeof reply, "%lld %lld", clock_ns(CLOCK_REALTIME), clock_ns(CLOCK_MONOTONIC));
   } else {
     size_t length = 0;
     for (int id = 1; id <= member_count; id++)

@@ -102,3 +102,15 @@ void probe_expect(struct probe *probe, const bool *hears) {
             cluster_node_name(probe->cluster, node), cluster_node_name(probe->cluster, other));
   }
 }
+
+struct probe_clock probe_clock(struct probe *probe, size_t node) {
+  char reply[512];
+  long long wall_ns, monotonic_ns;
+  probe_await(probe, node); /* so that the question below is asked once */
+  const int64_t wall_before_ns = time_wall_ns(), before_ns = time_monotonic_ns();
+  ask(probe, node, "clock", reply, sizeof reply);
+  const int64_t wall_after_ns = time_wall_ns(), after_ns = time_monotonic_ns();
+  CHECK(sscanf(reply, "%lld %lld", &wall_ns, &monotonic_ns) == 2, "%s", reply);
+  return (struct probe_clock){wall_ns - wall_after_ns, wall_ns - wall_before_ns, monotonic_ns - after_ns,
+                              monotonic_ns - before_ns};
+}
