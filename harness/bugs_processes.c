@@ -2,20 +2,15 @@
  * time with another seed. */
 #ifdef ASSAY_BUGS
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "harness/bugs.h"
 #include "harness/document.h"
+#include "harness/rerun.h"
 
 /* Beyond the load: start, heal, check, report. */
 #define OVERHEAD_NS (180 * NS_PER_S)
@@ -91,9 +86,7 @@ static void add(struct arguments_list *list, const char *format, ...) {
 static struct arguments_list arguments_of(const struct bugs_settings *settings, const char *bug,
                                           const struct recipe *recipe, int64_t seed) {
   struct arguments_list list = {0};
-  char *directory = program_directory();
-  add(&list, "%s/assay", directory ? directory : ".");
-  free(directory);
+  add(&list, "assay");
   add(&list, "run");
   add(&list, "--json");
   add(&list, "--bug=%s", bug);
@@ -107,79 +100,13 @@ static struct arguments_list arguments_of(const struct bugs_settings *settings, 
   return list;
 }
 
-static pid_t start(const struct arguments_list *list, int *output) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0)
-    return -1;
-  fflush(NULL);
-  const pid_t parent = getpid(), pid = fork();
-  if (pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-      _exit(EXIT_HARNESS);
-    const int nothing = open("/dev/null", O_RDWR);
-    dup2(nothing, STDIN_FILENO);
-    dup2(nothing, STDERR_FILENO);
-    dup2(ends[1], STDOUT_FILENO);
-    execv(list->items[0], list->items);
-    _exit(EXIT_HARNESS);
-  }
-  close(ends[1]);
-  *output = ends[0];
-  return pid;
-}
-
-/* All it prints, until it ends; asked to end, and then made to, when it overstays. */
-static void listen_to(pid_t pid, int output, int64_t patience_ns, struct bytes *said) {
-  int64_t end_ns = time_monotonic_ns() + patience_ns;
-  bool asked = false;
-  for (;;) {
-    struct pollfd waiting = {.fd = output, .events = POLLIN};
-    const int ready = poll(&waiting, 1, 200);
-    if (ready > 0) {
-      const ssize_t got = read(output, bytes_reserve(said, 4096), 4096);
-      if (got <= 0 && errno != EINTR)
-        return;
-      said->size += got > 0 ? (size_t)got : 0;
-    }
-    if (time_monotonic_ns() > end_ns) {
-      kill(pid, asked ? SIGKILL : SIGTERM);
-      asked = true;
-      end_ns = time_monotonic_ns() + 15 * NS_PER_S;
-    }
-  }
-}
-
-static json_t *last_object(const struct bytes *said) {
-  size_t end = said->size;
-  while (end > 0 && said->data[end - 1] == '\n')
-    end--;
-  size_t begin = end;
-  while (begin > 0 && said->data[begin - 1] != '\n')
-    begin--;
-  return end > begin ? json_loadb((const char *)said->data + begin, end - begin, 0, NULL) : NULL;
-}
-
 /* NULL and an error when there is no result. */
 static json_t *run_once(const struct bugs_settings *settings, const char *bug, const struct recipe *recipe,
                         int64_t seed, struct error *error) {
   struct arguments_list list = arguments_of(settings, bug, recipe, seed);
-  struct bytes said = {0};
-  int output = -1, ended = 0;
-  const pid_t pid = start(&list, &output);
-  json_t *result = NULL;
-  if (pid > 0) {
-    listen_to(pid, output, settings->time_ns + OVERHEAD_NS, &said);
-    close(output);
-    while (waitpid(pid, &ended, 0) < 0 && errno == EINTR)
-      continue;
-    result = last_object(&said);
-  }
-  if (!result)
-    error_set(error, ERR_IO, "assay run --bug %s --seed %" PRId64 " ended without a result", bug, seed);
+  json_t *result = rerun(list.items, settings->time_ns + OVERHEAD_NS, error);
   for (size_t i = 0; i < list.count; i++)
     free(list.items[i]);
-  bytes_free(&said);
   return result;
 }
 

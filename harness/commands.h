@@ -8,6 +8,8 @@
 
 int run_command(int argc, char **argv);
 int check_command(int argc, char **argv);
+int replay_command(int argc, char **argv);
+int shrink_command(int argc, char **argv);
 int list_command(int argc, char **argv);
 int report_command(int argc, char **argv);
 int pack_command(int argc, char **argv);

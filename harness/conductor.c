@@ -380,6 +380,16 @@ static void on_nemesis_ended(struct child *child) {
 
 /* ---- What the clients say ---- */
 
+/* Some faults wait for the n-th operation. */
+static void tell_operations(struct conductor *conductor) {
+  char text[48];
+  int64_t ok = 0;
+  for (size_t i = 0; i < conductor->client_count; i++)
+    ok += conductor->clients[i].ok;
+  snprintf(text, sizeof text, "operations %" PRId64 "\n", ok);
+  child_tell(&conductor->nemesis, text);
+}
+
 static void on_client_line(struct child *child, const char *text) {
   struct client *client = CONTAINER_OF(child, struct client, child);
   struct conductor *conductor = client->conductor;
@@ -395,6 +405,7 @@ static void on_client_line(struct child *child, const char *text) {
     client->fail = document_integer(event, "fail", client->fail);
     client->info = document_integer(event, "info", client->info);
     client->last_ok_ns = document_integer(event, "last_ok_ns", client->last_ok_ns);
+    tell_operations(conductor);
   }
   if (strcmp(kind, "ready") == 0)
     client->ready = true;
@@ -421,7 +432,7 @@ static void on_client_ended(struct child *child) {
 
 /* A command line: the text is owned, the pointers are made when it is complete. */
 struct command_line {
-  char *items[128]; /* a --master-flag may be given 64 times */
+  char *items[224]; /* --master-flag and --fault-every may each be given 64 times */
   size_t count;
 };
 
@@ -479,6 +490,10 @@ static void start_nemesis(struct conductor *conductor) {
   add(&line, "--directory=%s", conductor->plan->run);
   add(&line, "--history=%s/parts/nemesis.jsonl", conductor->plan->run);
   add(&line, "--nemesis=%s", settings->nemesis);
+  if (settings->schedule)
+    add(&line, "--schedule=%s", settings->schedule);
+  for (size_t i = 0; i < settings->paces.count; i++)
+    add(&line, "--fault-every=%s", settings->paces.items[i]);
   add(&line, "--seed=%" PRId64, settings->seed);
   if (settings->fault_interval_ns != 0)
     add(&line, "--fault-interval=%" PRId64 "ns", settings->fault_interval_ns);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "harness/document.h"
+#include "harness/recorded_schedule.h"
 #include "harness/report/report.h"
 #include "harness/verdict.h"
 
@@ -113,23 +114,9 @@ static void write_proof(struct analysis *analysis) {
   free(path);
 }
 
-static void write_schedule(struct analysis *analysis) {
-  const struct timeline *timeline = &analysis->timeline;
-  json_t *faults = json_array();
-  for (size_t i = 0; i < timeline->fault_count; i++) {
-    const struct timeline_fault *fault = &timeline->faults[i];
-    if (fault->skipped)
-      continue;
-    const int64_t end_ns = fault->healed_ns ? fault->healed_ns : fault->installed_ns;
-    json_array_append_new(faults,
-                          json_pack("{s:s, s:s, s:s, s:I, s:I}", "fault", fault->name, "family",
-                                    fault->family, "targets", fault->targets, "at_ms",
-                                    (json_int_t)((fault->installed_ns - timeline->load_began_ns) / NS_PER_MS),
-                                    "for_ms", (json_int_t)((end_ns - fault->installed_ns) / NS_PER_MS)));
-  }
-  json_t *schedule = json_pack("{s:i, s:I, s:o}", "schedule", 1, "seed",
-                               (json_int_t)analysis->file->settings->seed, "faults", faults);
+static void write_schedule(const struct analysis *analysis) {
   char *path = path_join(analysis->file->run, "schedule.json");
+  json_t *schedule = recorded_schedule(&analysis->timeline, analysis->file->settings);
   struct error error = {0};
   if (document_write(path, schedule, &error) != 0)
     log_warn("%s", error.message);

@@ -11,6 +11,8 @@ static const struct command commands[] = {
      sim_command},
     {"bugs", "run the catalogue of named defects: is each found, by what, how soon?", bugs_command},
     {"check", "decide whether recorded histories are linearizable", check_command},
+    {"replay", "run a stored run again, with its faults as they were recorded", replay_command},
+    {"shrink", "find few faults of a stored run that lead to its verdict", shrink_command},
     {"list", "list the runs of a store", list_command},
     {"report", "write the web page of a run again", report_command},
     {"pack", "make one file of a run, for a bug report", pack_command},

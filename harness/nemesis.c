@@ -32,7 +32,7 @@ struct nemesis_settings {
   int64_t nodes, seed, fault_interval_ns, fault_duration_ns;
   const char *provider_name, *master, *directory, *history, *families, *schedule;
   enum provider provider;
-  struct flag_list master_flags;
+  struct flag_list master_flags, paces;
   char master_path[4096];
   bool wait, inside;
 };
@@ -267,13 +267,14 @@ static int make_cluster(struct host *host, struct error *error) {
   if (settings->schedule &&
       nemesis_schedule_needs(settings->schedule, (size_t)settings->nodes, &told, error) != 0)
     return ERR_BAD_INPUT;
-  const struct cluster_options options = {.provider = settings->provider,
-                                          .nodes = (size_t)settings->nodes,
-                                          .needs = nemesis_needs(settings->families) | told,
-                                          .master = settings->master_path,
-                                          .directory = settings->directory,
-                                          .extra = extra,
-                                          .cluster_id = random_seed_from_system() >> 12};
+  const struct cluster_options options = {
+      .provider = settings->provider,
+      .nodes = (size_t)settings->nodes,
+      .needs = nemesis_needs(settings->families, (uint64_t)settings->seed) | told,
+      .master = settings->master_path,
+      .directory = settings->directory,
+      .extra = extra,
+      .cluster_id = random_seed_from_system() >> 12};
   int status = cluster_new(&host->loop, &options, &host->cluster, error);
   for (size_t i = 0; status == 0 && i < cluster_size(host->cluster); i++)
     status = cluster_start(host->cluster, i, error);
@@ -282,13 +283,15 @@ static int make_cluster(struct host *host, struct error *error) {
 
 static int make_observers(struct host *host, struct error *error) {
   const struct nemesis_settings *settings = host->settings;
-  const char *addresses[CLUSTER_NODES_MAX];
+  const char *addresses[CLUSTER_NODES_MAX], *paces[ARRAY_SIZE(settings->paces.items) + 1] = {NULL};
   for (size_t i = 0; i < cluster_size(host->cluster); i++)
     addresses[i] = cluster_client_address(host->cluster, i);
+  memcpy(paces, settings->paces.items, settings->paces.count * sizeof *paces);
   const struct nemesis_options options = {.families = settings->families,
                                           .seed = (uint64_t)settings->seed,
                                           .interval_ns = settings->fault_interval_ns,
                                           .duration_ns = settings->fault_duration_ns,
+                                          .paces = paces,
                                           .schedule = settings->schedule,
                                           .history = settings->history};
   const struct observer_events events = {
@@ -356,13 +359,15 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
       {"directory", FLAG_STRING, &s->directory, "DIR", "nodes/<name>/ is made there (default .)", 0, 0},
       {"history", FLAG_STRING, &s->history, "FILE", "what it records (default nemesis.jsonl)", 0, 0},
       {"nemesis", FLAG_STRING, &s->families, "FAULTS",
-       "families or faults, comma-separated, or none (default partition,pause,kill)", 0, 0},
+       "families, faults and mixes, comma-separated, swarm or none (default partition,pause,kill)", 0, 0},
       {"seed", FLAG_INT, &s->seed, "N", "of the fault schedule (default 1)", 0, 9e15},
       {"schedule", FLAG_STRING, &s->schedule, "FILE", "carry out the faults of this schedule, too", 0, 0},
       {"fault-interval", FLAG_DURATION, &s->fault_interval_ns, "TIME",
        "mean time between the heal of a fault and the next fault", 1e6, 3600e9},
       {"fault-duration", FLAG_DURATION, &s->fault_duration_ns, "TIME", "mean time a fault stays", 1e6,
        3600e9},
+      {"fault-every", FLAG_LIST, &s->paces, "FAULTS=TIME",
+       "a pace of their own for these faults, as kill=20s", 0, 0},
       {"wait", FLAG_BOOL, &s->wait, NULL, "break nothing before 'start' comes on standard input", 0, 0},
       {"inside", FLAG_BOOL, &s->inside, NULL, "already in a sandbox: make none", 0, 0},
   };
@@ -391,6 +396,8 @@ int nemesis_command(int argc, char **argv) {
   struct error error = {0};
   char reason[600] = "";
   int status = nemesis_check_families(settings.families, &error);
+  for (size_t i = 0; i < settings.paces.count && status == 0; i++)
+    status = nemesis_check_pace(settings.paces.items[i], &error);
   if (settings.inside)
     settings.provider = PROVIDER_NETNS;
   else if (status == 0)

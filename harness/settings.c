@@ -14,7 +14,6 @@ static const struct settings defaults = {
     .time_ns = 30 * NS_PER_S,
     .final_ns = 2 * NS_PER_S,
     .workload = "mixed",
-    .nemesis = "partition,pause,kill",
     .seed = -1,
     .clients = 64,
     .client_processes = 2,
@@ -25,6 +24,10 @@ static const struct settings defaults = {
     .floor = 100,
     .time_budget_ns = 60 * NS_PER_S,
 };
+
+const struct settings *settings_defaults(void) {
+  return &defaults;
+}
 
 /* Where a run's seed is shown, copied and typed again; 2^53 keeps it exact in every JSON reader. */
 #define SEED_LIMIT (INT64_C(1) << 53)
@@ -37,7 +40,12 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
       {"workload", FLAG_STRING, &s->workload, "NAME",
        "what clients do: mixed, register, names, moves (default mixed)", 0, 0},
       {"nemesis", FLAG_STRING, &s->nemesis, "FAULTS",
-       "families or faults, comma-separated, or none (default partition,pause,kill)", 0, 0},
+       "families, faults and mixes, comma-separated, swarm or none (default standard: partition,pause,kill)",
+       0, 0},
+      {"schedule", FLAG_STRING, &s->schedule, "FILE",
+       "carry out the faults of this schedule (docs/faults.md); without --nemesis no others", 0, 0},
+      {"fault-every", FLAG_LIST, &s->paces, "FAULTS=TIME",
+       "a pace of their own for these faults, as kill=20s", 0, 0},
       {"fault-interval", FLAG_DURATION, &s->fault_interval_ns, "TIME",
        "mean time between the heal of a fault and the next fault", 1e6, 3600e9},
       {"fault-duration", FLAG_DURATION, &s->fault_duration_ns, "TIME", "mean time a fault stays", 1e6,
@@ -141,8 +149,15 @@ static int check_workload(const char *workload, struct error *error) {
 
 static int check(struct settings *s, struct error *error) {
   int status = check_workload(s->workload, error);
+  if (!s->nemesis)
+    s->nemesis = s->schedule ? "none" : "partition,pause,kill";
   if (status == 0)
     status = nemesis_check_families(s->nemesis, error);
+  for (size_t i = 0; i < s->paces.count && status == 0; i++)
+    status = nemesis_check_pace(s->paces.items[i], error);
+  unsigned needs;
+  if (status == 0 && s->schedule)
+    status = nemesis_schedule_needs(s->schedule, (size_t)s->nodes, &needs, error);
   if (status != 0)
     return status;
   if (s->clients < s->client_processes)
@@ -182,101 +197,4 @@ int settings_parse(struct settings *settings, int argc, char **argv) {
                                                                                     : EXIT_HARNESS;
   }
   return -1;
-}
-
-json_t *settings_to_json(const struct settings *s) {
-  json_t *object = json_pack(
-      "{s:s, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "name", s->name, "nodes",
-      (json_int_t)s->nodes, "time_ns", (json_int_t)s->time_ns, "final_ns", (json_int_t)s->final_ns,
-      "workload", s->workload, "nemesis", s->nemesis, "fault_interval_ns", (json_int_t)s->fault_interval_ns,
-      "fault_duration_ns", (json_int_t)s->fault_duration_ns, "seed", (json_int_t)s->seed, "clients",
-      (json_int_t)s->clients, "client_processes", (json_int_t)s->client_processes, "rate", s->rate);
-  json_t *rest =
-      json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:s*, s:I, s:I, s:I}", "operations_per_set",
-                (json_int_t)s->operations_per_set, "request_timeout_ns", (json_int_t)s->request_timeout_ns,
-                "live_within_ns", (json_int_t)s->live_within_ns, "provider", provider_name(s->provider),
-                "provider_reason", s->provider_reason, "master", s->master_path, "bug", s->bug, "floor",
-                (json_int_t)s->floor, "time_budget_ns", (json_int_t)s->time_budget_ns, "memory_budget",
-                (json_int_t)s->memory_budget);
-  json_t *flags = json_array();
-  for (size_t i = 0; i < s->master_flags.count; i++)
-    json_array_append_new(flags, json_string(s->master_flags.items[i]));
-  json_object_set_new(rest, "master_flags", flags);
-  json_object_update(object, rest);
-  json_decref(rest);
-  return object;
-}
-
-/* Durations as a person would type them. */
-static void append_duration(struct bytes *out, const char *flag, int64_t duration_ns) {
-  if (duration_ns % NS_PER_S == 0)
-    bytes_append_format(out, " --%s %" PRId64 "s", flag, duration_ns / NS_PER_S);
-  else if (duration_ns % NS_PER_MS == 0)
-    bytes_append_format(out, " --%s %" PRId64 "ms", flag, duration_ns / NS_PER_MS);
-  else
-    bytes_append_format(out, " --%s %" PRId64 "ns", flag, duration_ns);
-}
-
-/* For a shell: as it stands when nothing in it needs quotes. */
-static void append_string(struct bytes *out, const char *flag, const char *value) {
-  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./,:=@%+-";
-  bytes_append_format(out, " --%s ", flag);
-  if (value[0] != '\0' && strspn(value, plain) == strlen(value)) {
-    bytes_append(out, value, strlen(value));
-    return;
-  }
-  bytes_append_u8(out, '\'');
-  for (const char *at = value; *at; at++)
-    if (*at == '\'')
-      bytes_append(out, "'\\''", 4);
-    else
-      bytes_append_u8(out, (uint8_t)*at);
-  bytes_append_u8(out, '\'');
-}
-
-char *settings_command(const struct settings *s) {
-  struct bytes out = {0};
-  bytes_append_format(&out, "assay run --nodes %" PRId64, s->nodes);
-  append_duration(&out, "time", s->time_ns);
-  append_string(&out, "workload", s->workload);
-  append_string(&out, "nemesis", s->nemesis);
-  bytes_append_format(&out, " --seed %" PRId64, s->seed);
-  if (s->fault_interval_ns != 0)
-    append_duration(&out, "fault-interval", s->fault_interval_ns);
-  if (s->fault_duration_ns != 0)
-    append_duration(&out, "fault-duration", s->fault_duration_ns);
-  if (s->clients != defaults.clients)
-    bytes_append_format(&out, " --clients %" PRId64, s->clients);
-  if (s->client_processes != defaults.client_processes)
-    bytes_append_format(&out, " --client-processes %" PRId64, s->client_processes);
-  if (s->rate > 0)
-    bytes_append_format(&out, " --rate %.17g", s->rate);
-  if (s->operations_per_set != 0)
-    bytes_append_format(&out, " --operations-per-set %" PRId64, s->operations_per_set);
-  if (s->request_timeout_ns != defaults.request_timeout_ns)
-    append_duration(&out, "request-timeout", s->request_timeout_ns);
-  if (s->final_ns != defaults.final_ns)
-    append_duration(&out, "final", s->final_ns);
-  if (s->live_within_ns != defaults.live_within_ns)
-    append_duration(&out, "live-within", s->live_within_ns);
-  if (strcmp(s->provider_name, defaults.provider_name) != 0)
-    append_string(&out, "provider", s->provider_name);
-  if (s->master)
-    append_string(&out, "master", s->master);
-  if (s->bug)
-    append_string(&out, "bug", s->bug);
-  for (size_t i = 0; i < s->master_flags.count; i++)
-    append_string(&out, "master-flag", s->master_flags.items[i]);
-  if (s->floor != defaults.floor)
-    bytes_append_format(&out, " --floor %" PRId64, s->floor);
-  if (s->time_budget_ns != defaults.time_budget_ns)
-    append_duration(&out, "time-budget", s->time_budget_ns);
-  if (s->memory_budget != defaults.memory_budget)
-    bytes_append_format(&out, " --memory-budget %" PRId64, s->memory_budget);
-  if (strcmp(s->name, s->workload) != 0)
-    append_string(&out, "name", s->name);
-  if (strcmp(s->store, defaults.store) != 0)
-    append_string(&out, "store", s->store);
-  bytes_append_u8(&out, 0);
-  return (char *)out.data;
 }

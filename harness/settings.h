@@ -15,7 +15,9 @@ struct settings {
   int64_t time_ns;  /* of load under faults */
   int64_t final_ns; /* of load after the last fault healed */
   const char *workload;
-  const char *nemesis;                          /* families or faults, comma-separated; "none" */
+  const char *nemesis;    /* families, faults, mixes, comma-separated; "swarm"; "none" */
+  const char *schedule;   /* file of faults that are told; NULL: none */
+  struct flag_list paces; /* "kill=20s" */
   int64_t fault_interval_ns, fault_duration_ns; /* 0: the nemesis's defaults */
   int64_t seed;                                 /* -1: not given */
   int64_t clients;                              /* logical ones, over all client processes */
@@ -41,11 +43,17 @@ struct settings {
 /* Parses and checks a command line of `assay run`. Returns -1 to go on, or an exit code (message printed). */
 int settings_parse(struct settings *settings, int argc, char **argv);
 
+/* What a parameter is when nothing is said of it. */
+const struct settings *settings_defaults(void);
+
 /* Every parameter, for test.json. */
 json_t *settings_to_json(const struct settings *settings);
 
-/* The command that repeats the run: what differs from the defaults, and the seed. Text to free(). */
+/* The command that repeats the run: what differs from the defaults, and the seed. Text to free(), for a
+ * shell. */
 char *settings_command(const struct settings *settings);
+/* The same as words: "assay", "run", …; NULL-terminated, words and array to free(). */
+char **settings_arguments(const struct settings *settings);
 
 /* The program in the directory of the running one, or `given` when it is not NULL; into `path`.
  * ERR_NOT_FOUND with the cure when nothing executable is there. */

@@ -28,7 +28,7 @@ static struct timeline_fault *open_fault(struct timeline *timeline, int64_t numb
   return NULL;
 }
 
-static void take_fault(struct timeline *timeline, const json_t *event, int64_t time_ns) {
+static void take_fault(struct timeline *timeline, json_t *event, int64_t time_ns) {
   struct timeline_fault fault = {.installed_ns = time_ns, .number = document_integer(event, "number", 0)};
   const char *phase = document_string(event, "phase", "");
   snprintf(fault.name, sizeof fault.name, "%s", document_string(event, "fault", "?"));
@@ -44,6 +44,7 @@ static void take_fault(struct timeline *timeline, const json_t *event, int64_t t
   if (!fault.skipped && strcmp(phase, "installed") != 0)
     return;
   snprintf(fault.reason, sizeof fault.reason, "%s", document_string(event, "reason", ""));
+  fault.event = json_incref(event);
   timeline->faults = xrealloc(timeline->faults, (timeline->fault_count + 1) * sizeof fault);
   timeline->faults[timeline->fault_count++] = fault;
 }
@@ -73,7 +74,7 @@ static void take_replicas(struct timeline *timeline, const json_t *event) {
   timeline->replica_nodes = json_incref(json_object_get(event, "nodes"));
 }
 
-static void take(struct timeline *timeline, const json_t *event) {
+static void take(struct timeline *timeline, json_t *event) {
   const char *kind = document_string(event, "event", "");
   const int64_t time_ns = document_integer(event, "time_ns", 0);
   if (strcmp(kind, "fault") == 0)
@@ -139,6 +140,8 @@ int timeline_read(const char *path, struct timeline *timeline, struct error *err
 }
 
 void timeline_free(struct timeline *timeline) {
+  for (size_t i = 0; i < timeline->fault_count; i++)
+    json_decref(timeline->faults[i].event);
   free(timeline->faults);
   free(timeline->primaries);
   json_decref(timeline->replica_nodes);

@@ -14,6 +14,7 @@ struct timeline_fault {
   char reason[256];                /* why it was skipped */
   int64_t installed_ns, healed_ns; /* healed 0: never */
   bool skipped;                    /* then installed_ns is when that was found */
+  json_t *event;                   /* as the nemesis told it then */
 };
 
 struct timeline_primary {

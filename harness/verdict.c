@@ -28,14 +28,30 @@ static const char *skip_reason(const struct timeline *timeline, const char *name
   return "the run ended before";
 }
 
-/* Calls `take` for every family or fault that was asked for. */
+static void each_word(const char *list, void (*take)(void *context, const char *name), void *context) {
+  char *copy = xstrdup(list), *state = NULL;
+  for (char *item = strtok_r(copy, ", ", &state); item; item = strtok_r(NULL, ", ", &state)) {
+    const struct fault_mix *mix = fault_mixes();
+    while (mix->name && strcmp(mix->name, item) != 0)
+      mix++;
+    if (mix->name)
+      each_word(mix->faults, take, context);
+    else if (strcmp(item, "none") != 0)
+      take(context, item);
+  }
+  free(copy);
+}
+
+/* Calls `take` for every family or fault that was asked for; "all" and "swarm" are words as well. */
 static void each_requested(const struct settings *settings, void (*take)(void *context, const char *name),
                            void *context) {
-  char *list = xstrdup(settings->nemesis), *state = NULL;
-  for (char *item = strtok_r(list, ", ", &state); item; item = strtok_r(NULL, ", ", &state))
-    if (strcmp(item, "none") != 0)
-      take(context, item);
-  free(list);
+  each_word(settings->nemesis, take, context);
+  for (size_t i = 0; i < settings->paces.count; i++) {
+    char *faults = xstrdup(settings->paces.items[i]);
+    *strrchr(faults, '=') = '\0';
+    each_word(faults, take, context);
+    free(faults);
+  }
 }
 
 static void note_requested(void *context, const char *name) {
@@ -44,7 +60,7 @@ static void note_requested(void *context, const char *name) {
 }
 
 static bool faults_requested(const struct settings *settings) {
-  bool requested = false;
+  bool requested = settings->schedule != NULL;
   each_requested(settings, note_requested, &requested);
   return requested;
 }
@@ -162,7 +178,8 @@ static bool decide_vacuous(const struct evidence *evidence, struct decision *dec
   if (faults_requested(evidence->settings) && installed_count(evidence->timeline, NULL) == 0) {
     conclude(decision, VERDICT_VACUOUS, VIOLATION_NONE);
     say(decision, "Vacuous: of the requested faults (%s) none ever took hold: %s.",
-        evidence->settings->nemesis, skip_reason(evidence->timeline, NULL));
+        evidence->settings->schedule ? evidence->settings->schedule : evidence->settings->nemesis,
+        skip_reason(evidence->timeline, NULL));
     return true;
   }
   return false;
@@ -231,7 +248,7 @@ struct missing {
 
 static void note_missing(void *context, const char *name) {
   const struct missing *missing = context;
-  const char *known = strcmp(name, "all") == 0 ? NULL : name;
+  const char *known = strcmp(name, "all") == 0 || strcmp(name, "swarm") == 0 ? NULL : name;
   if (installed_count(missing->timeline, known) == 0)
     json_object_set_new(missing->found, name, json_string(skip_reason(missing->timeline, known)));
 }

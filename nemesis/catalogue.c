@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nemesis/fault.h"
+#include "nemesis/mix.h"
 
 static const struct fault_table *const tables[] = {&partition_faults, &process_faults, &clock_faults};
 
@@ -39,15 +39,16 @@ const struct fault_description *fault_list(void) {
 static void name_families(struct bytes *text) {
   const struct fault *faults[FAULTS_MAX];
   const size_t count = catalogue(faults);
-  bytes_append_format(text, "none, all");
+  bytes_append_format(text, "none, all, " SWARM);
+  for (const struct fault_mix *mix = fault_mixes(); mix->name; mix++)
+    bytes_append_format(text, ", %s", mix->name);
   for (size_t i = 0; i < count; i++)
     if (i == 0 || strcmp(faults[i]->description.family, faults[i - 1]->description.family) != 0)
       bytes_append_format(text, ", %s", faults[i]->description.family);
 }
 
-/* Marks what `word` selects; false when it is unknown. */
-static bool select_word(const char *word, const struct fault **faults, size_t count, bool *selected) {
-  bool known = strcmp(word, "none") == 0;
+static bool mark(const char *word, const struct fault **faults, size_t count, bool *selected) {
+  bool known = false;
   for (size_t i = 0; i < count; i++) {
     if (strcmp(word, "all") != 0 && strcmp(word, faults[i]->description.family) != 0 &&
         strcmp(word, faults[i]->description.name) != 0)
@@ -58,15 +59,50 @@ static bool select_word(const char *word, const struct fault **faults, size_t co
   return known;
 }
 
+/* The next word of a list, without the spaces around it; NULL at its end. Changes the list. */
+static char *next_word(char **rest) {
+  char *word = strsep(rest, ",");
+  if (word) {
+    word += strspn(word, " ");
+    word[strcspn(word, " ")] = '\0';
+  }
+  return word;
+}
+
+/* Marks what `word` selects; false when it is unknown. */
+static bool select_word(const char *word, const struct fault **faults, size_t count, bool *selected) {
+  if (strcmp(word, "none") == 0 || strcmp(word, SWARM) == 0 || mark(word, faults, count, selected))
+    return true;
+  const struct fault_mix *mix = mix_find(word);
+  if (!mix)
+    return false;
+  char *copy = xstrdup(mix->faults), *rest = copy;
+  for (char *part; (part = next_word(&rest));) {
+    const bool known = mark(part, faults, count, selected);
+    assert(known); /* mixes are made of what there is */
+  }
+  free(copy);
+  return true;
+}
+
+bool catalogue_is_swarm(const char *list) {
+  char *copy = xstrdup(list), *rest = copy;
+  bool found = false;
+  for (char *word; (word = next_word(&rest));)
+    found = found || strcmp(word, SWARM) == 0;
+  free(copy);
+  return found;
+}
+
 int catalogue_select(const char *list, const struct fault **faults, size_t *count, struct error *error) {
   const struct fault *all[FAULTS_MAX];
   const size_t all_count = catalogue(all);
   bool selected[FAULTS_MAX] = {false};
   char *copy = xstrdup(list), *rest = copy;
   int status = 0;
-  for (char *word; status == 0 && (word = strsep(&rest, ","));) {
-    word += strspn(word, " ");
-    word[strcspn(word, " ")] = '\0';
+  if (strcmp(list, SWARM) == 0)
+    mark("all", all, all_count, selected);
+  for (char *word; status == 0 && (word = next_word(&rest));) {
     if (select_word(word, all, all_count, selected))
       continue;
     struct bytes known = {0};
@@ -91,11 +127,14 @@ int nemesis_check_families(const char *families, struct error *error) {
   return catalogue_select(families, faults, &count, error);
 }
 
-unsigned nemesis_needs(const char *families) {
+unsigned nemesis_needs(const char *families, uint64_t seed) {
   const struct fault *faults[FAULTS_MAX];
   size_t count;
   unsigned needs = 0;
+  struct tempo tempo = {0};
   catalogue_select(families, faults, &count, NULL);
+  if (catalogue_is_swarm(families))
+    swarm_draw(seed, faults, &count, &tempo);
   for (size_t i = 0; i < count; i++)
     needs |= faults[i]->needs;
   return needs;

@@ -10,7 +10,9 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "nemesis/mix.h"
 #include "nemesis/nemesis_internal.h"
+#include "nemesis/pace.h"
 
 /* True when a fault that is present keeps this node down, or lets it end by itself. */
 static bool is_held_down(const struct nemesis *nemesis, size_t node) {
@@ -257,8 +259,13 @@ int nemesis_new(uv_loop_t *loop, struct cluster *cluster, const struct nemesis_o
     return status;
   }
   const struct facts facts = facts_now(made);
-  planner_init(&made->schedule.planner, options->seed, faults, count, &facts, options->interval_ns,
-               options->duration_ns);
+  struct tempo tempo = {options->interval_ns, options->duration_ns};
+  mix_tempo(options->families, &tempo);
+  if (catalogue_is_swarm(options->families))
+    swarm_draw(options->seed, faults, &count, &tempo);
+  pace_plan(options->paces, options->seed, tempo.duration_ns, faults, &count, &made->schedule.script);
+  planner_init(&made->schedule.planner, options->seed, faults, count, &facts, tempo.interval_ns,
+               tempo.duration_ns);
   made->schedule.next_ns = NEVER;
   uv_timer_init(loop, &made->timer);
   cluster_watch(cluster, on_death, made);

@@ -117,6 +117,15 @@ struct fault_description {
 };
 const struct fault_description *fault_list(void); /* ends with NULL names */
 
+/* Faults under one name. */
+struct fault_mix {
+  const char *name;
+  const char *faults;               /* families and faults, comma-separated */
+  int64_t interval_ns, duration_ns; /* its own tempo; 0: the nemesis's defaults */
+  const char *summary;
+};
+const struct fault_mix *fault_mixes(void); /* ends with a NULL name */
+
 /* ---- Nemesis: runs in a process of its own (`assay nemesis`) on one loop with the cluster ---- */
 
 /* What is known of a node, as the caller's polling found. */
@@ -130,10 +139,15 @@ struct node_facts {
 };
 
 struct nemesis_options {
-  const char *families; /* comma-separated families and faults, "all" or "none"; see nemesis_check_families */
-  uint64_t seed;        /* the same seed plans the same faults in the same order */
-  int64_t interval_ns;  /* mean time between the heal of a fault and the next; 0: default, 1.8 s */
-  int64_t duration_ns;  /* mean time a fault stays; 0: default, 2.4 s */
+  /* Comma-separated families, faults and mixes, "all", "none"; "swarm": the seed decides which of them. See
+   * nemesis_check_families. */
+  const char *families;
+  uint64_t seed;       /* the same seed plans the same faults in the same order */
+  int64_t interval_ns; /* mean time between the heal of a fault and the next; 0: default, 1.8 s */
+  int64_t duration_ns; /* mean time a fault stays; 0: default, 2.4 s */
+  /* "FAULTS=30s", NULL-terminated; may be NULL: those faults leave the turns of the others and come at a pace
+   * of their own, so often on average. */
+  const char *const *paces;
   const char
       *schedule; /* path of a schedule to carry out beside what is drawn (docs/faults.md); may be NULL */
   const char *history; /* path of the history that this nemesis writes: its events only */
@@ -141,9 +155,10 @@ struct nemesis_options {
 
 /* ERR_BAD_INPUT naming the unknown one and the known ones. */
 int nemesis_check_families(const char *families, struct error *error);
+int nemesis_check_pace(const char *pace, struct error *error);
 
 /* CAPABILITY_BITs that the faults of a list that is right need, those of a schedule in a file. */
-unsigned nemesis_needs(const char *families);
+unsigned nemesis_needs(const char *families, uint64_t seed);
 int nemesis_schedule_needs(const char *path, size_t nodes, unsigned *needs, struct error *error);
 
 struct nemesis;
