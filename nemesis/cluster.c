@@ -385,14 +385,39 @@ int cluster_count_rules(struct cluster *cluster, size_t *rules, uint64_t *droppe
   return cluster->functions->count_rules(cluster, rules, dropped, error);
 }
 
+int cluster_shape_links(struct cluster *cluster, const struct link_shape *shape, const bool *shaped,
+                        struct error *error) {
+  const char *lack = cluster_lacks(cluster, CAN_SHAPE);
+  if (lack)
+    return error_set(error, ERR_UNSUPPORTED, "%s", lack);
+  return cluster->functions->shape_links(cluster, shape, shaped, error);
+}
+
+int cluster_count_shapes(struct cluster *cluster, size_t *shaped, struct link_counters *counters,
+                         struct error *error) {
+  *shaped = 0;
+  *counters = (struct link_counters){0};
+  if (!cluster->functions->count_shapes || cluster_lacks(cluster, CAN_SHAPE))
+    return 0;
+  return cluster->functions->count_shapes(cluster, shaped, counters, error);
+}
+
+const char *cluster_link_kind(const struct cluster *cluster) {
+  return cluster->functions->link_kind ? cluster->functions->link_kind(cluster) : NULL;
+}
+
 bool cluster_links_clear(struct cluster *cluster, struct error *error) {
-  size_t rules;
+  size_t rules, shaped;
   uint64_t dropped;
-  if (cluster_count_rules(cluster, &rules, &dropped, error) != 0)
+  struct link_counters counters;
+  if (cluster_count_rules(cluster, &rules, &dropped, error) != 0 ||
+      cluster_count_shapes(cluster, &shaped, &counters, error) != 0)
     return false;
   if (rules > 0)
     error_set(error, ERR_IO, "%zu packet filter rules of ours are still there", rules);
-  return rules == 0;
+  if (shaped > 0)
+    error_set(error, ERR_IO, "%zu links are still shaped", shaped);
+  return rules == 0 && shaped == 0;
 }
 
 /* ---- Clocks ---- */

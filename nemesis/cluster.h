@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "nemesis/clock/clock.h"
+#include "nemesis/link/link.h"
 #include "nemesis/nemesis.h"
 #include "nemesis/node.h"
 
@@ -37,6 +38,11 @@ struct provider_functions {
   /* -- links; NULL: it cannot -- */
   int (*set_links)(struct cluster *cluster, const bool *hears, struct error *error);
   int (*count_rules)(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error);
+  const char *(*link_kind)(const struct cluster *cluster);
+  int (*shape_links)(struct cluster *cluster, const struct link_shape *shape, const bool *shaped,
+                     struct error *error);
+  int (*count_shapes)(struct cluster *cluster, size_t *shaped, struct link_counters *counters,
+                      struct error *error);
 
   /* -- clocks; called only where CAN_CLOCK is not lacking -- */
   int (*set_clock)(struct cluster *cluster, size_t node, const struct clock_setting *setting,
@@ -85,6 +91,14 @@ struct cluster {
 int cluster_kill_many(struct cluster *cluster, const bool *nodes, struct error *error);
 int cluster_pause_many(struct cluster *cluster, const bool *nodes, struct error *error);
 
+/* From the return on, packets from b to a have the shape if shaped[a * nodes + b], all others none. NULL: no
+ * link has; what waited is delivered or gone. The clients' side is never shaped. */
+int cluster_shape_links(struct cluster *cluster, const struct link_shape *shape, const bool *shaped,
+                        struct error *error);
+/* How many links have a shape now, as the kernel or the switch says, and what befell the packets on all of
+ * them since a shape was set where none was before; 0 where links cannot be shaped. */
+int cluster_count_shapes(struct cluster *cluster, size_t *shaped, struct link_counters *counters,
+                         struct error *error);
 /* Sets the clock of a node, running or not, as clock/clock.h tells; it stays so over restarts.
  * ERR_UNSUPPORTED where CAN_CLOCK is lacking. */
 int cluster_set_clock(struct cluster *cluster, size_t node, const struct clock_setting *setting,

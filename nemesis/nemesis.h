@@ -54,8 +54,18 @@ enum capability {
 };
 #define CAPABILITY_BIT(capability) (1u << (capability))
 
+/* What joins the nodes of PROVIDER_NETNS. */
+enum link_kind {
+  LINK_AUTO, /* the cheapest that can do what is needed */
+  LINK_VETH, /* veth pairs on a bridge: they have shapes if the kernel has sch_netem */
+  LINK_TAP,  /* TAP devices and a switch of ours: they have shapes anywhere, and a record of the traffic */
+};
+
 struct cluster_options {
   enum provider provider;
+  enum link_kind link;
+  const char *pcap; /* where the nodes' and clients' traffic is recorded (implies TAP links); may be NULL */
+  uint64_t seed;    /* of what happens to packets on shaped links */
   unsigned
       needs;    /* CAPABILITY_BITs that the faults to come need: what costs speed is set up for these only */
   size_t nodes; /* 1 … CLUSTER_NODES_MAX */
@@ -103,6 +113,8 @@ int cluster_resume(struct cluster *cluster, size_t node, struct error *error);
 /* hears[a * nodes + b]: packets from b reach a. Replaces what was set before; the clients' side is never cut.
  * All true takes our table away. ERR_UNSUPPORTED with PROVIDER_HOST. */
 int cluster_set_links(struct cluster *cluster, const bool *hears, struct error *error);
+/* "veth", "netem" (veth, with a kernel that can shape it) or "tap"; NULL: the nodes have no links of ours. */
+const char *cluster_link_kind(const struct cluster *cluster);
 /* How many rules of ours the kernel lists, and how many packets they have dropped since they were set. */
 int cluster_count_rules(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error);
 /* True when no rule of ours is left, and nothing that shapes links, checked by asking the kernel. */

@@ -28,7 +28,7 @@ struct bed {
   struct netns_links *links;
 };
 
-static void bed_open(struct bed *bed, bool tap) {
+static void bed_open(struct bed *bed, enum link_kind kind) {
   struct error error = {0};
   bed->home = network_open_own(&error);
   for (size_t i = 0; i < NODES; i++) {
@@ -36,7 +36,7 @@ static void bed_open(struct bed *bed, bool tap) {
     CHECK(bed->networks[i] >= 0, "%s", error.message);
   }
   const struct netns_links_options options = {
-      .tap = tap, .nodes = NODES, .home = bed->home, .networks = bed->networks, .seed = 1};
+      .kind = kind, .nodes = NODES, .home = bed->home, .networks = bed->networks, .seed = 1};
   CHECK(netns_links_open(&options, &bed->links, &error) == 0, "%s", error.message);
 }
 
@@ -200,7 +200,7 @@ static int measure(void *context) {
   (void)context;
   for (int tap = 0; tap < 2; tap++) {
     struct bed bed;
-    bed_open(&bed, tap);
+    bed_open(&bed, tap ? LINK_TAP : LINK_VETH);
     const double trip_us =
         (double)link_probe_half_round_trip_ns(bed.networks[1], bed.networks[0], host_of(0), TRIPS) /
         NS_PER_US;

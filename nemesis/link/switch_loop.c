@@ -137,13 +137,14 @@ static void change_shape(struct loop *loop, const struct switch_command *command
 
 static void answer(struct loop *loop, const struct switch_command *command) {
   struct switch_report report = {.answers = command->number,
-                                 .shaping = loop->shaping,
                                  .forwarded = loop->forwarded,
                                  .refused = loop->refused,
                                  .stray = loop->stray,
                                  .waiting = departures_count(loop->departures)};
-  for (size_t i = 0; i < loop->setup->nodes * loop->setup->nodes; i++)
+  for (size_t i = 0; i < loop->setup->nodes * loop->setup->nodes; i++) {
     report.links[i] = loop->shapers[i].counters;
+    report.shaped += loop->shaping && loop->shaped[i];
+  }
   if (send(loop->setup->control, &report, sizeof report, MSG_NOSIGNAL) != (ssize_t)sizeof report)
     log_warn("the switch cannot answer: %s", strerror(errno));
 }

@@ -42,8 +42,8 @@ struct switch_command {
 };
 
 struct switch_report {
-  uint64_t answers; /* the command of this number */
-  bool shaping;
+  uint64_t answers;                             /* the command of this number */
+  uint64_t shaped;                              /* links that have a shape */
   uint64_t forwarded;                           /* frames put into a port since the beginning, */
   uint64_t refused;                             /* that the port would not take: its interface is down, */
   uint64_t stray;                               /* for nobody here, */

@@ -1,13 +1,16 @@
 /* netns_links.c: see netns_links.h. */
 #include "nemesis/provider/netns_links.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "nemesis/link/interfaces.h"
+#include "nemesis/link/netem.h"
 #include "nemesis/link/network.h"
 #include "nemesis/link/tap_switch.h"
 
@@ -16,12 +19,15 @@
 #define NODE_INTERFACE "eth0"
 
 struct netns_links {
-  bool tap;
+  bool tap, veth; /* what there is */
   size_t nodes;
   int home;
   int networks[CLUSTER_NODES_MAX];
   struct nl_sock *socket; /* in `home` */
   struct tap_switch *tap_switch;
+  bool has_netem;                         /* then one for each node: */
+  struct netem *netem[CLUSTER_NODES_MAX]; /* of its eth0 */
+  struct error lack;                      /* why links cannot be shaped; code 0: they can */
 };
 
 /* Locally administered. */
@@ -31,6 +37,10 @@ static void mac_of(unsigned host, unsigned char mac[MAC_BYTES]) {
 
 static unsigned host_of(size_t node) {
   return (unsigned)node + 1;
+}
+
+void netns_links_host(size_t node, char *out, size_t size) {
+  snprintf(out, size, "10.23.0.%u", host_of(node));
 }
 
 static int set_address(struct nl_sock *socket, const char *interface, unsigned host, struct error *error) {
@@ -75,6 +85,7 @@ static void bypass_bridge_filter(void) {
 static int open_veth(struct netns_links *links, struct error *error) {
   unsigned char mac[MAC_BYTES];
   mac_of(CLIENTS_HOST, mac);
+  links->veth = true;
   int status = interfaces_add_bridge(links->socket, CLIENTS_INTERFACE, mac, error);
   bypass_bridge_filter();
   for (size_t i = 0; i < links->nodes && status == 0; i++) {
@@ -83,6 +94,58 @@ static int open_veth(struct netns_links *links, struct error *error) {
     mac_of(host_of(i), mac);
     status = interfaces_add_pair(links->socket, name, CLIENTS_INTERFACE, NODE_INTERFACE, mac,
                                  links->networks[i], error);
+  }
+  return status;
+}
+
+/* ---- netem ---- */
+
+/* Tried on the loopback interface of the first node, which has no process yet. */
+static void open_netem(struct netns_links *links) {
+  int status = 0;
+  for (size_t i = 0; i < links->nodes && status == 0; i++) {
+    network_enter(links->networks[i]);
+    if (i == 0)
+      status = netem_supported(&links->lack);
+    if (status == 0)
+      status = netem_open(NODE_INTERFACE, &links->netem[i], &links->lack);
+    network_enter(links->home);
+  }
+  links->has_netem = status == 0;
+  if (status != 0) {
+    const struct error found = links->lack;
+    error_set(&links->lack, ERR_UNSUPPORTED, "%s; or join the nodes by TAP devices: --link tap",
+              found.message);
+  }
+}
+
+static int shape_netem(struct netns_links *links, const struct link_shape *shape, const bool *shaped,
+                       struct error *error) {
+  int status = 0;
+  for (size_t from = 0; from < links->nodes && status == 0; from++) {
+    struct in_addr hosts[CLUSTER_NODES_MAX];
+    size_t count = 0;
+    for (size_t to = 0; shape && to < links->nodes; to++) {
+      char host[16];
+      netns_links_host(to, host, sizeof host);
+      if (to != from && shaped[to * links->nodes + from])
+        inet_pton(AF_INET, host, &hosts[count++]);
+    }
+    status = count > 0 ? netem_set(links->netem[from], shape, hosts, count, error)
+                       : netem_clear(links->netem[from], error);
+  }
+  return status;
+}
+
+static int count_netem(struct netns_links *links, size_t *shaped, struct link_counters *counters,
+                       struct error *error) {
+  int status = 0;
+  for (size_t i = 0; i < links->nodes && status == 0; i++) {
+    size_t count;
+    struct link_counters of_node;
+    status = netem_count(links->netem[i], &count, &of_node, error);
+    *shaped += count;
+    link_counters_add(counters, &of_node);
   }
   return status;
 }
@@ -115,22 +178,70 @@ static int open_tap(struct netns_links *links, const struct netns_links_options 
   return status;
 }
 
-/* ---- Both ---- */
+static int count_tap(struct netns_links *links, size_t *shaped, struct link_counters *counters,
+                     struct error *error) {
+  struct switch_report report;
+  const int status = tap_switch_report(links->tap_switch, &report, error);
+  if (status != 0)
+    return status;
+  *shaped = report.shaped;
+  for (size_t i = 0; i < links->nodes * links->nodes; i++)
+    link_counters_add(counters, &report.links[i]);
+  return 0;
+}
+
+/* ---- Which of them ---- */
+
+/* veth costs least, so that is what there is where it can do what is asked for. */
+static int choose(struct netns_links *links, const struct netns_links_options *options, struct error *error) {
+  struct error no_netem = {0}, no_tap = {0};
+  const bool recorded = options->pcap != NULL;
+  if (recorded && options->kind == LINK_VETH)
+    return error_set(error, ERR_BAD_INPUT, "traffic is recorded on TAP links only, not on veth pairs");
+  if (options->kind == LINK_TAP || recorded) {
+    links->tap = true;
+    return tap_supported(error);
+  }
+  if (options->kind == LINK_VETH || !options->shapes)
+    return 0;
+  network_enter(links->networks[0]);
+  const bool netem = netem_supported(&no_netem) == 0;
+  network_enter(links->home);
+  links->tap = !netem && tap_supported(&no_tap) == 0;
+  if (!netem && !links->tap)
+    error_set(&links->lack, ERR_UNSUPPORTED, "links cannot be shaped here: %s; and in its place: %s",
+              no_netem.message, no_tap.message);
+  return 0;
+}
+
+static int open_chosen(struct netns_links *links, const struct netns_links_options *options,
+                       struct error *error) {
+  if (if_nametoindex(CLIENTS_INTERFACE) != 0)
+    return error_set(error, ERR_UNSUPPORTED, "this sandbox has a cluster already: start another sandbox");
+  int status = choose(links, options, error);
+  if (status == 0)
+    status = links->tap ? open_tap(links, options, error) : open_veth(links, error);
+  if (status == 0)
+    status = set_address(links->socket, CLIENTS_INTERFACE, CLIENTS_HOST, error);
+  if (status == 0)
+    status = interfaces_set_up(links->socket, CLIENTS_INTERFACE, error);
+  for (size_t i = 0; i < links->nodes && status == 0; i++)
+    status = furnish_node(links, i, error);
+  if (status == 0 && !links->tap && links->lack.code == 0)
+    open_netem(links);
+  return status;
+}
+
+/* ---- The door ---- */
 
 int netns_links_open(const struct netns_links_options *options, struct netns_links **links,
                      struct error *error) {
   struct netns_links *made = xcalloc(1, sizeof *made);
-  *made = (struct netns_links){.tap = options->tap, .nodes = options->nodes, .home = options->home};
+  *made = (struct netns_links){.nodes = options->nodes, .home = options->home};
   memcpy(made->networks, options->networks, options->nodes * sizeof *made->networks);
   int status = interfaces_open(&made->socket, error);
   if (status == 0)
-    status = options->tap ? open_tap(made, options, error) : open_veth(made, error);
-  if (status == 0)
-    status = set_address(made->socket, CLIENTS_INTERFACE, CLIENTS_HOST, error);
-  if (status == 0)
-    status = interfaces_set_up(made->socket, CLIENTS_INTERFACE, error);
-  for (size_t i = 0; i < made->nodes && status == 0; i++)
-    status = furnish_node(made, i, error);
+    status = open_chosen(made, options, error);
   if (status != 0) {
     netns_links_close(made);
     return status;
@@ -141,42 +252,47 @@ int netns_links_open(const struct netns_links_options *options, struct netns_lin
 
 /* By name, not left to the end of the namespaces: those are destroyed some time after their last holder let
  * go. */
-void netns_links_close(struct netns_links *links) {
-  if (!links)
-    return;
-  tap_switch_close(links->tap_switch);
-  for (size_t i = 0; i < links->nodes && links->socket && !links->tap; i++) {
+static void remove_veth(struct netns_links *links) {
+  for (size_t i = 0; i < links->nodes; i++) {
     char name[8];
     pair_name(i, name);
     interfaces_remove(links->socket, name);
   }
-  if (links->socket && !links->tap)
-    interfaces_remove(links->socket, CLIENTS_INTERFACE);
+  interfaces_remove(links->socket, CLIENTS_INTERFACE);
+}
+
+void netns_links_close(struct netns_links *links) {
+  if (!links)
+    return;
+  for (size_t i = 0; i < links->nodes; i++)
+    netem_close(links->netem[i]);
+  tap_switch_close(links->tap_switch);
+  if (links->socket && links->veth)
+    remove_veth(links);
   interfaces_close(links->socket);
   free(links);
 }
 
 const char *netns_links_kind(const struct netns_links *links) {
-  return links->tap ? "tap" : "veth";
+  return links->tap ? "tap" : links->has_netem ? "netem" : "veth";
 }
 
 const char *netns_links_lack_shapes(const struct netns_links *links) {
-  return links->tap ? NULL : "the kernel has no sch_netem and the links are no TAP devices";
+  return links->lack.code != 0 ? links->lack.message : NULL;
 }
 
 int netns_links_shape(struct netns_links *links, const struct link_shape *shape, const bool *shaped,
                       struct error *error) {
-  assert(links->tap);
-  return tap_switch_shape(links->tap_switch, shape, shaped, error);
+  assert(links->lack.code == 0);
+  return links->tap ? tap_switch_shape(links->tap_switch, shape, shaped, error)
+                    : shape_netem(links, shape, shaped, error);
 }
 
-int netns_links_count(struct netns_links *links, struct link_counters *sum, struct error *error) {
-  struct switch_report report;
-  *sum = (struct link_counters){0};
-  if (!links->tap)
-    return 0;
-  const int status = tap_switch_report(links->tap_switch, &report, error);
-  for (size_t i = 0; i < links->nodes * links->nodes && status == 0; i++)
-    link_counters_add(sum, &report.links[i]);
-  return status;
+int netns_links_count(struct netns_links *links, size_t *shaped, struct link_counters *counters,
+                      struct error *error) {
+  *shaped = 0;
+  *counters = (struct link_counters){0};
+  if (links->tap)
+    return count_tap(links, shaped, counters, error);
+  return links->has_netem ? count_netem(links, shaped, counters, error) : 0;
 }

@@ -18,19 +18,25 @@
 struct netns_links;
 
 struct netns_links_options {
-  bool tap;
+  enum link_kind kind;
+  bool shapes; /* they shall be shaped: LINK_AUTO takes what can be, if there is any */
   size_t nodes;
   int home;            /* the sandbox's namespace, in which the calling thread is */
   const int *networks; /* the nodes'; both outlive the links */
-  uint64_t seed;       /* of what happens on TAP links */
-  const char *pcap;    /* TAP links: where their traffic is recorded; may be NULL */
+  uint64_t seed;       /* of what happens to frames on TAP links */
+  const char *pcap;    /* where the traffic is recorded, which TAP links can; may be NULL */
 };
 
+/* "10.23.0.1" and so on: what a node is reached at. */
+void netns_links_host(size_t node, char *out, size_t size);
+
+/* ERR_UNSUPPORTED when the links that are asked for, or those that a record of the traffic takes, cannot be
+ * had here; that none that can be shaped can be had is no error, see netns_links_lack_shapes. */
 int netns_links_open(const struct netns_links_options *options, struct netns_links **links,
                      struct error *error);
 void netns_links_close(struct netns_links *links); /* NULL is fine */
 
-/* Why these links cannot be shaped; NULL: they can. */
+/* Why these links cannot be shaped, with the cure; NULL: they can. */
 const char *netns_links_lack_shapes(const struct netns_links *links);
 
 /* "veth", "netem" (veth, which can be shaped) or "tap". */
@@ -41,7 +47,9 @@ const char *netns_links_kind(const struct netns_links *links);
 int netns_links_shape(struct netns_links *links, const struct link_shape *shape, const bool *shaped,
                       struct error *error);
 
-/* What befell the nodes' frames since a shape was set where none was before. */
-int netns_links_count(struct netns_links *links, struct link_counters *sum, struct error *error);
+/* How many links are shaped now, as the kernel or the switch says, and what befell the frames on all of them
+ * since a shape was set where none was before. */
+int netns_links_count(struct netns_links *links, size_t *shaped, struct link_counters *counters,
+                      struct error *error);
 
 #endif

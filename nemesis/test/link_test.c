@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "nemesis/link/netem.h"
 #include "nemesis/link/network.h"
 #include "nemesis/link/tap.h"
 #include "nemesis/provider/netns_links.h"
@@ -50,7 +51,7 @@ static void await_passage(const struct bed *bed, size_t node) {
     CHECK(time_monotonic_ns() < deadline_ns, "nothing reaches node %zu", node + 1);
 }
 
-static void bed_open(struct bed *bed, bool tap, const char *pcap) {
+static void bed_open(struct bed *bed, enum link_kind kind, const char *pcap) {
   struct error error = {0};
   bed->home = network_open_own(&error);
   for (size_t i = 0; i < NODES; i++) {
@@ -58,7 +59,7 @@ static void bed_open(struct bed *bed, bool tap, const char *pcap) {
     CHECK(bed->networks[i] >= 0, "%s", error.message);
   }
   const struct netns_links_options options = {
-      .tap = tap, .nodes = NODES, .home = bed->home, .networks = bed->networks, .seed = 1, .pcap = pcap};
+      .kind = kind, .nodes = NODES, .home = bed->home, .networks = bed->networks, .seed = 1, .pcap = pcap};
   CHECK(netns_links_open(&options, &bed->links, &error) == 0, "%s", error.message);
   for (size_t i = 0; i < NODES; i++)
     await_passage(bed, i);
@@ -190,7 +191,7 @@ static void check_limit(struct bed *bed) {
 
 static int shapes(void *context) {
   struct bed bed;
-  bed_open(&bed, *(const bool *)context, NULL);
+  bed_open(&bed, *(const enum link_kind *)context, NULL);
   CHECK(netns_links_lack_shapes(bed.links) == NULL, "%s", netns_links_lack_shapes(bed.links));
   void (*const checks[])(struct bed * bed) = {check_delay,       check_jitter,     check_loss,
                                               check_duplication, check_reordering, check_corruption,
@@ -198,8 +199,10 @@ static int shapes(void *context) {
   expect_sound(bed.networks[0], bed.networks[1], "10.23.0.2");
   for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
     struct link_counters counters;
+    size_t shaped;
     checks[i](&bed);
-    CHECK(netns_links_count(bed.links, &counters, NULL) == 0 && counters.seen > 0, "nothing was counted");
+    CHECK(netns_links_count(bed.links, &shaped, &counters, NULL) == 0, "no counters");
+    CHECK(shaped == 1 && counters.seen > 0, "%zu links shaped", shaped);
     heal(&bed);
     expect_sound(bed.networks[0], bed.networks[1], "10.23.0.2");
   }
@@ -214,21 +217,34 @@ static void need_tap(void) {
 }
 
 Test(link, the_switch_shapes_what_it_should_and_nothing_else) {
-  bool tap = true;
+  enum link_kind kind = LINK_TAP;
   need_tap();
-  cr_assert_eq(run_inside(USER_AS_IS, shapes, &tap), 0);
+  cr_assert_eq(run_inside(USER_AS_IS, shapes, &kind), 0);
+}
+
+static int has_netem(void *context) {
+  (void)context;
+  return netem_supported(NULL) == 0 ? 0 : 1;
+}
+
+Test(link, the_kernel_shapes_what_it_should_and_nothing_else) {
+  enum link_kind kind = LINK_VETH;
+  if (run_inside(USER_AS_IS, has_netem, NULL) != 0)
+    cr_skip_test("the kernel has no sch_netem");
+  cr_assert_eq(run_inside(USER_ORDINARY, shapes, &kind), 0);
 }
 
 static int veth(void *context) {
   (void)context;
   struct bed bed;
   struct link_counters counters;
-  bed_open(&bed, false, NULL);
+  size_t shaped;
+  bed_open(&bed, LINK_VETH, NULL);
   expect_sound(bed.networks[0], bed.networks[1], "10.23.0.2");
   expect_others_sound(&bed);
-  CHECK(netns_links_count(bed.links, &counters, NULL) == 0 && counters.seen == 0, "counted");
+  CHECK(netns_links_count(bed.links, &shaped, &counters, NULL) == 0 && counters.seen == 0, "counted");
   bed_close(&bed);
-  bed_open(&bed, false, NULL); /* there is room again */
+  bed_open(&bed, LINK_VETH, NULL); /* there is room again */
   bed_close(&bed);
   return 0;
 }
@@ -243,12 +259,13 @@ static int healing(void *context) {
   (void)context;
   struct bed bed;
   struct link_counters counters;
-  bed_open(&bed, true, NULL);
+  size_t shaped;
+  bed_open(&bed, LINK_TAP, NULL);
   shape(&bed, &(struct link_shape){.delay_ns = 30 * NS_PER_S});
   const pid_t healer = fork();
   if (healer == 0) {
     do {
-      CHECK(netns_links_count(bed.links, &counters, NULL) == 0, "no counters");
+      CHECK(netns_links_count(bed.links, &shaped, &counters, NULL) == 0, "no counters");
     } while (counters.seen < 40);
     heal(&bed);
     _exit(0);
@@ -265,7 +282,7 @@ static int healing(void *context) {
 
   shape(&bed, &(struct link_shape){.loss = 0.5, .corrupt = 0.1, .duplicate = 0.1});
   const struct link_probe_result lossy = measure(&bed, 1000, 0, 0);
-  CHECK(netns_links_count(bed.links, &counters, NULL) == 0, "no counters");
+  CHECK(netns_links_count(bed.links, &shaped, &counters, NULL) == 0, "no counters");
   CHECK(counters.seen == 1000 && counters.seen + counters.duplicated - counters.lost >= lossy.received &&
             counters.corrupted >= lossy.damaged && counters.overflowed == 0,
         "seen %zu", (size_t)counters.seen);
@@ -280,7 +297,7 @@ Test(link, healing_lets_go_of_what_waits) {
 
 static int recorded(void *context) {
   struct bed bed;
-  bed_open(&bed, true, context);
+  bed_open(&bed, LINK_TAP, context);
   expect_sound(bed.networks[0], bed.networks[1], "10.23.0.2");
   expect_sound(bed.home, bed.networks[1], "10.23.0.2");
   bed_close(&bed);
@@ -319,7 +336,7 @@ static int owner_is_killed(void *context) {
   const pid_t owner = fork();
   if (owner == 0) {
     struct bed bed;
-    bed_open(&bed, true, NULL);
+    bed_open(&bed, LINK_TAP, NULL);
     CHECK(write(opened[1], &byte, 1) == 1, "cannot tell");
     while (pause() != 0)
       ;
@@ -345,7 +362,7 @@ static int switch_is_killed(void *context) {
   struct bed bed;
   struct error error = {0};
   siginfo_t info;
-  bed_open(&bed, true, NULL);
+  bed_open(&bed, LINK_TAP, NULL);
   shape(&bed, &(struct link_shape){.loss = 0.1});
   /* The last pid that was given out here: nothing was started since. */
   FILE *last = fopen("/proc/loadavg", "re");
