@@ -1,8 +1,10 @@
-/* echo_node.c: stands in for a master: takes its flags, and tells whom it hears and what its clock shows.
+/* echo_node.c: stands in for a master: takes its flags, and tells whom it hears.
  *
  * On its client port (UDP) it answers "send TOKEN" by sending TOKEN from its peer port to every other
- * member's, then "sent"; "heard" by the last token of each member, in order, "-" for none; and "clock" by the
- * nanoseconds of its wall clock and of its monotonic one. With `--deaf yes` it does not hear SIGTERM. */
+ * member's, then "sent"; "heard" by the last token of each member, in order, "-" for none; and all that
+ * questions.h lists. A question that begins with a number, "#17 heard", is carried out once, however often it
+ * comes: its answer is kept until one with a greater number comes. With `--deaf yes` the node does not hear
+ * SIGTERM. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/in.h>
@@ -12,8 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "nemesis/test/questions.h"
 
 #define MEMBERS_MAX 9
 
@@ -63,14 +66,35 @@ static void hear(int peer_socket) {
       memcpy(members[id].heard, token, sizeof token);
 }
 
-static long long clock_ns(clockid_t clock) {
-  struct timespec now;
-  clock_gettime(clock, &now);
-  return now.tv_sec * 1000000000LL + now.tv_nsec;
+static void tell_heard(char *reply, size_t size) {
+  size_t length = 0;
+  for (int id = 1; id <= member_count; id++)
+    length += (size_t)snprintf(reply + length, size - length, "%s ", members[id].heard);
+}
+
+static void send_token(int peer_socket, const char *token) {
+  for (int id = 1; id <= member_count; id++)
+    if (id != own_id)
+      sendto(peer_socket, token, strlen(token), 0, (const struct sockaddr *)&members[id].peer,
+             sizeof members[id].peer);
+}
+
+static void carry_out(const char *question, int peer_socket, char *reply, size_t size) {
+  if (strncmp(question, "send ", 5) == 0) {
+    send_token(peer_socket, question + 5);
+    snprintf(reply, size, "sent");
+  } else if (strcmp(question, "heard") == 0) {
+    tell_heard(reply, size);
+  } else {
+    question_answer(question, reply, size);
+  }
 }
 
 static void answer(int client_socket, int peer_socket) {
-  char request[64], reply[512] = "sent";
+  static unsigned long last; /* the greatest number of a question */
+  static char reply[512];    /* to the last question */
+  char request[256], *question = request;
+  unsigned long number = 0;
   struct sockaddr_in from = {0};
   socklen_t size = sizeof from;
   const ssize_t got =
@@ -78,18 +102,15 @@ static void answer(int client_socket, int peer_socket) {
   if (got <= 0)
     return;
   request[got] = '\0';
-  if (strncmp(request, "send ", 5) == 0) {
-    for (int id = 1; id <= member_count; id++)
-      if (id != own_id)
-        sendto(peer_socket, request + 5, strlen(request + 5), 0, (const struct sockaddr *)&members[id].peer,
-               sizeof members[id].peer);
-  } else if (strcmp(request, "clock") == 0) {
-    snprintf(reply, sizeof reply, "%lld %lld", clock_ns(CLOCK_REALTIME), clock_ns(CLOCK_MONOTONIC));
-  } else {
-    size_t length = 0;
-    for (int id = 1; id <= member_count; id++)
-      length += (size_t)snprintf(reply + length, sizeof reply - length, "%s ", members[id].heard);
+  if (request[0] == '#') {
+    number = strtoul(request + 1, &question, 10);
+    question += *question == ' ';
+    if (number < last)
+      return; /* nobody waits for that any more */
   }
+  if (number == 0 || number > last)
+    carry_out(question, peer_socket, reply, sizeof reply);
+  last = number > last ? number : last;
   sendto(client_socket, reply, strlen(reply), 0, (const struct sockaddr *)&from, size);
 }
 
