@@ -151,6 +151,10 @@ bool bed_heal(struct bed *bed, struct error *error) {
   return status == 0;
 }
 
+void bed_turn(struct bed *bed) {
+  uv_run(&bed->loop, UV_RUN_NOWAIT);
+}
+
 bool bed_await_acts(struct bed *bed, size_t acts, int patience_ms) {
   const int64_t give_up_ns = time_monotonic_ns() + patience_ms * NS_PER_MS;
   while (bed->acts < acts && time_monotonic_ns() < give_up_ns) {

@@ -39,6 +39,8 @@ void bed_close(struct bed *bed);
 bool bed_install(struct bed *bed, const char *fault, const char *told, struct error *error);
 bool bed_heal(struct bed *bed, struct error *error);
 
+/* Lets the nemesis do what is due now. */
+void bed_turn(struct bed *bed);
 /* Lets the nemesis act until it has acted so often. False after the patience. */
 bool bed_await_acts(struct bed *bed, size_t acts, int patience_ms);
 

@@ -12,7 +12,7 @@
 
 #define EXIT_SKIPPED 77
 
-static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs};
+static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &clock_proofs};
 
 /* In the order of enum capability. */
 static const char *const capability_names[CAPABILITIES] = {"filter", "link", "disk", "clock", "resource"};

@@ -52,6 +52,7 @@ struct proof_table {
 /* A room for each family or for several kindred ones, as in the catalogue. */
 extern const struct proof_table partition_proofs;
 extern const struct proof_table process_proofs;
+extern const struct proof_table clock_proofs;
 
 void row_expect(struct row *row, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void row_found(struct row *row, enum phase phase, bool holds, const char *format, ...)
