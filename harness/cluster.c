@@ -17,6 +17,7 @@
 #include "base/base.h"
 #include "harness/cluster_state.h"
 #include "harness/commands.h"
+#include "harness/control.h"
 #include "harness/document.h"
 #include "harness/observer.h"
 #include "harness/settings.h"
@@ -28,8 +29,8 @@
 
 struct up_settings {
   int64_t nodes;
-  const char *provider_name, *master, *store;
-  bool fresh, json;
+  const char *provider_name, *master, *store, *faults;
+  bool fresh, keep, json;
   enum provider provider;
   char reason[600];
   char master_path[4096];
@@ -49,8 +50,11 @@ struct keeper {
   uv_loop_t loop;
   struct cluster *cluster;
   struct observer *observer;
+  struct nemesis *nemesis; /* for faults by hand */
+  struct control *control;
   uv_signal_t terminate;
   uv_timer_t patience;
+  bool stopping;
   int exit_code;
 };
 
@@ -67,23 +71,34 @@ static void tell(struct keeper *keeper, const char *text) {
 
 static void on_observer_closed(void *context) {
   struct keeper *keeper = context;
+  nemesis_free(keeper->nemesis);
   cluster_free(keeper->cluster);
   uv_close((uv_handle_t *)&keeper->terminate, NULL);
   uv_close((uv_handle_t *)&keeper->patience, NULL);
 }
 
-static void stop(struct keeper *keeper) {
-  if (uv_is_closing((uv_handle_t *)&keeper->terminate) || !keeper->observer)
-    return;
+/* What faults have left behind is undone, however that goes; then the masters end. */
+static void on_healed(void *context, int status, const struct error *error) {
+  struct keeper *keeper = context;
   struct observer *observer = keeper->observer;
   keeper->observer = NULL;
+  if (status != 0)
+    log_error("%s", error->message);
   for (size_t i = 0; i < cluster_size(keeper->cluster); i++) {
-    struct error error = {0};
+    struct error cause = {0};
     if (cluster_node_state(keeper->cluster, i) == NODE_RUNNING &&
-        cluster_stop(keeper->cluster, i, &error) != 0)
-      log_error("%s", error.message);
+        cluster_stop(keeper->cluster, i, &cause) != 0)
+      log_error("%s", cause.message);
   }
   observer_close(observer, on_observer_closed, keeper);
+}
+
+static void stop(struct keeper *keeper) {
+  if (keeper->stopping)
+    return;
+  keeper->stopping = true;
+  control_close(keeper->control);
+  nemesis_stop(keeper->nemesis, on_healed, keeper);
 }
 
 static void on_signal(uv_signal_t *handle, int number) {
@@ -98,14 +113,13 @@ static void on_patience(uv_timer_t *timer) {
   stop(keeper);
 }
 
-static void on_died(void *context, size_t node) {
-  struct keeper *keeper = context;
+/* Before the cluster is up, the command that waits is told, and all of it ends; later, the log. */
+static void on_died(struct keeper *keeper, const char *node) {
   char text[600];
-  snprintf(text, sizeof text, "%s/nodes/%s/log", keeper->settings->directory,
-           cluster_node_name(keeper->cluster, node));
+  snprintf(text, sizeof text, "%s/nodes/%s/log", keeper->settings->directory, node);
   char *tail = file_tail(text, 5, "  ");
-  snprintf(text, sizeof text, "master %s ended; the end of its log:\n%.400s",
-           cluster_node_name(keeper->cluster, node), tail[0] ? tail : "  (nothing)");
+  snprintf(text, sizeof text, "master %s ended; the end of its log:\n%.400s", node,
+           tail[0] ? tail : "  (nothing)");
   free(tail);
   log_error("%s", text);
   if (keeper->report < 0)
@@ -113,6 +127,15 @@ static void on_died(void *context, size_t node) {
   tell(keeper, text);
   keeper->exit_code = EXIT_HARNESS;
   stop(keeper);
+}
+
+static void on_event(void *context, const char *text) {
+  json_t *event = json_loads(text, 0, NULL);
+  log_info("%s", text);
+  if (strcmp(document_string(event, "event", ""), "node") == 0 &&
+      strcmp(document_string(event, "state", ""), "died") == 0)
+    on_died(context, document_string(event, "node", "?"));
+  json_decref(event);
 }
 
 static void on_changed(void *context) {
@@ -135,7 +158,16 @@ static void on_changed(void *context) {
     stop(keeper);
     return;
   }
+  nemesis_start(keeper->nemesis);
   tell(keeper, "up");
+}
+
+static void on_node_status(void *context, size_t node, const struct node_status *status) {
+  struct keeper *keeper = context;
+  const struct node_facts facts = observer_facts(status);
+  nemesis_note_node(keeper->nemesis, node, &facts);
+  if (keeper->observer)
+    observer_hurry(keeper->observer, nemesis_is_watching(keeper->nemesis));
 }
 
 static void on_primary(void *context, int node, uint64_t term) {
@@ -147,9 +179,22 @@ static void on_primary(void *context, int node, uint64_t term) {
   on_changed(context);
 }
 
+static int begin_nemesis(struct keeper *keeper, struct error *error) {
+  char *history = path_join(keeper->settings->directory, "nemesis.jsonl");
+  const struct nemesis_options options = {.families = "none", .history = history};
+  int status =
+      nemesis_new(&keeper->loop, keeper->cluster, &options, on_event, keeper, &keeper->nemesis, error);
+  free(history);
+  if (status == 0)
+    status =
+        control_open(&keeper->loop, keeper->settings->directory, keeper->nemesis, &keeper->control, error);
+  return status;
+}
+
 static int keeper_begin(struct keeper *keeper, struct error *error) {
   const struct up_settings *settings = keeper->settings;
   const struct cluster_options options = {.provider = settings->provider,
+                                          .needs = nemesis_needs(settings->faults, 1),
                                           .nodes = (size_t)settings->nodes,
                                           .master = settings->master_path,
                                           .directory = settings->directory,
@@ -157,18 +202,21 @@ static int keeper_begin(struct keeper *keeper, struct error *error) {
   int status = cluster_new(&keeper->loop, &options, &keeper->cluster, error);
   if (status != 0)
     return status;
-  cluster_watch(keeper->cluster, on_died, keeper);
   const char *addresses[CLUSTER_NODES_MAX];
-  for (size_t i = 0; status == 0 && i < cluster_size(keeper->cluster); i++) {
+  for (size_t i = 0; i < cluster_size(keeper->cluster); i++)
     addresses[i] = cluster_client_address(keeper->cluster, i);
+  const struct observer_events events = {
+      .context = keeper, .primary = on_primary, .status = on_node_status, .changed = on_changed};
+  status = begin_nemesis(keeper, error);
+  for (size_t i = 0; status == 0 && i < cluster_size(keeper->cluster); i++)
     status = cluster_start(keeper->cluster, i, error);
-  }
-  const struct observer_events events = {.context = keeper, .primary = on_primary, .changed = on_changed};
   if (status == 0)
     status = observer_new(&keeper->loop, addresses, cluster_size(keeper->cluster), &events, &keeper->observer,
                           error);
-  if (status != 0)
+  if (status != 0) {
+    nemesis_free(keeper->nemesis);
     cluster_free(keeper->cluster);
+  }
   return status;
 }
 
@@ -325,11 +373,15 @@ static int start(struct up_settings *settings, struct error *error) {
 }
 
 static int up_command(int argc, char **argv) {
-  struct up_settings s = {.nodes = 3, .provider_name = "auto", .store = "store"};
+  struct up_settings s = {.nodes = 3, .provider_name = "auto", .store = "store", .faults = "all"};
   const struct flag flags[] = {
       {"nodes", FLAG_INT, &s.nodes, "N", "master nodes (default 3)", 1, CLUSTER_NODES_MAX},
       {"provider", FLAG_STRING, &s.provider_name, "NAME", "netns, host or auto (default auto)", 0, 0},
       {"master", FLAG_STRING, &s.master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
+      {"faults", FLAG_STRING, &s.faults, "FAULTS",
+       "what assay nemesis start may break: some takes disks and links that are slower (default all)", 0, 0},
+      {"keep", FLAG_BOOL, &s.keep, NULL, "go on with the data of the cluster that was up before (default)", 0,
+       0},
       {"fresh", FLAG_BOOL, &s.fresh, NULL, "forget the data of the cluster that was up before", 0, 0},
       {"store", FLAG_STRING, &s.store, "DIR", "its data and state are in DIR/cluster (default store)", 0, 0},
       {"json", FLAG_BOOL, &s.json, NULL, "one JSON object", 0, 0},
@@ -345,7 +397,11 @@ static int up_command(int argc, char **argv) {
     return code;
   struct error error = {0};
   struct cluster_state state;
-  int status = settings_choose_provider(s.provider_name, &s.provider, s.reason, &error);
+  int status = nemesis_check_families(s.faults, &error);
+  if (status == 0 && s.keep && s.fresh)
+    status = error_set(&error, ERR_BAD_INPUT, "--keep and --fresh exclude each other");
+  if (status == 0)
+    status = settings_choose_provider(s.provider_name, &s.provider, s.reason, &error);
   if (status == 0)
     status = settings_find_program(s.master, "assay-master", "master", s.master_path, sizeof s.master_path,
                                    &error);

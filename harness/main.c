@@ -19,7 +19,7 @@ static const struct command commands[] = {
     {"cluster", "start, end or look at a cluster to play with", cluster_command},
     {"fs", "file-system operations on that cluster, or on any other", fs_command},
     {"bench", "measure a fresh cluster: operations a second, latencies", bench_command},
-    {"nemesis", "own a cluster and hurt it (what `assay run` starts once)", nemesis_command},
+    {"nemesis", "list faults; start and heal them by hand; own a cluster and hurt it", nemesis_command},
     {"client", "load a cluster and record a history (what `assay run` starts several of)", client_command},
 };
 

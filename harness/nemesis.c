@@ -91,17 +91,7 @@ static void check_settled(struct host *host) {
 
 static void on_status(void *context, size_t node, const struct node_status *status) {
   struct host *host = context;
-  const struct node_facts facts = {.known = status->role != NODE_UNREACHABLE,
-                                   .primary = status->role == NODE_PRIMARY,
-                                   .term = status->term,
-                                   .commit_index = status->commit_index,
-                                   .applied_index = status->applied_index,
-                                   .first_index = status->first_index,
-                                   .last_index = status->last_index,
-                                   .takes_snapshot = status->taking_snapshot,
-                                   .sends_snapshot = status->sending_snapshot,
-                                   .installs_snapshot = status->installing_snapshot,
-                                   .snapshots_begun = status->snapshots_begun};
+  const struct node_facts facts = observer_facts(status);
   nemesis_note_node(host->nemesis, node, &facts);
   observer_hurry(host->observer, nemesis_is_watching(host->nemesis));
 }
@@ -373,8 +363,10 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
   };
   const struct flag_set set = {
       .program = "assay nemesis",
-      .summary = "Starts a cluster and hurts it. Prints one JSON object a line; listens on standard input\n"
-                 "for start, stop, compare and end.",
+      .summary =
+          "Starts a cluster and hurts it. Prints one JSON object a line; listens on standard input\n"
+          "for start, stop, compare and end. With a command, list, start, heal or status, it is for the\n"
+          "cluster of assay cluster up.",
       .flags = flags,
       .count = ARRAY_SIZE(flags),
   };
@@ -383,6 +375,8 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
 }
 
 int nemesis_command(int argc, char **argv) {
+  if (argc > 1 && argv[1][0] != '-')
+    return nemesis_by_hand_command(argc, argv);
   struct nemesis_settings settings = {.nodes = 3,
                                       .seed = 1,
                                       .provider_name = "auto",

@@ -202,6 +202,20 @@ const struct node_status *observer_status(const struct observer *observer, size_
   return &observer->nodes[node].status;
 }
 
+struct node_facts observer_facts(const struct node_status *status) {
+  return (struct node_facts){.known = status->role != NODE_UNREACHABLE,
+                             .primary = status->role == NODE_PRIMARY,
+                             .term = status->term,
+                             .commit_index = status->commit_index,
+                             .applied_index = status->applied_index,
+                             .first_index = status->first_index,
+                             .last_index = status->last_index,
+                             .takes_snapshot = status->taking_snapshot,
+                             .sends_snapshot = status->sending_snapshot,
+                             .installs_snapshot = status->installing_snapshot,
+                             .snapshots_begun = status->snapshots_begun};
+}
+
 bool observer_settled(const struct observer *observer) {
   for (size_t i = 0; i < observer->count; i++)
     if (observer->nodes[i].status.role == NODE_UNREACHABLE)

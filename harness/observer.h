@@ -33,6 +33,9 @@ int observer_primary(const struct observer *observer);
 /* The last status of a node. */
 const struct node_status *observer_status(const struct observer *observer, size_t node);
 
+/* A status as the nemesis wants it. */
+struct node_facts observer_facts(const struct node_status *status);
+
 /* True when every node answered its last question and one of them is primary. */
 bool observer_settled(const struct observer *observer);
 

@@ -380,6 +380,8 @@ int nemesis_heal(struct nemesis *nemesis, uint64_t number, struct error *error) 
   /* The last one first: it stands on what the first has left. */
   for (size_t i = schedule->present_count; number == 0 && status == 0 && i-- > 0;)
     status = heal_present(nemesis, i, error);
+  if (number == 0 && status == 0)
+    status = restart_dead(nemesis, error);
   wait_for_turn(nemesis);
   return status;
 }
