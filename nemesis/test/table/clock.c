@@ -12,8 +12,8 @@
 
 /* A reading lies between what is true before and after it. */
 struct reading {
-  int64_t before_ns, after_ns;       /* CLOCK_MONOTONIC here */
-  double ahead_least, ahead_most;    /* ms that the wall clock there is ahead of ours */
+  int64_t before_ns, after_ns;    /* CLOCK_MONOTONIC here */
+  double ahead_least, ahead_most; /* ms that the wall clock there is ahead of ours */
   int64_t wall_ns, monotonic_ns;
 };
 
@@ -155,14 +155,12 @@ static struct pace watch_pace(struct bed *bed, size_t node) {
 }
 
 static void measure_drift(struct bed *bed, enum phase phase, struct row *row) {
-  const size_t node = phase == BEFORE ? BED_PRIMARY : bed_first_target(bed),
-               other = (node + 1) % BED_NODES;
+  const size_t node = phase == BEFORE ? BED_PRIMARY : bed_first_target(bed), other = (node + 1) % BED_NODES;
   const double rate = phase == DURING ? bed_number(bed, "rate") : 1;
   const struct pace pace = watch_pace(bed, node), right = watch_pace(bed, other);
   if (phase == DURING)
     row_expect(row, "%.4f s in a second", rate);
-  row_found(row, phase, is_pace(pace, rate) && is_pace(right, 1), "%.3f to %.3f",
-            pace.least, pace.most);
+  row_found(row, phase, is_pace(pace, rate) && is_pace(right, 1), "%.3f to %.3f", pace.least, pace.most);
 }
 
 #define WALL "wall clocks of all nodes"
