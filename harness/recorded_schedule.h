@@ -7,7 +7,7 @@
 #include "harness/settings.h"
 #include "harness/timeline.h"
 
-/* Every fault that was installed, in the format of docs/faults.md, "Schedules": when it came after how many
+/* Every fault that was installed, in the format of docs/schedules.md: when it came after how many
  * elections and how long after the last of them, who was primary then, whom it hit and how hard. */
 json_t *recorded_schedule(const struct timeline *timeline, const struct settings *settings);
 

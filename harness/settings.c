@@ -43,7 +43,7 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
        "families, faults and mixes, comma-separated, swarm or none (default standard: partition,pause,kill)",
        0, 0},
       {"schedule", FLAG_STRING, &s->schedule, "FILE",
-       "carry out the faults of this schedule (docs/faults.md); without --nemesis no others", 0, 0},
+       "carry out the faults of this schedule (docs/schedules.md); without --nemesis no others", 0, 0},
       {"fault-every", FLAG_LIST, &s->paces, "FAULTS=TIME",
        "a pace of their own for these faults, as kill=20s", 0, 0},
       {"fault-interval", FLAG_DURATION, &s->fault_interval_ns, "TIME",

@@ -67,6 +67,8 @@ static void print_cluster(FILE *out, const json_t *result) {
   if (json_object_size(json_object_get(result, "faults")) > 0)
     fprintf(out, " · longest from a heal to an ok %s",
             duration_text(document_integer(result, "longest_recovery_ms", 0) * NS_PER_MS, recovery));
+  fprintf(out, "\nsafety %s · liveness %s", document_string(result, "history_verdict", "not checked"),
+          document_string(result, "liveness", "unknown"));
   fprintf(out, "\nreplicas %s", document_string(result, "replicas", "not compared"));
   const json_t *nodes = json_object_get(result, "replica_nodes");
   for (size_t i = 0; i < json_array_size(nodes); i++) {

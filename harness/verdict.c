@@ -322,6 +322,14 @@ static const char *replicas_name(enum replicas replicas) {
   return names[replicas];
 }
 
+/* Beside the verdict on what clients saw: did the cluster come back once everything was healed, clients and
+ * replicas? */
+static const char *liveness_name(const struct timeline *timeline) {
+  if ((timeline->liveness_known && !timeline->live) || timeline->replicas == REPLICAS_NOT_COMPARABLE)
+    return "not live";
+  return timeline->liveness_known && timeline->replicas != REPLICAS_NOT_COMPARED ? "live" : "unknown";
+}
+
 static const char *violation_name(enum violation violation) {
   static const char *const names[] = {NULL, "history", "replicas", "liveness"};
   return names[violation];
@@ -336,6 +344,7 @@ static void add_timeline(json_t *result, const struct evidence *evidence) {
                       json_integer((json_int_t)(timeline->longest_without_primary_ns / NS_PER_MS)));
   json_object_set_new(result, "live", timeline->liveness_known ? json_boolean(timeline->live) : json_null());
   json_object_set_new(result, "replicas", json_string(replicas_name(timeline->replicas)));
+  json_object_set_new(result, "liveness", json_string(liveness_name(timeline)));
   if (timeline->replica_nodes)
     json_object_set(result, "replica_nodes", timeline->replica_nodes);
   json_object_set_new(result, "interrupted", json_boolean(timeline->interrupted));

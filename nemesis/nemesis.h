@@ -161,7 +161,7 @@ struct nemesis_options {
    * of their own, so often on average. */
   const char *const *paces;
   const char
-      *schedule; /* path of a schedule to carry out beside what is drawn (docs/faults.md); may be NULL */
+      *schedule; /* path of a schedule to carry out beside what is drawn (docs/schedules.md); may be NULL */
   const char *history; /* path of the history that this nemesis writes: its events only */
 };
 

@@ -108,7 +108,8 @@ int script_aim(const struct scripted *entry, const struct facts *facts, struct a
  *   {"fault": "link-delay", "on": {"operation": 50000}, "until": {"operation": 60000}, "targets": "primary",
  *    "numbers": {"delay_ms": 120}}]}
  *
- * `nodes` may be missing; members that begin with '_' are notes for people. docs/faults.md tells the rest. */
+ * `nodes` may be missing; members that begin with '_' are notes for people. docs/schedules.md tells the rest.
+ */
 
 /* Appends the schedule's entries. ERR_BAD_INPUT names the entry, its member and the cure. `name` is the
  * file's, for messages. */

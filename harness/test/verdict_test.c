@@ -109,6 +109,41 @@ Test(verdict, diverged_replicas_and_a_dead_cluster_are_findings) {
   expect(scene, "invalid", EXIT_INVALID, "did not catch up");
 }
 
+static void expect_liveness(enum replicas replicas, bool known, bool live, const char *expected) {
+  struct scene *scene = scene_new();
+  scene->timeline.replicas = replicas;
+  scene->timeline.liveness_known = known;
+  scene->timeline.live = live;
+  json_t *result = verdict_result(&scene->evidence);
+  cr_expect_str_eq(document_string(result, "liveness", ""), expected);
+  cr_expect_str_eq(document_string(result, "history_verdict", ""), "valid", "safety is judged apart");
+  json_decref(result);
+  history_free(scene->history);
+  free(scene);
+}
+
+Test(verdict, liveness_is_a_verdict_of_its_own) {
+  expect_liveness(REPLICAS_EQUAL, true, true, "live");
+  expect_liveness(REPLICAS_DIVERGED, true, true, "live");
+  expect_liveness(REPLICAS_EQUAL, true, false, "not live");
+  expect_liveness(REPLICAS_NOT_COMPARABLE, true, true, "not live");
+  expect_liveness(REPLICAS_NOT_COMPARED, true, true, "unknown");
+  expect_liveness(REPLICAS_NOT_COMPARED, false, false, "unknown");
+}
+
+Test(verdict, mixes_are_asked_for_by_their_families) {
+  struct scene *scene = scene_new();
+  scene->settings.nemesis = "standard";
+  scene->settings.paces = (struct flag_list){{"kill-all=3s"}, 1};
+  json_t *result = verdict_result(&scene->evidence);
+  const json_t *missing = json_object_get(result, "faults_missing");
+  cr_expect_eq(json_object_size(missing), 2, "pause and kill-all");
+  cr_expect(json_object_get(missing, "pause") && json_object_get(missing, "kill-all"));
+  json_decref(result);
+  history_free(scene->history);
+  free(scene);
+}
+
 Test(verdict, a_spent_budget_is_unknown) {
   struct scene *scene = scene_new();
   scene->check.verdict = VERDICT_UNKNOWN;
