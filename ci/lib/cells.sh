@@ -1,0 +1,60 @@
+# The cells of a night: what is run, how long it takes, and which command repeats it. For ci/nightly and ci/gate.
+#
+# A cell is a line "NAME SECONDS COMMAND…". The first part of the name is its kind (ci/lib/run.sh judges by it), the last
+# one of a run is its seed. Nothing here runs anything: the same arguments give the same lines.
+
+workloads=(mixed register names moves)
+
+# What --nemesis takes for a mix, and further flags with it.
+declare -A nemesis_of=(
+  [standard]=standard
+  [brutal]=brutal
+  [journal]="kill-primary,kill-all,kill-majority --fault-interval 800ms"
+  [network]=partition
+  [disk]=kill
+  [process]=process
+  [clock]=clock,kill
+  [swarm]=swarm
+)
+mixes=(standard brutal journal network disk process clock swarm)
+
+# Of a run beside its load: start, load without faults, comparison, check.
+around_a_run=15
+
+# plan_runs BASE FIRST COUNT SECONDS: COUNT runs from the number FIRST on, SECONDS of load each. Any eight in a row from a
+# multiple of eight hold every mix and every workload, any thirty-two every pair of them; then come other seeds.
+plan_runs() {
+  local base=$1 first=$2 count=$3 seconds=$4 n mix workload nodes seed
+  for ((n = first; n < first + count; n++)); do
+    mix=${mixes[n % 8]}
+    workload=${workloads[(n + n / 8) % 4]}
+    nodes=$((n / 3 % 2 ? 5 : 3))
+    seed=$((base * 1000 + n + 1))
+    echo "run/$workload/$mix/$seed $((seconds + around_a_run))" \
+      "$bin/assay run --nodes $nodes --time ${seconds}s --workload $workload --nemesis ${nemesis_of[$mix]} --seed $seed"
+  done
+}
+
+# plan_simulator FIRST LAST SECONDS: seeds, of which none is begun after SECONDS.
+plan_simulator() {
+  echo "simulator/$1..$2 $3 $bin/assay sim --seeds $1..$2 --time-budget ${3}s"
+}
+
+# Defects that must be found: all of the catalogue in the simulator, some on processes, where it may take a run or more.
+canaries=(local-reads early-ack)
+canary_seconds=45
+plan_canaries() { # SEED
+  echo "canary/simulator $canary_seconds $bugs_bin/assay bugs --where simulator --ranges 1 --seeds 2000 --range-budget 60s"
+  local bug
+  for bug in "${canaries[@]}"; do
+    echo "canary/$bug $canary_seconds" \
+      "$bugs_bin/assay bugs --where processes --bug $bug --tries 1 --minutes 4 --first-seed $1"
+  done
+}
+
+# Proofs that every fault takes hold and is gone after healing; scripts of their own.
+plan_tables() { echo "table/faults 180 $legs/faults"; }
+plan_machines() {
+  echo "vm/faults 900 $legs/faults-vm"
+  echo "vm/vagrant 1200 $legs/vagrant"
+}
