@@ -423,8 +423,11 @@ static int restore(struct nemesis *nemesis, struct error *error) {
   bool all[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
   memset(all, true, sizeof all);
   int status = restart_dead(nemesis, error);
-  if (!cluster_links_clear(nemesis->cluster, NULL) && cluster_set_links(nemesis->cluster, all, NULL) == 0)
-    log_warn("links were still cut, and are no more");
+  if (!cluster_links_clear(nemesis->cluster, NULL)) {
+    log_warn("links were still cut or shaped");
+    cluster_set_links(nemesis->cluster, all, NULL);
+    cluster_shape_links(nemesis->cluster, NULL, NULL, NULL);
+  }
   if (status == 0 && !cluster_links_clear(nemesis->cluster, error))
     status = ERR_IO;
   for (size_t i = 0; i < cluster_size(nemesis->cluster) && status == 0; i++)
