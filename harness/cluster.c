@@ -29,7 +29,8 @@
 
 struct up_settings {
   int64_t nodes;
-  const char *provider_name, *master, *store, *faults;
+  const char *provider_name, *link_name, *master, *store, *faults;
+  enum link_kind link;
   bool fresh, keep, json;
   enum provider provider;
   char reason[600];
@@ -194,6 +195,7 @@ static int begin_nemesis(struct keeper *keeper, struct error *error) {
 static int keeper_begin(struct keeper *keeper, struct error *error) {
   const struct up_settings *settings = keeper->settings;
   const struct cluster_options options = {.provider = settings->provider,
+                                          .link = settings->link,
                                           .needs = nemesis_needs(settings->faults, 1),
                                           .nodes = (size_t)settings->nodes,
                                           .master = settings->master_path,
@@ -373,10 +375,13 @@ static int start(struct up_settings *settings, struct error *error) {
 }
 
 static int up_command(int argc, char **argv) {
-  struct up_settings s = {.nodes = 3, .provider_name = "auto", .store = "store", .faults = "all"};
+  struct up_settings s = {
+      .nodes = 3, .provider_name = "auto", .link_name = "auto", .store = "store", .faults = "all"};
   const struct flag flags[] = {
       {"nodes", FLAG_INT, &s.nodes, "N", "master nodes (default 3)", 1, CLUSTER_NODES_MAX},
       {"provider", FLAG_STRING, &s.provider_name, "NAME", "netns, host or auto (default auto)", 0, 0},
+      {"link", FLAG_STRING, &s.link_name, "NAME", "what joins nodes of netns: veth, tap or auto (default)", 0,
+       0},
       {"master", FLAG_STRING, &s.master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
       {"faults", FLAG_STRING, &s.faults, "FAULTS",
        "what assay nemesis start may break: some takes disks and links that are slower (default all)", 0, 0},
@@ -402,6 +407,8 @@ static int up_command(int argc, char **argv) {
     status = error_set(&error, ERR_BAD_INPUT, "--keep and --fresh exclude each other");
   if (status == 0)
     status = settings_choose_provider(s.provider_name, &s.provider, s.reason, &error);
+  if (status == 0)
+    status = settings_choose_link(s.link_name, &s.link, &error);
   if (status == 0)
     status = settings_find_program(s.master, "assay-master", "master", s.master_path, sizeof s.master_path,
                                    &error);

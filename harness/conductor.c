@@ -328,9 +328,11 @@ static void on_nemesis_line(struct child *child, const char *text) {
   }
   const char *kind = document_string(event, "event", "");
   note(conductor, json_incref(event));
-  if (strcmp(kind, "cluster") == 0)
+  if (strcmp(kind, "cluster") == 0) {
+    struct conduct_outcome *outcome = conductor->plan->outcome;
     conductor->addresses = json_incref(json_object_get(event, "nodes"));
-  else if (strcmp(kind, "ready") == 0) {
+    snprintf(outcome->link, sizeof outcome->link, "%s", document_string(event, "link", ""));
+  } else if (strcmp(kind, "ready") == 0) {
     conductor->cluster_ready = true;
     if (conductor->phase == STARTING)
       start_clients(conductor);
@@ -485,6 +487,10 @@ static void start_nemesis(struct conductor *conductor) {
     add(&line, "--inside");
   else
     add(&line, "--provider=host");
+  if (settings->link != LINK_AUTO)
+    add(&line, "--link=%s", settings->link_name);
+  if (settings->pcap)
+    add(&line, "--pcap=%s/traffic.pcap", conductor->plan->run);
   add(&line, "--nodes=%" PRId64, settings->nodes);
   add(&line, "--master=%s", settings->master_path);
   add(&line, "--directory=%s", conductor->plan->run);

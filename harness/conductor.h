@@ -29,6 +29,7 @@ struct conduct_outcome {
   enum conduct_ending ending;
   bool interrupted; /* by a person; a second time ends everything at once */
   char message[4000];
+  char link[16]; /* what joined the nodes: "veth", "netem", "tap"; "" where nothing of ours did */
 };
 
 struct conduct_plan {

@@ -32,6 +32,8 @@ struct nemesis_settings {
   int64_t nodes, seed, fault_interval_ns, fault_duration_ns;
   const char *provider_name, *master, *directory, *history, *families, *schedule;
   enum provider provider;
+  const char *link_name, *pcap;
+  enum link_kind link;
   struct flag_list master_flags, paces;
   char master_path[4096];
   bool wait, inside;
@@ -259,6 +261,9 @@ static int make_cluster(struct host *host, struct error *error) {
     return ERR_BAD_INPUT;
   const struct cluster_options options = {
       .provider = settings->provider,
+      .link = settings->link,
+      .pcap = settings->pcap,
+      .seed = (uint64_t)settings->seed,
       .nodes = (size_t)settings->nodes,
       .needs = nemesis_needs(settings->families, (uint64_t)settings->seed) | told,
       .master = settings->master_path,
@@ -306,8 +311,9 @@ static void say_cluster(struct host *host) {
     json_array_append_new(nodes, json_pack("{s:s, s:s, s:I}", "node", cluster_node_name(host->cluster, i),
                                            "address", cluster_client_address(host->cluster, i), "pid",
                                            (json_int_t)cluster_node_pid(host->cluster, i)));
-  say(json_pack("{s:s, s:s, s:o}", "event", "cluster", "provider", provider_name(host->settings->provider),
-                "nodes", nodes));
+  say(json_pack("{s:s, s:s, s:s*, s:o}", "event", "cluster", "provider",
+                provider_name(host->settings->provider), "link",
+                host->cluster ? cluster_link_kind(host->cluster) : NULL, "nodes", nodes));
 }
 
 static int host_run(void *context) {
@@ -344,6 +350,9 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
   const struct flag flags[] = {
       {"nodes", FLAG_INT, &s->nodes, "N", "master nodes (default 3)", 1, CLUSTER_NODES_MAX},
       {"provider", FLAG_STRING, &s->provider_name, "NAME", "netns, host or auto (default auto)", 0, 0},
+      {"link", FLAG_STRING, &s->link_name, "NAME", "what joins nodes of netns: veth, tap or auto (default)",
+       0, 0},
+      {"pcap", FLAG_STRING, &s->pcap, "FILE", "record the cluster's traffic there (takes TAP links)", 0, 0},
       {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
       {"master-flag", FLAG_LIST, &s->master_flags, "ARGUMENT", "a further argument for every master", 0, 0},
       {"directory", FLAG_STRING, &s->directory, "DIR", "nodes/<name>/ is made there (default .)", 0, 0},
@@ -380,6 +389,7 @@ int nemesis_command(int argc, char **argv) {
   struct nemesis_settings settings = {.nodes = 3,
                                       .seed = 1,
                                       .provider_name = "auto",
+                                      .link_name = "auto",
                                       .directory = ".",
                                       .history = "nemesis.jsonl",
                                       .families = "partition,pause,kill"};
@@ -392,6 +402,8 @@ int nemesis_command(int argc, char **argv) {
   int status = nemesis_check_families(settings.families, &error);
   for (size_t i = 0; i < settings.paces.count && status == 0; i++)
     status = nemesis_check_pace(settings.paces.items[i], &error);
+  if (status == 0)
+    status = settings_choose_link(settings.link_name, &settings.link, &error);
   if (settings.inside)
     settings.provider = PROVIDER_NETNS;
   else if (status == 0)

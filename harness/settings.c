@@ -20,6 +20,7 @@ static const struct settings defaults = {
     .request_timeout_ns = 2 * NS_PER_S,
     .live_within_ns = 30 * NS_PER_S,
     .provider_name = "auto",
+    .link_name = "auto",
     .store = "store",
     .floor = 100,
     .time_budget_ns = 60 * NS_PER_S,
@@ -68,6 +69,10 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
        "after the last fault healed, all nodes and clients must be served (default 30s)", 1e9, 3600e9},
       {"provider", FLAG_STRING, &s->provider_name, "NAME",
        "where nodes live: netns (namespaces), host (loopback), auto (default)", 0, 0},
+      {"link", FLAG_STRING, &s->link_name, "NAME",
+       "what joins nodes of netns: veth, tap, auto (default: veth unless faults need the other)", 0, 0},
+      {"pcap", FLAG_BOOL, &s->pcap, NULL, "record the cluster's traffic, in traffic.pcap (takes TAP links)",
+       0, 0},
       {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
       {"bug", FLAG_STRING, &s->bug, "NAME", "switch a named defect of a master built with defects on", 0, 0},
       {"master-flag", FLAG_LIST, &s->master_flags, "ARGUMENT", "a further argument for every master", 0, 0},
@@ -116,6 +121,16 @@ int settings_find_program(const char *given, const char *name, const char *flag,
 
 const char *provider_name(enum provider provider) {
   return provider == PROVIDER_NETNS ? "netns" : "host";
+}
+
+int settings_choose_link(const char *name, enum link_kind *link, struct error *error) {
+  static const char *const names[] = {[LINK_AUTO] = "auto", [LINK_VETH] = "veth", [LINK_TAP] = "tap"};
+  for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+    if (strcmp(name, names[i]) == 0) {
+      *link = (enum link_kind)i;
+      return 0;
+    }
+  return error_set(error, ERR_BAD_INPUT, "--link takes auto, veth or tap, not '%s'", name);
 }
 
 int settings_choose_provider(const char *name, enum provider *provider, char *reason, struct error *error) {
@@ -188,6 +203,8 @@ int settings_parse(struct settings *settings, int argc, char **argv) {
   }
   int status = settings_choose_provider(settings->provider_name, &settings->provider,
                                         settings->provider_reason, &error);
+  if (status == 0)
+    status = settings_choose_link(settings->link_name, &settings->link, &error);
   if (status == 0)
     status = settings_find_program(settings->master, "assay-master", "master", settings->master_path,
                                    sizeof settings->master_path, &error);

@@ -29,6 +29,9 @@ struct settings {
   const char *provider_name; /* auto, netns, host */
   enum provider provider;    /* what it came to */
   char provider_reason[600]; /* why auto fell back to host; "" when it did not */
+  const char *link_name;     /* auto, veth, tap */
+  enum link_kind link;
+  bool pcap; /* record the traffic */
   const char *store;
   const char *master; /* program */
   const char *bug;
@@ -65,5 +68,8 @@ int settings_find_program(const char *given, const char *name, const char *flag,
 int settings_choose_provider(const char *name, enum provider *provider, char *reason, struct error *error);
 
 const char *provider_name(enum provider provider);
+
+/* "auto", "veth" or "tap". */
+int settings_choose_link(const char *name, enum link_kind *link, struct error *error);
 
 #endif

@@ -88,6 +88,10 @@ char **settings_arguments(const struct settings *s) {
     add_duration(&words, "live-within", s->live_within_ns);
   if (strcmp(s->provider_name, defaults->provider_name) != 0)
     add_string(&words, "provider", s->provider_name);
+  if (strcmp(s->link_name, defaults->link_name) != 0)
+    add_string(&words, "link", s->link_name);
+  if (s->pcap)
+    add(&words, "--pcap");
   if (s->master)
     add_string(&words, "master", s->master);
   if (s->bug)
@@ -172,6 +176,8 @@ json_t *settings_to_json(const struct settings *s) {
                 "provider_reason", s->provider_reason, "master", s->master_path, "bug", s->bug, "floor",
                 (json_int_t)s->floor, "time_budget_ns", (json_int_t)s->time_budget_ns, "memory_budget",
                 (json_int_t)s->memory_budget);
+  json_object_set_new(rest, "link", json_string(s->link_name));
+  json_object_set_new(rest, "pcap", json_boolean(s->pcap));
   json_object_set_new(rest, "master_flags", list_json(&s->master_flags));
   json_object_set_new(rest, "schedule", s->schedule ? json_string(s->schedule) : json_null());
   json_object_set_new(rest, "fault_every", list_json(&s->paces));

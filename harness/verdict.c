@@ -65,7 +65,12 @@ static bool faults_requested(const struct settings *settings) {
   return requested;
 }
 
-/* "4 partitions, 1 pause and 3 kills", "no fault" */
+/* Some families are named after a deed, which can be counted; others after what is hurt. */
+static bool is_deed(const char *family) {
+  return strcmp(family, "partition") == 0 || strcmp(family, "pause") == 0 || strcmp(family, "kill") == 0;
+}
+
+/* "4 partitions, 1 pause and 3 link faults", "no fault" */
 static void describe_faults(const struct timeline *timeline, char *out, size_t size) {
   struct {
     const char *family;
@@ -84,11 +89,12 @@ static void describe_faults(const struct timeline *timeline, char *out, size_t s
   }
   size_t used = (size_t)snprintf(out, size, "%s", count == 0 ? "no fault" : "");
   for (size_t i = 0; i < count && used < size; i++)
-    used += (size_t)snprintf(out + used, size - used, "%s%zu %s%s",
+    used += (size_t)snprintf(out + used, size - used, "%s%zu %s%s%s",
                              i == 0           ? ""
                              : i + 1 == count ? " and "
                                               : ", ",
-                             families[i].count, families[i].family, families[i].count == 1 ? "" : "s");
+                             families[i].count, families[i].family,
+                             is_deed(families[i].family) ? "" : " fault", families[i].count == 1 ? "" : "s");
 }
 
 /* ---- The decision ---- */
@@ -385,6 +391,8 @@ json_t *verdict_result(const struct evidence *evidence) {
                       harness_failed(evidence) ? json_string(failure_text(evidence)) : json_null());
   json_object_set_new(result, "seed", json_integer((json_int_t)evidence->settings->seed));
   json_object_set_new(result, "provider", json_string(provider_name(evidence->settings->provider)));
+  json_object_set_new(result, "link",
+                      evidence->outcome->link[0] ? json_string(evidence->outcome->link) : json_null());
   json_object_set_new(result, "command", json_string(evidence->command));
   return result;
 }

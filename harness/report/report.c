@@ -187,6 +187,7 @@ static void append_cluster(struct bytes *page, const json_t *result) {
   append_row(page, "longest from a heal to an ok", result, "longest_recovery_ms");
   append_row(page, "live again after the last fault", result, "live");
   append_row(page, "replicas' states at the end", result, "replicas");
+  append_row(page, "links between the nodes", result, "link");
   append_row(page, "decided by", result, "method");
   append_row(page, "seconds to decide", result, "check_seconds");
   append_row(page, "seconds to read", result, "parse_seconds");

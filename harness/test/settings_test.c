@@ -67,6 +67,7 @@ Test(settings, the_command_that_repeats_a_run_means_the_same) {
                          "--fault-interval 1234567ns --request-timeout 10ms --live-within 5s");
   expect_repeatable(BASE "--rate 0.1 --operations-per-set 17 --bug local-reads --name x --floor 7 "
                          "--time-budget 1s --memory-budget 64M");
+  expect_repeatable(BASE "--link tap --pcap");
   expect_repeatable(BASE "--store 'a b/it'\\''s'");
   expect_repeatable(BASE "--master-flag=--snapshot-threshold=400 --master-flag=--snapshot-trailing=40");
 }
@@ -86,10 +87,10 @@ Test(settings, the_test_is_named_after_its_workload) {
 }
 
 Test(settings, what_makes_no_sense_is_wrong_usage) {
-  static const char *const lines[] = {BASE "--nodes 0",        BASE "--nodes 10",   BASE "--time 0",
-                                      BASE "--workload no",    BASE "--nemesis no", BASE "--clients 1",
-                                      BASE "--name latest",    BASE "--seed -1",    BASE "--provider moon",
-                                      BASE "--master /nowhere"};
+  static const char *const lines[] = {BASE "--nodes 0",     BASE "--nodes 10",       BASE "--time 0",
+                                      BASE "--workload no", BASE "--nemesis no",     BASE "--clients 1",
+                                      BASE "--name latest", BASE "--seed -1",        BASE "--provider moon",
+                                      BASE "--link moon",   BASE "--master /nowhere"};
   cr_redirect_stderr();
   for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
     struct settings settings;
