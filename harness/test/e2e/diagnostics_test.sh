@@ -24,7 +24,7 @@ grep -qs 'T (stopped)' "$stacks" || fail "$stacks does not tell that n2 was stop
 grep -qs 'waiting for the cluster to recover' "$stacks" || fail "$stacks does not tell when"
 if command -v eu-stack >/dev/null; then
   for name in n2 nemesis client-0; do
-    grep -qs 'epoll_' "$run/logs/stacks-$name.txt" || fail "no call stack of $name: $(cat "$run/logs/stacks-$name.txt")"
+    grep -qs ' uv_run' "$run/logs/stacks-$name.txt" || fail "no call stack of $name: $(cat "$run/logs/stacks-$name.txt")"
   done
 fi
 grep -q '^logs/stacks-n2.txt' "$run/diagnostics.txt" || fail "not in diagnostics.txt: $(cat "$run/diagnostics.txt")"
