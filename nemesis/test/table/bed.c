@@ -69,6 +69,16 @@ static void set_deadline(struct bed *bed, int64_t at_ns) {
   uv_timer_start(&bed->deadline, on_deadline, left_ns > 0 ? (uint64_t)(left_ns / NS_PER_MS) + 1 : 0, 0);
 }
 
+/* Runs the loop once, until `give_up_ns` at the most. */
+static bool wait_until(struct bed *bed, int64_t give_up_ns) {
+  if (time_monotonic_ns() >= give_up_ns)
+    return false;
+  set_deadline(bed, give_up_ns);
+  uv_run(&bed->loop, UV_RUN_ONCE);
+  uv_timer_stop(&bed->deadline);
+  return true;
+}
+
 static void start_nodes(struct bed *bed) {
   char reply[BED_REPLY_SIZE];
   struct error error = {0};
@@ -82,13 +92,15 @@ static void start_nodes(struct bed *bed) {
   }
 }
 
-void bed_open(struct bed *bed, const char *directory, unsigned needs) {
-  char *program = test_program("assay-echo-node"), *history = path_join(directory, "nemesis.jsonl");
+void bed_open(struct bed *bed, const struct bed_options *wanted) {
+  char *program = test_program("assay-echo-node"), *history = path_join(wanted->directory, "nemesis.jsonl");
   const struct cluster_options cluster = {.provider = PROVIDER_NETNS,
-                                          .needs = needs,
+                                          .link = wanted->link,
+                                          .seed = 1,
+                                          .needs = wanted->needs,
                                           .nodes = BED_NODES,
                                           .master = program,
-                                          .directory = directory};
+                                          .directory = wanted->directory};
   const struct nemesis_options options = {.families = "none", .seed = 1, .history = history};
   struct error error = {0};
   *bed = (struct bed){0};
@@ -121,11 +133,8 @@ void bed_close(struct bed *bed) {
   struct stopped stopped = {.bed = bed};
   const int64_t give_up_ns = time_monotonic_ns() + HEALED_WITHIN_MS * NS_PER_MS;
   nemesis_stop(bed->nemesis, on_stopped, &stopped);
-  while (!stopped.done) {
-    CHECK(time_monotonic_ns() < give_up_ns, "the nemesis does not stop");
-    set_deadline(bed, give_up_ns);
-    uv_run(&bed->loop, UV_RUN_ONCE);
-  }
+  while (!stopped.done)
+    CHECK(wait_until(bed, give_up_ns), "the nemesis does not stop");
   nemesis_free(bed->nemesis);
   cluster_free(bed->cluster);
   uv_close((uv_handle_t *)&bed->deadline, NULL);
@@ -157,12 +166,16 @@ void bed_turn(struct bed *bed) {
 
 bool bed_await_acts(struct bed *bed, size_t acts, int patience_ms) {
   const int64_t give_up_ns = time_monotonic_ns() + patience_ms * NS_PER_MS;
-  while (bed->acts < acts && time_monotonic_ns() < give_up_ns) {
-    set_deadline(bed, give_up_ns);
-    uv_run(&bed->loop, UV_RUN_ONCE);
-  }
-  uv_timer_stop(&bed->deadline);
+  while (bed->acts < acts && wait_until(bed, give_up_ns))
+    ;
   return bed->acts >= acts;
+}
+
+bool bed_await_over(struct bed *bed, int patience_ms) {
+  const int64_t give_up_ns = time_monotonic_ns() + patience_ms * NS_PER_MS;
+  while (nemesis_is_watching(bed->nemesis) && wait_until(bed, give_up_ns))
+    ;
+  return !nemesis_is_watching(bed->nemesis);
 }
 
 /* ---- What the fault is ---- */

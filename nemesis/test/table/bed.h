@@ -30,8 +30,14 @@ struct bed {
   pid_t pids[BED_NODES]; /* of the nodes when the bed was opened */
 };
 
-/* `directory` is empty; `needs`: CAPABILITY_BITs. All nodes run and answer when this returns. */
-void bed_open(struct bed *bed, const char *directory, unsigned needs);
+struct bed_options {
+  const char *directory; /* empty */
+  unsigned needs;        /* CAPABILITY_BITs */
+  enum link_kind link;
+};
+
+/* All nodes run and answer when this returns. */
+void bed_open(struct bed *bed, const struct bed_options *options);
 /* Stops the nemesis, which verifies that everything is healed: what it says against that is a problem. */
 void bed_close(struct bed *bed);
 
@@ -43,6 +49,8 @@ bool bed_heal(struct bed *bed, struct error *error);
 void bed_turn(struct bed *bed);
 /* Lets the nemesis act until it has acted so often. False after the patience. */
 bool bed_await_acts(struct bed *bed, size_t acts, int patience_ms);
+/* Lets it act until the fault has no further acts. False after the patience. */
+bool bed_await_over(struct bed *bed, int patience_ms);
 
 /* ---- What the fault is, as the nemesis told when it was installed ---- */
 

@@ -12,14 +12,15 @@
 
 #define EXIT_SKIPPED 77
 
-static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &clock_proofs};
+static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &link_proofs,
+                                                   &clock_proofs};
 
 /* In the order of enum capability. */
 static const char *const capability_names[CAPABILITIES] = {"filter", "link", "disk", "clock", "resource"};
 static const char *const verdict_names[VERDICTS] = {"broke off", "holds", "FALLS SHORT", "lacking"};
 
 struct settings {
-  const char *fault, *families, *require, *complete;
+  const char *fault, *families, *require, *complete, *link, *expect_link;
   bool list, json;
 };
 
@@ -51,6 +52,7 @@ void row_found(struct row *row, enum phase phase, bool holds, const char *format
 struct task {
   const struct proof *proof;
   const struct fault *fault;
+  const struct settings *settings;
   const char *directory;
   struct row *row; /* shared with the sandbox */
 };
@@ -87,12 +89,27 @@ static void look(struct bed *bed, const struct task *task, enum phase phase) {
     fall_short(task->row, "%s the probe did not find what it should", when[phase]);
 }
 
+static void note_link(const struct bed *bed, const struct task *task) {
+  const char *kind = cluster_link_kind(bed->cluster), *wanted = task->settings->expect_link;
+  snprintf(task->row->link, sizeof task->row->link, "%s", kind);
+  if (wanted && (task->fault->needs & CAPABILITY_BIT(CAN_SHAPE)) && strcmp(kind, wanted) != 0)
+    fall_short(task->row, "the links are %s, not %s", kind, wanted);
+}
+
+static enum link_kind link_of(const struct settings *settings) {
+  if (settings->link && strcmp(settings->link, "tap") == 0)
+    return LINK_TAP;
+  return settings->link && strcmp(settings->link, "veth") == 0 ? LINK_VETH : LINK_AUTO;
+}
+
 static int prove(void *context) {
   const struct task *task = context;
   struct row *row = task->row;
   struct error error = {0};
   struct bed bed;
-  bed_open(&bed, task->directory, task->fault->needs);
+  const struct bed_options options = {task->directory, task->fault->needs, link_of(task->settings)};
+  bed_open(&bed, &options);
+  note_link(&bed, task);
   if (is_lacking(&bed, task->fault, row)) {
     bed_close(&bed);
     return 0;
@@ -115,8 +132,9 @@ static int prove(void *context) {
   return 0;
 }
 
-static void prove_in_sandbox(const struct fault *fault, struct row *row) {
-  struct task task = {.proof = find_proof(fault->description.name), .fault = fault, .row = row};
+static void prove_in_sandbox(const struct settings *settings, const struct fault *fault, struct row *row) {
+  struct task task = {
+      .proof = find_proof(fault->description.name), .fault = fault, .settings = settings, .row = row};
   if (!task.proof) {
     fall_short(row, "no proof: write one in nemesis/test/table/");
     return;
@@ -161,11 +179,11 @@ static void print_json(json_t *object) {
 }
 
 static void print_row_json(const struct fault *fault, const struct row *row) {
-  print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "fault", fault->description.name,
+  print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "fault", fault->description.name,
                        "family", fault->description.family, "probe", probe_of(fault), "expected",
                        row->expected, "before", row->cells[BEFORE].text, "during", row->cells[DURING].text,
-                       "after", row->cells[AFTER].text, "verdict", verdict_names[row->verdict], "reason",
-                       row->reason));
+                       "after", row->cells[AFTER].text, "link", row->link, "verdict",
+                       verdict_names[row->verdict], "reason", row->reason));
 }
 
 struct totals {
@@ -250,7 +268,7 @@ static int prove_all(const struct settings *settings, unsigned required) {
         (settings->families && !contains(settings->families, it->family)))
       continue;
     *row = (struct row){0};
-    prove_in_sandbox(fault, row);
+    prove_in_sandbox(settings, fault, row);
     (settings->json ? print_row_json : print_row)(fault, row);
     totals.faults++;
     totals.of[row->verdict]++;
@@ -275,6 +293,9 @@ int main(int argc, char **argv) {
       {"family", FLAG_STRING, &settings.families, "NAME,…", "prove these families only", 0, 0},
       {"require", FLAG_STRING, &settings.require, "WHAT,…",
        "fail when filter, link, disk, clock or resource faults are lacking", 0, 0},
+      {"link", FLAG_STRING, &settings.link, "KIND", "what joins the nodes: auto, veth or tap", 0, 0},
+      {"expect-link", FLAG_STRING, &settings.expect_link, "KIND",
+       "fail when links are shaped by something else: netem or tap", 0, 0},
       {"complete", FLAG_STRING, &settings.complete, "FAMILY,…",
        "prove nothing: check that every fault has a proof and that these are all the families", 0, 0},
       {"list", FLAG_BOOL, &settings.list, NULL, "list the faults and their probes", 0, 0},

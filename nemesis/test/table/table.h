@@ -34,6 +34,7 @@ struct row {
   enum verdict verdict;
   char reason[512];
   unsigned lacks; /* CAPABILITY_BITs */
+  char link[16];  /* what joined the nodes: "veth", "netem", "tap" */
 };
 
 struct proof {
@@ -52,6 +53,7 @@ struct proof_table {
 /* A room for each family or for several kindred ones, as in the catalogue. */
 extern const struct proof_table partition_proofs;
 extern const struct proof_table process_proofs;
+extern const struct proof_table link_proofs;
 extern const struct proof_table clock_proofs;
 
 void row_expect(struct row *row, const char *format, ...) __attribute__((format(printf, 2, 3)));
