@@ -1,7 +1,8 @@
 /* link.c: what becomes of numbered datagrams from n2 to n3, the direction that is hit; and of those that pass
  * where nothing is: back from n3 to n2, and from n4 to n3.
  *
- * Shares of packets are held to four standard deviations of what the probability makes of that many. */
+ * Shares of packets are held to four standard deviations of what the probability makes of that many. Delays
+ * are held to what was drawn and, on top of it, to what the machine makes of a link without faults. */
 #include <math.h>
 #include <poll.h>
 #include <stdio.h>
@@ -18,8 +19,10 @@
 
 #define MS(ns) ((double)(ns) / (double)NS_PER_MS)
 #define PERCENT(part, of) (100.0 * (double)(part) / (double)(of))
-/* Of a link without faults, on a machine with other work. */
+/* Of a link without faults, on a machine with other work; there a packet may change its processor on the way,
+ * and its place. */
 #define PLAIN_DELAY_MS 2.0
+#define PLAIN_OVERTAKEN (COUNT / 50)
 
 static struct link_probe probe_between(const struct bed *bed, size_t from, size_t to) {
   const struct cluster_node *nodes = bed->cluster->nodes;
@@ -28,16 +31,26 @@ static struct link_probe probe_between(const struct bed *bed, size_t from, size_
                              .to_host = nodes[to].host,
                              .count = COUNT,
                              .payload = 1000,
-                             .every_ns = 300 * NS_PER_US};
+                             .every_ns = NS_PER_MS};
 }
 
-static struct link_probe_result send_over(const struct bed *bed) {
+/* What nine of ten packets were late at most before there was a fault: each fault is proved in a process of
+ * its own. */
+static double slack_ms;
+
+static struct link_probe_result send_over(const struct bed *bed, enum phase phase) {
   const struct link_probe probe = probe_between(bed, FROM, TO);
-  return link_probe_run(&probe);
+  const struct link_probe_result found = link_probe_run(&probe);
+  slack_ms = phase == BEFORE ? MS(found.delay_p90_ns) : slack_ms;
+  return found;
+}
+
+static bool is_near_ms(double ms, double wanted) {
+  return fabs(ms - wanted) <= fmax(2, 0.05 * wanted) + slack_ms;
 }
 
 static bool is_plain(const struct link_probe_result *found, size_t count) {
-  return found->distinct == count && found->received == count && found->overtaken == 0 &&
+  return found->distinct == count && found->received == count && found->overtaken <= PLAIN_OVERTAKEN &&
          MS(found->delay_p50_ns) < PLAIN_DELAY_MS;
 }
 
@@ -58,14 +71,14 @@ static bool is_share(double percent, double probability, size_t count) {
 /* ---- Delay ---- */
 
 static void measure_delay(struct bed *bed, enum phase phase, struct row *row) {
-  const struct link_probe_result found = send_over(bed);
+  const struct link_probe_result found = send_over(bed, phase);
   const double median = MS(found.delay_p50_ns), width = MS(found.delay_p90_ns - found.delay_p10_ns);
   bool holds = is_plain(&found, COUNT);
   if (phase == DURING) {
     const double delay = bed_number(bed, "delay_ms"), jitter = bed_number(bed, "jitter_ms");
     /* Uniform: eight tenths of the packets lie in eight tenths of the width. */
-    holds = found.distinct == COUNT && fabs(median - delay) <= fmax(2, 0.05 * delay) &&
-            width >= 1.2 * jitter && width <= 2 * jitter + PLAIN_DELAY_MS && others_are_plain(bed);
+    holds = found.distinct == COUNT && is_near_ms(median, delay) && width >= 1.2 * jitter &&
+            width <= 2 * jitter + slack_ms && others_are_plain(bed);
     row_expect(row, "%.0f ms, 80 %% within %.0f", delay, 1.6 * jitter);
   }
   row_found(row, phase, holds, "%.2f ms, 80 %% within %.2f", median, width);
@@ -75,7 +88,7 @@ static void measure_delay(struct bed *bed, enum phase phase, struct row *row) {
 
 static void measure_share(struct bed *bed, enum phase phase, struct row *row, const char *number,
                           double (*share)(const struct link_probe_result *found), const char *word) {
-  const struct link_probe_result found = send_over(bed);
+  const struct link_probe_result found = send_over(bed, phase);
   const double percent = share(&found);
   bool holds = is_plain(&found, COUNT);
   if (phase == DURING) {
@@ -113,20 +126,22 @@ static void measure_corrupt(struct bed *bed, enum phase phase, struct row *row) 
 
 /* Those that are not delayed overtake all that are. */
 static void measure_reorder(struct bed *bed, enum phase phase, struct row *row) {
-  const struct link_probe_result found = send_over(bed);
+  const struct link_probe_result found = send_over(bed, phase);
   const double percent = PERCENT(found.overtaken, COUNT);
   bool holds = is_plain(&found, COUNT);
   if (phase == DURING) {
     const double wanted = 100 - bed_number(bed, "reorder_percent"), delay = bed_number(bed, "delay_ms");
     holds = found.distinct == COUNT && is_share(percent, wanted, COUNT) &&
-            MS(found.delay_p10_ns) < PLAIN_DELAY_MS &&
-            fabs(MS(found.delay_p90_ns) - delay) < fmax(2, 0.05 * delay) && others_are_plain(bed);
+            MS(found.delay_p10_ns) < PLAIN_DELAY_MS + slack_ms && is_near_ms(MS(found.delay_p90_ns), delay) &&
+            others_are_plain(bed);
     row_expect(row, "%.1f %% overtaken by %.0f ms", wanted, delay);
   }
   row_found(row, phase, holds, "%.1f %%, slowest %.1f ms", percent, MS(found.delay_p90_ns));
 }
 
 /* ---- Rates ---- */
+
+#define UNLIMITED 600 /* kB a second; more than any rate here */
 
 /* kB a second of packets that are sent as fast as the sender can. */
 static double flood(const struct bed *bed, size_t count) {
@@ -144,7 +159,7 @@ static void measure_rate(struct bed *bed, enum phase phase, struct row *row) {
   const double rate = flood(bed, 200), wanted = phase == DURING ? bed_number(bed, "rate_kb_per_s") : 0;
   if (phase == DURING)
     row_expect(row, "%.0f kB/s", wanted);
-  row_found(row, phase, phase == DURING ? is_rate(rate, wanted) && others_are_plain(bed) : rate > 2000,
+  row_found(row, phase, phase == DURING ? is_rate(rate, wanted) && others_are_plain(bed) : rate > UNLIMITED,
             "%.0f kB/s", rate);
 }
 
@@ -211,16 +226,15 @@ static void measure_flap(struct bed *bed, enum phase phase, struct row *row) {
   const double every = (bed_number(bed, "down_ms") + bed_number(bed, "up_ms")) / 2;
   const struct flaps flaps = watch_flaps(bed);
   row_expect(row, "up or down every %.0f ms", every);
-  /* The acts come by the nemesis's timer, which this probe holds up. */
-  row_found(row, phase,
-            flaps.count == FLAPS && flaps.every_ms > 0.8 * every && flaps.every_ms < 3 * every + 20,
+  /* The acts come by the nemesis's timer, which this probe holds up: late, and never early. */
+  row_found(row, phase, flaps.count == FLAPS && flaps.every_ms > 0.8 * every && flaps.every_ms < 10 * every,
             "%zu changes, every %.0f ms", flaps.count, flaps.every_ms);
 }
 
 /* ---- All at once ---- */
 
 static void measure_mess(struct bed *bed, enum phase phase, struct row *row) {
-  const struct link_probe_result found = send_over(bed);
+  const struct link_probe_result found = send_over(bed, phase);
   const double late = MS(found.delay_p90_ns), gone = PERCENT(COUNT - found.distinct, COUNT);
   bool holds = is_plain(&found, COUNT);
   if (phase == DURING) {
@@ -228,7 +242,7 @@ static void measure_mess(struct bed *bed, enum phase phase, struct row *row) {
                  doubled = bed_number(bed, "duplicate_percent"),
                  hurt = bed_number(bed, "loss_percent") + bed_number(bed, "corrupt_percent");
     /* A packet that comes twice is gone only if both are, so these are bounds and no means. */
-    holds = late > delay && late < delay + jitter + PLAIN_DELAY_MS && gone > 0.4 * hurt &&
+    holds = late > delay && late < delay + jitter + fmax(2, 0.05 * delay) + slack_ms && gone > 0.4 * hurt &&
             gone < 1.4 * hurt && found.damaged > 0 && twice(&found) > 0.5 * doubled &&
             twice(&found) < 1.4 * doubled && found.overtaken > COUNT / 4 && others_are_plain(bed);
     row_expect(row, "late %.0f, gone %.0f %%, twice %.0f %%", delay, hurt, doubled);
@@ -246,7 +260,7 @@ static const struct proof proofs[] = {
     {"link-reorder", DATAGRAMS, TOLD("\"delay_ms\": 50, \"reorder_percent\": 30"), measure_reorder},
     {"link-corrupt", DATAGRAMS, TOLD("\"corrupt_percent\": 20"), measure_corrupt},
     {"link-rate", FLOOD, TOLD("\"rate_kb_per_s\": 200"), measure_rate},
-    {"link-slow-close", FLOOD, TOLD("\"rate_kb_per_s\": 500"), measure_slow_close},
+    {"link-slow-close", FLOOD, TOLD("\"rate_kb_per_s\": 200"), measure_slow_close},
     {"link-flap", "datagrams n2 to n3, one by one", TOLD("\"down_ms\": 200, \"up_ms\": 200"), measure_flap},
     {"link-mess", DATAGRAMS,
      TOLD("\"delay_ms\": 40, \"jitter_ms\": 10, \"loss_percent\": 10, \"duplicate_percent\": 20, "
