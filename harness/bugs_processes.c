@@ -18,6 +18,10 @@
 
 #define SHORT_SNAPSHOTS "--master-flag=--snapshot-threshold=400", "--master-flag=--snapshot-trailing=40"
 
+/* A clock that jumps back prolongs a lease; the primary must be cut off while it is held. */
+#define BACK_WHILE_CUT_OFF                                                                                   \
+  "--fault-every=clock-jump-back=3s", "--fault-every=partition-primary=6s", "--fault-duration=3s"
+
 #define OFTEN "--fault-interval=500ms", "--fault-duration=2s"
 
 struct recipe {
@@ -32,7 +36,7 @@ static const struct recipe recipes[] = {
     {"local-reads", "partition,kill", {NULL}, NULL},
     {"dirty-reads", "partition,kill", {NULL}, NULL},
     {"step-down-late", "partition-primary,partition-stalled,pause-primary", {OFTEN, NULL}, NULL},
-    {"lease-clock", NULL, {NULL}, "needs clocks that jump: faults of clocks on processes are to come"},
+    {"lease-clock", "clock-jump-back,partition-primary", {BACK_WHILE_CUT_OFF, NULL}, NULL},
     {"listing-cache", "partition,kill", {NULL}, NULL},
     {"reset-cache", "partition-primary,partition-stalled", {OFTEN, NULL}, NULL},
     {"retry-twice", "partition,kill", {NULL}, NULL},
