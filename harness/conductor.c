@@ -493,6 +493,8 @@ static void start_nemesis(struct conductor *conductor) {
     add(&line, "--pcap=%s/traffic.pcap", conductor->plan->run);
   add(&line, "--nodes=%" PRId64, settings->nodes);
   add(&line, "--master=%s", settings->master_path);
+  if (settings->old_master)
+    add(&line, "--old-master=%s", settings->old_master_path);
   add(&line, "--directory=%s", conductor->plan->run);
   add(&line, "--history=%s/parts/nemesis.jsonl", conductor->plan->run);
   add(&line, "--nemesis=%s", settings->nemesis);

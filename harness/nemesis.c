@@ -30,7 +30,7 @@
 
 struct nemesis_settings {
   int64_t nodes, seed, fault_interval_ns, fault_duration_ns;
-  const char *provider_name, *master, *directory, *history, *families, *schedule;
+  const char *provider_name, *master, *old_master, *directory, *history, *families, *schedule;
   enum provider provider;
   const char *link_name, *pcap;
   enum link_kind link;
@@ -267,6 +267,7 @@ static int make_cluster(struct host *host, struct error *error) {
       .nodes = (size_t)settings->nodes,
       .needs = nemesis_needs(settings->families, (uint64_t)settings->seed) | told,
       .master = settings->master_path,
+      .old_master = settings->old_master,
       .directory = settings->directory,
       .extra = extra,
       .cluster_id = random_seed_from_system() >> 12};
@@ -354,6 +355,8 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
        0, 0},
       {"pcap", FLAG_STRING, &s->pcap, "FILE", "record the cluster's traffic there (takes TAP links)", 0, 0},
       {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
+      {"old-master", FLAG_STRING, &s->old_master, "PROGRAM", "an older master, for the fault old-build", 0,
+       0},
       {"master-flag", FLAG_LIST, &s->master_flags, "ARGUMENT", "a further argument for every master", 0, 0},
       {"directory", FLAG_STRING, &s->directory, "DIR", "nodes/<name>/ is made there (default .)", 0, 0},
       {"history", FLAG_STRING, &s->history, "FILE", "what it records (default nemesis.jsonl)", 0, 0},

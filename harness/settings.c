@@ -74,6 +74,8 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
       {"pcap", FLAG_BOOL, &s->pcap, NULL, "record the cluster's traffic, in traffic.pcap (takes TAP links)",
        0, 0},
       {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
+      {"old-master", FLAG_STRING, &s->old_master, "PROGRAM", "an older master, for the fault old-build", 0,
+       0},
       {"bug", FLAG_STRING, &s->bug, "NAME", "switch a named defect of a master built with defects on", 0, 0},
       {"master-flag", FLAG_LIST, &s->master_flags, "ARGUMENT", "a further argument for every master", 0, 0},
       {"floor", FLAG_INT, &s->floor, "N", "fewer ok operations than this are no test (default 100)", 0, 1e15},
@@ -208,10 +210,14 @@ int settings_parse(struct settings *settings, int argc, char **argv) {
   if (status == 0)
     status = settings_find_program(settings->master, "assay-master", "master", settings->master_path,
                                    sizeof settings->master_path, &error);
+  if (status == 0 && settings->old_master)
+    status = settings_find_program(settings->old_master, "", "old-master", settings->old_master_path,
+                                   sizeof settings->old_master_path, &error);
   if (status != 0) {
     fprintf(stderr, "assay run: %s\n", error.message);
-    return status == ERR_BAD_INPUT || (status == ERR_NOT_FOUND && settings->master) ? EXIT_USAGE
-                                                                                    : EXIT_HARNESS;
+    return status == ERR_BAD_INPUT || (status == ERR_NOT_FOUND && (settings->master || settings->old_master))
+               ? EXIT_USAGE
+               : EXIT_HARNESS;
   }
   return -1;
 }

@@ -33,14 +33,14 @@ struct settings {
   enum link_kind link;
   bool pcap; /* record the traffic */
   const char *store;
-  const char *master; /* program */
+  const char *master, *old_master; /* programs */
   const char *bug;
   struct flag_list master_flags; /* further arguments of every master */
   int64_t floor;                 /* fewer ok operations than this: vacuous */
   int64_t time_budget_ns;
   int64_t memory_budget;
   bool json;
-  char master_path[4096];
+  char master_path[4096], old_master_path[4096];
 };
 
 /* Parses and checks a command line of `assay run`. Returns -1 to go on, or an exit code (message printed). */

@@ -94,6 +94,8 @@ char **settings_arguments(const struct settings *s) {
     add(&words, "--pcap");
   if (s->master)
     add_string(&words, "master", s->master);
+  if (s->old_master)
+    add_string(&words, "old-master", s->old_master);
   if (s->bug)
     add_string(&words, "bug", s->bug);
   add_list(&words, "master-flag", &s->master_flags);
@@ -178,6 +180,8 @@ json_t *settings_to_json(const struct settings *s) {
                 (json_int_t)s->memory_budget);
   json_object_set_new(rest, "link", json_string(s->link_name));
   json_object_set_new(rest, "pcap", json_boolean(s->pcap));
+  if (s->old_master)
+    json_object_set_new(rest, "old_master", json_string(s->old_master_path));
   json_object_set_new(rest, "master_flags", list_json(&s->master_flags));
   json_object_set_new(rest, "schedule", s->schedule ? json_string(s->schedule) : json_null());
   json_object_set_new(rest, "fault_every", list_json(&s->paces));

@@ -95,6 +95,7 @@ static void forget(struct cluster *cluster) {
     free(*item);
   free((void *)cluster->extra);
   free(cluster->master);
+  free(cluster->old_master);
   free(cluster);
 }
 
@@ -120,6 +121,7 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
   made->functions = options->provider == PROVIDER_NETNS ? &provider_netns : &provider_host;
   made->size = options->nodes;
   made->master = path_absolute(options->master);
+  made->old_master = options->old_master ? path_absolute(options->old_master) : NULL;
   made->extra = copy_list(options->extra);
   snprintf(made->cluster_id, sizeof made->cluster_id, "%" PRIu64,
            options->cluster_id ? options->cluster_id : 1);
@@ -217,7 +219,7 @@ static char **node_argv(const struct cluster_node *node) {
     extra++;
   char **argv = xcalloc(8 + 2 * cluster->size + extra, sizeof *argv);
   char text[128];
-  argv[count++] = xstrdup(cluster->master);
+  argv[count++] = xstrdup(node->old_build ? cluster->old_master : cluster->master);
   argv[count++] = xstrdup("--id");
   snprintf(text, sizeof text, "%zu", node->index + 1);
   argv[count++] = xstrdup(text);
@@ -267,6 +269,11 @@ int cluster_start(struct cluster *cluster, size_t index, struct error *error) {
   }
   node->state = NODE_RUNNING;
   return 0;
+}
+
+void cluster_use_old_build(struct cluster *cluster, size_t index, bool old) {
+  assert(!old || cluster->old_master);
+  cluster->nodes[node_of(cluster, index)->index].old_build = old;
 }
 
 static bool ended_by_kill(int wait_status) {
@@ -366,6 +373,8 @@ int cluster_resume(struct cluster *cluster, size_t index, struct error *error) {
 /* ---- What else can be done to nodes ---- */
 
 const char *cluster_lacks(const struct cluster *cluster, enum capability capability) {
+  if (capability == CAN_OLD_BUILD)
+    return cluster->old_master ? NULL : "no old build was named (--old-master)";
   return cluster->functions->lacks(cluster, capability);
 }
 

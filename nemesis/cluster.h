@@ -63,6 +63,7 @@ struct cluster_node {
   char *directory;      /* …/nodes/n1, absolute */
   enum node_state state;
   pid_t pid;                /* where it lives; -1: no process */
+  bool old_build;           /* its next start is of the old program */
   struct process process;   /* of a node on this machine (provider/local.h) */
   int network;              /* the namespace that such a process is started in; -1: ours */
   struct node_watch *watch; /* as long as `process` is not reaped */
@@ -76,7 +77,7 @@ struct cluster {
   struct local *local;
   size_t size;
   struct cluster_node nodes[CLUSTER_NODES_MAX];
-  char *master;
+  char *master, *old_master;
   char **extra; /* NULL-terminated */
   char cluster_id[24];
   void (*died)(void *context, size_t node);
@@ -99,6 +100,9 @@ int cluster_shape_links(struct cluster *cluster, const struct link_shape *shape,
  * them since a shape was set where none was before; 0 where links cannot be shaped. */
 int cluster_count_shapes(struct cluster *cluster, size_t *shaped, struct link_counters *counters,
                          struct error *error);
+/* Which program the node's next start is of, and all after it: the cluster's, or the old one it was given. */
+void cluster_use_old_build(struct cluster *cluster, size_t node, bool old);
+
 /* Sets the clock of a node, running or not, as clock/clock.h tells; it stays so over restarts.
  * ERR_UNSUPPORTED where CAN_CLOCK is lacking. */
 int cluster_set_clock(struct cluster *cluster, size_t node, const struct clock_setting *setting,

@@ -130,6 +130,7 @@ struct fault_table {
 extern const struct fault_table partition_faults;
 extern const struct fault_table process_faults;
 extern const struct fault_table link_faults;
+extern const struct fault_table lifecycle_faults;
 extern const struct fault_table clock_faults;
 
 #define FAULTS_MAX 128

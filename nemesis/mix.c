@@ -10,7 +10,7 @@
 static const struct fault_mix mixes[] = {
     {"standard", "partition,pause,kill", 0, 0, "what every replicated service must bear"},
     {"network", "partition,link", 0, 0, "everything that happens to links"},
-    {"process", "pause,kill", 0, 0, "everything that happens to processes"},
+    {"process", "pause,kill,lifecycle", 0, 0, "everything that happens to processes"},
     {"brutal", "all", 600 * NS_PER_MS, 1800 * NS_PER_MS, "every fault there is, thick and fast"},
     {0},
 };

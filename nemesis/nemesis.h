@@ -45,11 +45,12 @@ enum provider { PROVIDER_NETNS, PROVIDER_HOST };
 
 /* What a provider may be able to do to its nodes, beside signalling their processes. */
 enum capability {
-  CAN_FILTER, /* drop packets between nodes */
-  CAN_SHAPE,  /* delay, lose, duplicate, reorder, corrupt and slow them down */
-  CAN_DISK,   /* let disks fail, and lose what was not synced */
-  CAN_CLOCK,  /* shift a node's clock */
-  CAN_LIMIT,  /* take memory, processor time or descriptors away */
+  CAN_FILTER,    /* drop packets between nodes */
+  CAN_SHAPE,     /* delay, lose, duplicate, reorder, corrupt and slow them down */
+  CAN_DISK,      /* let disks fail, and lose what was not synced */
+  CAN_CLOCK,     /* shift a node's clock */
+  CAN_LIMIT,     /* take memory, processor time or descriptors away */
+  CAN_OLD_BUILD, /* start nodes with an older program */
   CAPABILITIES,
 };
 #define CAPABILITY_BIT(capability) (1u << (capability))
@@ -69,7 +70,8 @@ struct cluster_options {
   unsigned
       needs;    /* CAPABILITY_BITs that the faults to come need: what costs speed is set up for these only */
   size_t nodes; /* 1 … CLUSTER_NODES_MAX */
-  const char *master; /* path of the assay-master program */
+  const char *master;     /* path of the assay-master program */
+  const char *old_master; /* of an older one, for faults that go back to it; may be NULL */
   const char
       *directory; /* nodes/<name>/ is made under it: data/, log, and what a node leaves when it crashes */
   const char *const *extra; /* further arguments for every master, NULL-terminated; may be NULL */

@@ -211,7 +211,7 @@ static int all_faults(void *context) {
   struct watcher watcher = {0};
   char *history = path_join(directory, "nemesis.jsonl");
   (void)context;
-  watcher_open(&watcher, PROVIDER_NETNS, "all", history);
+  watcher_open(&watcher, PROVIDER_NETNS, "partition,pause,kill", history);
   check_from_outside(&watcher);
   note_primary(&watcher, 0);
   nemesis_start(watcher.nemesis);

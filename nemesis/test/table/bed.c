@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "nemesis/test/inside.h"
 
@@ -92,14 +93,28 @@ static void start_nodes(struct bed *bed) {
   }
 }
 
+/* The same program under another name. */
+static char *copy_program(const char *program, const char *directory) {
+  char *path = path_join(directory, BED_OLD_PROGRAM);
+  struct bytes content = {0};
+  struct error error = {0};
+  CHECK(file_read(program, &content, &error) == 0, "%s", error.message);
+  CHECK(file_replace(path, content.data, content.size, &error) == 0, "%s", error.message);
+  CHECK(chmod(path, 0755) == 0, "cannot make %s a program", path);
+  bytes_free(&content);
+  return path;
+}
+
 void bed_open(struct bed *bed, const struct bed_options *wanted) {
   char *program = test_program("assay-echo-node"), *history = path_join(wanted->directory, "nemesis.jsonl");
+  char *old = copy_program(program, wanted->directory);
   const struct cluster_options cluster = {.provider = PROVIDER_NETNS,
                                           .link = wanted->link,
                                           .seed = 1,
                                           .needs = wanted->needs,
                                           .nodes = BED_NODES,
                                           .master = program,
+                                          .old_master = old,
                                           .directory = wanted->directory};
   const struct nemesis_options options = {.families = "none", .seed = 1, .history = history};
   struct error error = {0};
@@ -112,6 +127,7 @@ void bed_open(struct bed *bed, const struct bed_options *wanted) {
   start_nodes(bed);
   nemesis_start(bed->nemesis);
   free(history);
+  free(old);
   free(program);
 }
 

@@ -15,6 +15,9 @@
 /* The node that is made known as the primary: not the first one, that anything might hit by accident. */
 #define BED_PRIMARY 1
 
+/* What the name of the nodes' old program ends in. */
+#define BED_OLD_PROGRAM "old-echo-node"
+
 struct bed {
   uv_loop_t loop;
   uv_timer_t deadline;

@@ -15,11 +15,12 @@
 /* Other work on the machine can spoil a measurement, and makes no fault out of none, nor none out of one. */
 #define LOOKS 3
 
-static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &link_proofs,
-                                                   &clock_proofs};
+static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &lifecycle_proofs,
+                                                   &link_proofs, &clock_proofs};
 
 /* In the order of enum capability. */
-static const char *const capability_names[CAPABILITIES] = {"filter", "link", "disk", "clock", "resource"};
+static const char *const capability_names[CAPABILITIES] = {"filter", "link",     "disk",
+                                                           "clock",  "resource", "old-build"};
 static const char *const verdict_names[VERDICTS] = {"broke off", "holds", "FALLS SHORT", "lacking"};
 
 struct settings {

@@ -53,6 +53,7 @@ struct proof_table {
 /* A room for each family or for several kindred ones, as in the catalogue. */
 extern const struct proof_table partition_proofs;
 extern const struct proof_table process_proofs;
+extern const struct proof_table lifecycle_proofs;
 extern const struct proof_table link_proofs;
 extern const struct proof_table clock_proofs;
 
