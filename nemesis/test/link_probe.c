@@ -89,6 +89,15 @@ static void note(struct measurement *m, const struct datagram *datagram, size_t 
     m->highest = datagram->number + 1;
 }
 
+/* Before the receiver's address is known, few datagrams may wait for it. Shapes do not hold address
+ * resolution up: it is over when this one arrives, or else in 20 ms. */
+static void introduce(struct measurement *m) {
+  struct pollfd ready = {.fd = m->receiver, .events = POLLIN};
+  const char hello = 0;
+  CHECK(send(m->sender, &hello, sizeof hello, 0) == sizeof hello, "%s", strerror(errno));
+  poll(&ready, 1, 20);
+}
+
 /* All that has arrived by now. */
 static bool receive(struct measurement *m) {
   bool any = false;
@@ -105,7 +114,8 @@ static bool receive(struct measurement *m) {
     CHECK(stamp && stamp->cmsg_type == SCM_TIMESTAMPNS, "no stamp");
     struct timespec at;
     memcpy(&at, CMSG_DATA(stamp), sizeof at);
-    note(m, &datagram, (size_t)got, at.tv_sec * NS_PER_S + at.tv_nsec);
+    if (got > 1) /* introductions do not count */
+      note(m, &datagram, (size_t)got, at.tv_sec * NS_PER_S + at.tv_nsec);
     any = true;
   }
 }
@@ -158,6 +168,7 @@ struct link_probe_result link_probe_run(const struct link_probe *probe) {
   m.arrivals = xcalloc(probe->count, sizeof *m.arrivals);
   m.delays_ns = xcalloc(probe->count, sizeof *m.delays_ns);
   open_ends(probe->from, probe->to, probe->to_host, &m.sender, &m.receiver);
+  introduce(&m);
   send_all(&m);
   struct pollfd ready = {.fd = m.receiver, .events = POLLIN};
   while (poll(&ready, 1, (int)(await_ns / NS_PER_MS)) > 0)

@@ -2,7 +2,8 @@
  * namespace to another and looks at what arrives.
  *
  * It does not know what shapes the link: our own switch and netem are measured alike. Datagrams carry no UDP
- * checksum, so that damaged ones arrive, too; stamps of arrival are the kernel's. */
+ * checksum, so that damaged ones arrive, too; stamps of arrival are the kernel's. One more, that counts for
+ * nothing, goes ahead of them. */
 #ifndef ASSAY_NEMESIS_TEST_LINK_PROBE_H
 #define ASSAY_NEMESIS_TEST_LINK_PROBE_H
 

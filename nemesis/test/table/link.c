@@ -1,5 +1,5 @@
 /* link.c: what becomes of numbered datagrams from n2 to n3, the direction that is hit; and of those that pass
- * where nothing is: back from n3 to n2, and from n4 to n3.
+ * where nothing is: back from n3 to n2, from n4 to n3, and between n2 and the clients.
  *
  * Shares of packets are held to four standard deviations of what the probability makes of that many. Delays
  * are held to what was drawn and, on top of it, to what the machine makes of a link without faults. */
@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 
+#include "nemesis/link/network.h"
 #include "nemesis/test/inside.h"
 #include "nemesis/test/link_probe.h"
 #include "nemesis/test/table/table.h"
@@ -15,6 +16,7 @@
 #define FROM 1
 #define TO 2
 #define BYSTANDER 3
+#define CLIENTS_HOST "10.23.0.254"
 #define TOLD(numbers) "\"targets\": [\"n2\"], \"links\": {\"n2\": [\"n3\"]}, \"numbers\": {" numbers "}"
 
 #define MS(ns) ((double)(ns) / (double)NS_PER_MS)
@@ -54,12 +56,24 @@ static bool is_plain(const struct link_probe_result *found, size_t count) {
          MS(found->delay_p50_ns) < PLAIN_DELAY_MS;
 }
 
-/* What nobody has asked to be hurt passes as it should. */
+/* What nobody has asked to be hurt passes as it should: back, from a bystander, from clients and to them. */
 static bool others_are_plain(const struct bed *bed) {
-  struct link_probe back = probe_between(bed, TO, FROM), beside = probe_between(bed, BYSTANDER, TO);
-  back.count = beside.count = 200;
-  const struct link_probe_result of_back = link_probe_run(&back), of_beside = link_probe_run(&beside);
-  return is_plain(&of_back, back.count) && is_plain(&of_beside, beside.count);
+  struct error error = {0};
+  const int home = network_open_own(&error);
+  CHECK(home >= 0, "%s", error.message);
+  struct link_probe others[] = {probe_between(bed, TO, FROM), probe_between(bed, BYSTANDER, TO),
+                                probe_between(bed, FROM, FROM), probe_between(bed, FROM, TO)};
+  others[2].from = home;
+  others[3].to = home;
+  others[3].to_host = CLIENTS_HOST;
+  bool plain = true;
+  for (size_t i = 0; i < ARRAY_SIZE(others) && plain; i++) {
+    others[i].count = 200;
+    const struct link_probe_result found = link_probe_run(&others[i]);
+    plain = is_plain(&found, others[i].count);
+  }
+  close(home);
+  return plain;
 }
 
 /* Of `count` packets a share with this probability, both in percent. */
