@@ -9,8 +9,9 @@
 
 static const struct fault_mix mixes[] = {
     {"standard", "partition,pause,kill", 0, 0, "what every replicated service must bear"},
-    {"network", "partition,link", 0, 0, "everything that happens to links"},
     {"process", "pause,kill,lifecycle", 0, 0, "everything that happens to processes"},
+    {"network", "partition,link", 0, 0, "everything that happens between nodes"},
+    {"time", "clock,pause,partition", 0, 0, "clocks that lie, and processes that sleep through elections"},
     {"brutal", "all", 600 * NS_PER_MS, 1800 * NS_PER_MS, "every fault there is, thick and fast"},
     {0},
 };
