@@ -195,20 +195,21 @@ static void print_row_json(const struct fault *fault, const struct row *row) {
 struct totals {
   size_t faults, of[VERDICTS];
   unsigned lacks;
+  char link[16]; /* what shaped links; "" when none was */
 };
 
 static void print_totals(const struct settings *settings, const struct totals *totals) {
   struct utsname system;
   uname(&system);
   if (settings->json)
-    print_json(json_pack("{s:I, s:I, s:I, s:I, s:s}", "faults", (json_int_t)totals->faults, "hold",
+    print_json(json_pack("{s:I, s:I, s:I, s:I, s:s, s:s}", "faults", (json_int_t)totals->faults, "hold",
                          (json_int_t)totals->of[HOLDS], "fall_short",
                          (json_int_t)(totals->of[FALLS_SHORT] + totals->of[BROKE_OFF]), "lacking",
-                         (json_int_t)totals->of[LACKING], "kernel", system.release));
+                         (json_int_t)totals->of[LACKING], "link", totals->link, "kernel", system.release));
   else
-    printf("%zu faults: %zu hold, %zu fall short, %zu lacking; kernel %s\n", totals->faults,
-           totals->of[HOLDS], totals->of[FALLS_SHORT] + totals->of[BROKE_OFF], totals->of[LACKING],
-           system.release);
+    printf("%zu faults: %zu hold, %zu fall short, %zu lacking; links shaped by %s; kernel %s\n",
+           totals->faults, totals->of[HOLDS], totals->of[FALLS_SHORT] + totals->of[BROKE_OFF],
+           totals->of[LACKING], totals->link[0] != '\0' ? totals->link : "nobody", system.release);
 }
 
 /* ---- What is asked for ---- */
@@ -279,6 +280,8 @@ static int prove_all(const struct settings *settings, unsigned required) {
     totals.faults++;
     totals.of[row->verdict]++;
     totals.lacks |= row->lacks;
+    if (fault->needs & CAPABILITY_BIT(CAN_SHAPE))
+      snprintf(totals.link, sizeof totals.link, "%s", row->link);
   }
   print_totals(settings, &totals);
   if (totals.faults == 0) {
