@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # what one of the files sets, another uses
 # The cells of a night: what is run, how long it takes, and which command repeats it. For ci/nightly and ci/gate.
 #
 # A cell is a line "NAME SECONDS COMMAND…". The first part of the name is its kind (ci/lib/run.sh judges by it), the last
@@ -10,10 +11,10 @@ declare -A nemesis_of=(
   [standard]=standard
   [brutal]=brutal
   [journal]="kill-primary,kill-all,kill-majority --fault-interval 800ms"
-  [network]=partition
+  [network]=network
   [disk]=kill
   [process]=process
-  [clock]=clock,kill
+  [clock]="clock,kill"
   [swarm]=swarm
 )
 mixes=(standard brutal journal network disk process clock swarm)

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # what one of the files sets, another uses
 # From $out/results.jsonl and $out/night.json to what people and machines read: summary.md, junit.xml, and the exit code.
 # For ci/nightly and ci/gate.
 #

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # what one of the files sets, another uses
 # Runs the cells of a night one after the other and keeps a line of JSON for each in $out/results.jsonl, from which
 # ci/lib/report.sh makes what people and machines read. For ci/nightly and ci/gate, which set:
 #   out             the directory of the night     store        its store, below it
@@ -92,7 +93,7 @@ flags_of() { # KIND
   esac
 }
 
-# Waits for the child, however often a signal interrupts that; prints nothing, sets `status`.
+# Waits for the child, however often a signal interrupts that; sets `status` of run_cell.
 await_child() {
   while :; do
     status=0
@@ -102,7 +103,8 @@ await_child() {
   child=0
 }
 
-# A green run's history is large and of no use any more; what is red is packed, within reason. Sets `pack`.
+# A green run's history is large and of no use any more; what is red is packed, within reason. Of run_cell it takes `name`
+# and `log`, and sets `pack`.
 tidy_up() { # RECORD
   local verdict run
   pack=
