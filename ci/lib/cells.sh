@@ -54,7 +54,8 @@ plan_canaries() { # SEED
 }
 
 # Proofs that every fault takes hold and is gone after healing; scripts of their own.
-plan_tables() { echo "table/faults 180 $legs/faults"; }
+table_seconds=240
+plan_tables() { echo "table/faults $table_seconds $legs/faults"; }
 plan_machines() {
   echo "vm/faults 900 $legs/faults-vm"
   echo "vm/vagrant 1200 $legs/vagrant"

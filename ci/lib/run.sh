@@ -4,6 +4,7 @@
 #   out             the directory of the night     store        its store, below it
 #   bin, bugs_bin   programs, and those with named defects; ASSAY_BIN and ASSAY_BUGS_BIN name others, which are not built
 #   legs            where the scripts of the legs are (ci; ASSAY_LEGS)
+#   machine         the virtual machine's disk and kernel (build/vagrant; ASSAY_MACHINE)
 #
 # Every cell gets three times its time and five minutes; then it is ended and has failed. A stop signal ends the present
 # cell as a person would (assay heals, stops and checks what it has), no other is begun, and the report is written.
@@ -13,6 +14,7 @@ say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 bin=${ASSAY_BIN:-build/release/bin}
 bugs_bin=${ASSAY_BUGS_BIN:-build/bugs/bin}
 legs=${ASSAY_LEGS:-ci}
+machine=${ASSAY_MACHINE:-build/vagrant}
 packs_max=20
 child=0
 interrupted=false
@@ -85,6 +87,14 @@ judge_vm() { judge_script "$@"; }
 
 # ---- Running ----
 
+# Why a cell cannot be run here; nothing when it can.
+why_not() { # KIND PROGRAM
+  case $1 in
+  table | vm) [ -x "$2" ] || { echo "$2 is not there"; return; } ;;
+  esac
+  [ "$1" != vm ] || [ -r "$machine/box.img" ] || echo "there is no machine yet: run ci/setup vm and sudo vagrant/build-box"
+}
+
 # What the harness's programs are told beside the command that repeats the cell.
 flags_of() { # KIND
   case $1 in
@@ -133,11 +143,12 @@ keep() { # RECORD NAME COMMAND BEGAN PACK
 
 # run_cell NAME SECONDS COMMAND…
 run_cell() {
-  local name=$1 limit=$(($2 * 3 + 300)) kind=${1%%/*} began=$EPOCHREALTIME status record pack=
+  local name=$1 limit=$(($2 * 3 + 300)) kind=${1%%/*} began=$EPOCHREALTIME status record reason pack=
   shift 2
   local log=$out/logs/${name//\//-}.log output=$out/logs/${name//\//-}.out
-  if [[ $kind = table || $kind = vm ]] && [ ! -x "$1" ]; then
-    record=$(plain skipped "$1 is not there")
+  reason=$(why_not "$kind" "$1")
+  if [ -n "$reason" ]; then
+    record=$(plain skipped "$reason")
   else
     # shellcheck disable=SC2046 # words are wanted
     timeout --kill-after=120 "$limit" "$@" $(flags_of "$kind") >"$output" 2>"$log" </dev/null &

@@ -56,7 +56,7 @@ esac
 case $verdict in valid) exit 0 ;; invalid) exit 1 ;; unknown | vacuous) exit 2 ;; *) exit 3 ;; esac
 STUB
 chmod +x "$scratch/bin/assay"
-export ASSAY_BIN=$scratch/bin ASSAY_BUGS_BIN=$scratch/bin ASSAY_LEGS=$scratch/legs
+export ASSAY_BIN=$scratch/bin ASSAY_BUGS_BIN=$scratch/bin ASSAY_LEGS=$scratch/legs ASSAY_MACHINE=$scratch
 
 # night EXPECTED-CODE VERDICTS [FLAGS…]: a night whose cells have these verdicts, then looks at what is well-formed.
 night() {
@@ -126,6 +126,12 @@ expect_verdict table/ skipped
 printf '#!/bin/sh\necho "delay was not there"\nexit 1\n' >"$scratch/legs/faults"
 night 3 '' --only 'table/*'
 says summary.md 'exit code 1: delay was not there'
+printf '#!/bin/sh\necho fine\n' >"$scratch/legs/faults-vm" && chmod +x "$scratch/legs/faults-vm"
+night 2 '' --minutes 30 --only vm/faults
+says summary.md 'there is no machine yet: run ci/setup vm'
+: >"$scratch/box.img"
+night 0 '' --minutes 30 --only vm/faults
+expect_verdict vm/faults valid
 
 # --only and --list; wrong usage.
 night 0 '' --only 'run/*/disk/*' --only canary/simulator
