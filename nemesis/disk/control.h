@@ -21,6 +21,6 @@ struct disk_answer {
 
 /* The life of a disk's process: mounts, answers once when the mount is there, then serves. Everything that is
  * open but `control` and standard error has been closed. */
-__attribute__((noreturn)) void daemon_run(int control, const char *mount_point, const char *backing);
+__attribute__((noreturn)) void daemon_run(int control, const char *data, const char *hidden);
 
 #endif

@@ -20,7 +20,7 @@
 #define THREADS 8
 
 struct daemon {
-  const char *mount_point;
+  const char *data;
   struct volume volume;
   struct fuse_session *session;
   bool mounted;
@@ -48,22 +48,21 @@ static bool failed(struct disk_answer *answer, const char *what) {
   return true;
 }
 
-static bool open_volume(struct volume *volume, const char *backing, struct disk_answer *answer) {
-  char *tree = path_join(backing, "tree"), *hidden = path_join(backing, "hidden");
-  if (directory_make(tree, NULL) != 0 || directory_remove(hidden, NULL) != 0 ||
+/* The directory is opened before it is covered: so the tree is reached below its own mount. */
+static bool open_volume(struct volume *volume, const char *data, const char *hidden,
+                        struct disk_answer *answer) {
+  if (directory_make(data, NULL) != 0 || directory_remove(hidden, NULL) != 0 ||
       directory_make(hidden, NULL) != 0)
-    return failed(answer, "make the directories of its backing");
+    return failed(answer, "make its directories");
   const int hidden_fd = open(hidden, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   inodes_init(&volume->inodes, &volume->orders);
-  const int status = hidden_fd < 0 ? -errno : inodes_open(&volume->inodes, AT_FDCWD, tree, &volume->root);
+  const int status = hidden_fd < 0 ? -errno : inodes_open(&volume->inodes, AT_FDCWD, data, &volume->root);
   if (status != 0) {
     errno = -status;
-    return failed(answer, "open the directories of its backing");
+    return failed(answer, "open its directories");
   }
   names_init(&volume->names, &volume->orders, &volume->inodes, hidden_fd);
   switch_init(&volume->faults);
-  free(tree);
-  free(hidden);
   return false;
 }
 
@@ -76,7 +75,7 @@ static bool mount_volume(struct daemon *daemon, struct disk_answer *answer) {
     return failed(answer, "open /dev/fuse");
   snprintf(options, sizeof options, "fd=%d,rootmode=%o,user_id=%u,group_id=%u", fd, (unsigned)S_IFDIR,
            getuid(), getgid());
-  if (mount("assay-disk", daemon->mount_point, "fuse", MS_NOSUID | MS_NODEV, options) != 0)
+  if (mount("assay-disk", daemon->data, "fuse", MS_NOSUID | MS_NODEV, options) != 0)
     return failed(answer, "mount a file system of ours");
   daemon->mounted = true;
   snprintf(place, sizeof place, "/dev/fd/%d", fd);
@@ -146,28 +145,28 @@ static struct disk_answer answer_to(struct daemon *daemon, const struct disk_que
 /* The owner is gone, or wants nothing more: so is the mount, whoever looks at it. */
 __attribute__((noreturn)) static void end(const struct daemon *daemon) {
   if (daemon->mounted)
-    umount2(daemon->mount_point, MNT_DETACH);
+    umount2(daemon->data, MNT_DETACH);
   _exit(0);
 }
 
-void daemon_run(int control, const char *mount_point, const char *backing) {
+void daemon_run(int control, const char *data, const char *hidden) {
   struct daemon *daemon = xcalloc(1, sizeof *daemon);
   struct disk_answer answer = {0};
   struct disk_question question;
   struct rlimit files;
-  daemon->mount_point = mount_point;
+  daemon->data = data;
   umask(0);
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
   }
-  const bool lacking = open_volume(&daemon->volume, backing, &answer) || mount_volume(daemon, &answer);
+  const bool lacking = open_volume(&daemon->volume, data, hidden, &answer) || mount_volume(daemon, &answer);
   ssize_t said = send(control, &answer, sizeof answer, MSG_NOSIGNAL);
   while (!lacking && said == sizeof answer &&
          recv(control, &question, sizeof question, 0) == sizeof question) {
     answer = answer_to(daemon, &question);
     if (question.command == COMMAND_LOSE || question.command == COMMAND_SETTLE) {
-      umount2(mount_point, MNT_DETACH);
+      umount2(data, MNT_DETACH);
       daemon->mounted = false;
     }
     said = send(control, &answer, sizeof answer, MSG_NOSIGNAL);

@@ -23,7 +23,7 @@
 #define ANSWER_TIMEOUT_MS 5000
 
 struct disk {
-  char *name, *mount_point, *backing;
+  char *name, *data, *hidden;
   pid_t pid;                 /* -1: there is none */
   int control;               /* -1: there is none */
   struct disk_counters past; /* of the lives before this one */
@@ -66,7 +66,7 @@ static void end_life(struct disk *disk) {
     while (waitpid(disk->pid, NULL, 0) < 0 && errno == EINTR)
       continue;
   }
-  umount2(disk->mount_point, MNT_DETACH);
+  umount2(disk->data, MNT_DETACH);
   disk->control = -1;
   disk->pid = -1;
 }
@@ -89,7 +89,7 @@ __attribute__((noreturn)) static void child_main(const struct disk *disk, int co
   dup2(null, STDOUT_FILENO);
   dup2(control, STDERR_FILENO + 1);
   syscall(SYS_close_range, (unsigned)STDERR_FILENO + 2, ~0u, 0u);
-  daemon_run(STDERR_FILENO + 1, disk->mount_point, disk->backing);
+  daemon_run(STDERR_FILENO + 1, disk->data, disk->hidden);
 }
 
 static int lost_contact(struct disk *disk, struct error *error, enum error_code code, const char *how) {
@@ -165,21 +165,14 @@ static int end_life_by(struct disk *disk, const struct disk_question *question, 
 
 /* ---- The door ---- */
 
-int disk_open(const char *name, const char *mount_point, const char *backing, struct disk **disk,
+int disk_open(const char *name, const char *data, const char *hidden, struct disk **disk,
               struct error *error) {
   int status = disk_supported(error);
-  if (status == 0)
-    status = directory_make(mount_point, error);
-  if (status == 0)
-    status = directory_make(backing, error);
   if (status != 0)
     return status;
   struct disk *made = xcalloc(1, sizeof *made);
-  *made = (struct disk){.name = xstrdup(name),
-                        .mount_point = xstrdup(mount_point),
-                        .backing = xstrdup(backing),
-                        .pid = -1,
-                        .control = -1};
+  *made = (struct disk){
+      .name = xstrdup(name), .data = xstrdup(data), .hidden = xstrdup(hidden), .pid = -1, .control = -1};
   status = begin_life(made, error);
   if (status != 0) {
     disk_close(made);
@@ -193,9 +186,10 @@ void disk_close(struct disk *disk) {
   if (!disk)
     return;
   end_life(disk);
+  directory_remove(disk->hidden, NULL);
   free(disk->name);
-  free(disk->mount_point);
-  free(disk->backing);
+  free(disk->data);
+  free(disk->hidden);
   free(disk);
 }
 
@@ -228,9 +222,7 @@ static int between_lives(struct disk *disk, const struct disk_rot *rot, struct d
   int status = end_life_by(disk, &(struct disk_question){.command = COMMAND_SETTLE}, error);
   if (status != 0)
     return status;
-  char *tree = path_join(disk->backing, "tree");
-  status = rot ? rot_tree(tree, rot, rotten, error) : rot_restore(tree, restored, error);
-  free(tree);
+  status = rot ? rot_tree(disk->data, rot, rotten, error) : rot_restore(disk->data, restored, error);
   const int begun = begin_life(disk, status == 0 ? error : NULL);
   return status != 0 ? status : begun;
 }

@@ -1,29 +1,28 @@
 /* disk.h: a disk of our own under a node's data directory: it fails when told to, and forgets at a power loss
  * what was not synced.
  *
- *   node ──▶ nodes/n1/data (FUSE) ──▶ kernel ──▶ the disk's process ──▶ nodes/n1/disk/tree   as the node sees
- * it │                  nodes/n1/disk/hidden taken away, un-synced nemesis ──── set, lose power ─── socket
- * ─────────┘
+ *   node ──▶ nodes/n1/data (FUSE) ──▶ kernel ──▶ the disk's process ──▶ what nodes/n1/data covers: the tree
+ *                                                    │                  nodes/n1/hidden: taken away,
+ * un-synced nemesis ──── set, lose power ─── socket ─────────┘
  *
- * Every write, name and cut goes to the backing tree at once; how to take it back is remembered in memory
- * until it is synced. So reads cost what they cost, and the end of the disk's process loses nothing: only
+ * Every write, name and cut goes to the tree at once; how to take it back is remembered in memory until it is
+ * synced. So reads cost what they cost, and the end of the disk's process loses nothing: only
  * disk_lose_power() does.
  *
  * Fault model, exact for programs that follow POSIX:
  *
  *   - Bytes are durable after fsync() or fdatasync() of their file returned 0; names (created, linked,
- * renamed, removed, made) after fsync() of their directory did. Nothing else makes anything durable: not
- * close(), not sync_file_range(), not the fsync() of another file, as ext4's would. Too much that is
- * un-synced (32 MB to be remembered of one file, 4096 names) is written back unasked, as kernels do.
- *   - At a power loss of what is un-synced nothing survives, or what came first, or a random subset: sectors
- * of 512 bytes each for itself (a write is torn inside a block), names never one before another of its
- * directory (see names.h), the cut of a file (see file.h). What survives of a sector is what was written to
- * it last.
+ *     renamed, removed, made) after fsync() of their directory did. Nothing else makes anything durable: not
+ *     close(), not sync_file_range(), not the fsync() of another file, as ext4's would. Too much that is
+ *     un-synced (32 MB to be remembered of one file, 4096 names) is written back unasked, as kernels do.
+ *   - At a power loss, of what is un-synced nothing survives, or what came first, or a random subset: sectors
+ *     of 512 bytes each for itself (a write is torn inside a block), names never one before another of its
+ *     directory (names.h), the cut of a file (file.h). What survives of a sector is what was written last.
  *   - After an fsync() that failed, what it should have made durable is lost unless it is written again:
- * reads see it until the power is lost, and no later fsync() covers it, as on Linux, which marks such pages
- * clean. Names are tried again by the next fsync() of their directory.
+ *     reads see it until the power is lost, and no later fsync() covers it, as on Linux, which marks such
+ *     pages clean. Names are tried again by the next fsync() of their directory.
  *   - A full disk refuses what needs new room, or any write at all, as file systems do that write to a new
- * place.
+ *     place.
  *
  * Modes, owners and times of files, and extended attributes, are not part of the model. Symbolic links and
  * devices are refused.
@@ -45,11 +44,12 @@ struct disk;
 /* 0 when disks of our own work here; else ERR_UNSUPPORTED with why and what to do. */
 int disk_supported(struct error *error);
 
-/* Makes `backing` if need be, takes what is in there as durable, mounts it at the directory `mount_point`.
- * `name` is the node's, for messages. Must be called inside a sandbox: the mount goes with it. */
-int disk_open(const char *name, const char *mount_point, const char *backing, struct disk **disk,
+/* Covers the directory `data`, made if need be, whose content is taken as durable; `hidden`, beside it on the
+ * same file system, is used until the end. `name` is the node's, for messages. Must be called inside a
+ * sandbox: the mount goes with it. */
+int disk_open(const char *name, const char *data, const char *hidden, struct disk **disk,
               struct error *error);
-/* Takes the mount away, whoever uses it; what is un-synced stays. NULL is fine. */
+/* Uncovers it, whoever uses it; what is un-synced stays. NULL is fine. */
 void disk_close(struct disk *disk);
 
 /* What goes wrong while it is set. */
@@ -91,7 +91,7 @@ int disk_read_counters(struct disk *disk, struct disk_counters *counters, struct
 
 /* What decays: a bit flips, or a file loses its end. */
 struct disk_rot {
-  const char *directory; /* below the mount point: "journal" */
+  const char *directory; /* below the data: "journal" */
   const char *pattern;   /* of file names, as in a shell: "log-*" */
   size_t spared;         /* so many of the matching files are left alone, the last in the order of names */
   bool cut;
@@ -99,7 +99,7 @@ struct disk_rot {
 };
 
 struct disk_rotten {
-  char path[256]; /* below the mount point */
+  char path[256]; /* below the data */
   uint64_t inode; /* which file it was */
   bool cut;       /* at `offset`; else a bit of the byte there flipped */
   uint64_t offset;

@@ -1,4 +1,4 @@
-/* file.h: one file of the disk: its bytes stand in the backing file as its node sees them; this remembers how
+/* file.h: one file of the disk: its bytes stand in the tree as its node sees them; this remembers how
  * to take back what was not synced.
  *
  *   durable size        size          cut behind (`cut_to`) and grown again, all without a sync:
@@ -24,7 +24,7 @@ struct orders {
 
 struct file {
   struct orders *orders;
-  int fd; /* of the backing file, open for both; not owned */
+  int fd; /* in the tree, open for both; not owned */
   pthread_mutex_t mutex;
   uint64_t size, durable_size;
   bool cut; /* since the last sync it was shorter than its durable size … */
@@ -36,7 +36,7 @@ struct file {
 void file_init(struct file *file, struct orders *orders, int fd, uint64_t size);
 void file_free(struct file *file);
 
-/* As pwrite(), ftruncate(), fallocate() on the backing file; -errno instead of -1. */
+/* As pwrite(), ftruncate(), fallocate() on it; -errno instead of -1. */
 ssize_t file_write(struct file *file, const void *data, size_t size, uint64_t offset);
 int file_resize(struct file *file, uint64_t size);
 int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t size);

@@ -8,7 +8,7 @@
 
 struct inode {
   struct inode *next; /* in its bucket */
-  uint64_t number;    /* of the backing file */
+  uint64_t number;    /* in the tree */
   bool directory;
   int fd;
   uint64_t lookups; /* that the kernel has not forgotten */

@@ -6,7 +6,7 @@
  * it; 13     move    tables/b → journal tables, journal           14 stays un-synced 14     remove  tables/c
  * tables
  *
- * All of it is done in the backing directory at once; what is taken away lies hidden beside the tree until
+ * All of it is done in the tree at once; what is taken away lies hidden beside the tree until
  * that is durable. A power loss undoes what it takes backwards. Within a directory names are lost from the
  * newest on, never one before another that stays: any journal or log of a real file system holds that much.
  * A real one (ext4, XFS) has one log for all directories, and an fsync of a file writes it, too: a program

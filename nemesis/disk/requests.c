@@ -227,7 +227,7 @@ static void sync_file(fuse_req_t request, fuse_ino_t number, int data_only, stru
 
 /* ---- Listings and room ---- */
 
-/* Each request opens the directory again: the cookies of the backing file system hold beyond that. */
+/* Each request opens the directory again: the cookies of the file system below hold beyond that. */
 static void list(fuse_req_t request, fuse_ino_t number, size_t size, off_t cookie,
                  struct fuse_file_info *unused) {
   (void)unused;

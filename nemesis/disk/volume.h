@@ -46,7 +46,7 @@ bool switch_is_full(struct volume *volume);
 
 /* ---- loss.c ---- */
 
-/* Leaves in the backing tree what a power loss leaves. -errno. No request may be under way. */
+/* Leaves in the tree what a power loss leaves. -errno. No request may be under way. */
 int volume_lose(struct volume *volume, const struct disk_loss *loss);
 
 /* ---- requests.c ---- */

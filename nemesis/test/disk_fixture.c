@@ -9,18 +9,18 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-static char *directory, *mount_point, *backing;
+static char *directory, *mount_point, *hidden;
 
 void disk_setup(void) {
   directory = scratch_make();
   mount_point = path_join(directory, "data");
-  backing = path_join(directory, "disk");
+  hidden = path_join(directory, "hidden");
 }
 
 void disk_teardown(void) {
   scratch_remove(directory);
   free(mount_point);
-  free(backing);
+  free(hidden);
 }
 
 /* A device of the same numbers, open to all, over /dev/fuse, in a mount namespace that nobody else sees. */
@@ -50,24 +50,20 @@ int run_with_fuse(int (*body)(void *context), void *context) {
 struct disk *disk_make(void) {
   struct disk *disk;
   struct error error = {0};
-  CHECK(directory_remove(backing, &error) == 0, "%s", error.message);
-  CHECK(disk_open("n1", mount_point, backing, &disk, &error) == 0, "%s", error.message);
+  CHECK(directory_remove(mount_point, &error) == 0, "%s", error.message);
+  CHECK(disk_open("n1", mount_point, hidden, &disk, &error) == 0, "%s", error.message);
   return disk;
 }
 
 void disk_unmake(struct disk *disk) {
   struct error error = {0};
   disk_close(disk);
-  CHECK(rmdir(mount_point) == 0, "the mount is still there: %s", strerror(errno));
-  CHECK(directory_remove(backing, &error) == 0, "%s", error.message);
+  CHECK(directory_remove(mount_point, &error) == 0, "the mount is still there: %s", error.message);
+  CHECK(!file_exists(hidden), "%s is still there", hidden);
 }
 
 const char *disk_mount_point(void) {
   return mount_point;
-}
-
-const char *disk_backing(void) {
-  return backing;
 }
 
 int must_open(const char *path, int flags) {

@@ -16,7 +16,6 @@ int run_with_fuse(int (*body)(void *context), void *context);
 struct disk *disk_make(void);
 void disk_unmake(struct disk *disk);
 const char *disk_mount_point(void);
-const char *disk_backing(void);
 
 int must_open(const char *path, int flags);
 /* The path of a name on the disk; to be used before the next call. */
