@@ -449,3 +449,57 @@ int cluster_get_clock(struct cluster *cluster, size_t index, struct clock_settin
   return status != 0 ? status
                      : cluster->functions->get_clock(cluster, node_of(cluster, index)->index, setting, error);
 }
+
+/* ---- Disks ---- */
+
+int cluster_set_disk(struct cluster *cluster, size_t index, const struct disk_fault *fault,
+                     struct error *error) {
+  const int status = refuse_lacking(cluster, CAN_DISK, error);
+  return status != 0 ? status
+                     : cluster->functions->set_disk(cluster, node_of(cluster, index)->index, fault, error);
+}
+
+int cluster_lose_power(struct cluster *cluster, const bool *nodes, const struct disk_loss *loss,
+                       struct error *error) {
+  bool living[CLUSTER_NODES_MAX] = {false};
+  int first = refuse_lacking(cluster, CAN_DISK, error);
+  if (first != 0)
+    return first;
+  for (size_t i = 0; i < cluster->size; i++)
+    living[i] = nodes[i] && cluster->nodes[i].pid >= 0;
+  first = cluster_kill_many(cluster, living, error);
+  for (size_t i = 0; i < cluster->size; i++) {
+    if (!nodes[i] || cluster->nodes[i].pid >= 0)
+      continue;
+    const struct disk_loss own = {.keeps = loss->keeps, .draw = loss->draw + i};
+    const int status = cluster->functions->lose_power(cluster, i, &own, first == 0 ? error : NULL);
+    first = first == 0 ? status : first;
+  }
+  return first;
+}
+
+static int refuse_living(const struct cluster *cluster, size_t index, const char *what, struct error *error) {
+  const struct cluster_node *node = node_of(cluster, index);
+  const int status = refuse_lacking(cluster, CAN_DISK, error);
+  return status != 0 || node->pid < 0 ? status : refuse(node, what, error);
+}
+
+int cluster_rot_disk(struct cluster *cluster, size_t index, const struct disk_rot *rot,
+                     struct disk_rotten *rotten, struct error *error) {
+  const int status = refuse_living(cluster, index, "let rot the disk of", error);
+  return status != 0 ? status : cluster->functions->rot_disk(cluster, index, rot, rotten, error);
+}
+
+int cluster_restore_disk(struct cluster *cluster, size_t index, const struct disk_rotten *rotten,
+                         struct error *error) {
+  const int status = refuse_living(cluster, index, "restore the disk of", error);
+  return status != 0 ? status : cluster->functions->restore_disk(cluster, index, rotten, error);
+}
+
+int cluster_count_disk(struct cluster *cluster, size_t index, struct disk_counters *counters,
+                       struct error *error) {
+  const int status = refuse_lacking(cluster, CAN_DISK, error);
+  return status != 0
+             ? status
+             : cluster->functions->count_disk(cluster, node_of(cluster, index)->index, counters, error);
+}

@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "nemesis/clock/clock.h"
+#include "nemesis/disk/disk.h"
 #include "nemesis/link/link.h"
 #include "nemesis/nemesis.h"
 #include "nemesis/node.h"
@@ -48,6 +49,16 @@ struct provider_functions {
   int (*set_clock)(struct cluster *cluster, size_t node, const struct clock_setting *setting,
                    struct error *error);
   int (*get_clock)(struct cluster *cluster, size_t node, struct clock_setting *setting, struct error *error);
+
+  /* -- disks, as disk/disk.h tells; called only where CAN_DISK is not lacking -- */
+  int (*set_disk)(struct cluster *cluster, size_t node, const struct disk_fault *fault, struct error *error);
+  int (*lose_power)(struct cluster *cluster, size_t node, const struct disk_loss *loss, struct error *error);
+  int (*rot_disk)(struct cluster *cluster, size_t node, const struct disk_rot *rot,
+                  struct disk_rotten *rotten, struct error *error);
+  int (*restore_disk)(struct cluster *cluster, size_t node, const struct disk_rotten *rotten,
+                      struct error *error);
+  int (*count_disk)(struct cluster *cluster, size_t node, struct disk_counters *counters,
+                    struct error *error);
 };
 
 extern const struct provider_functions provider_netns;
@@ -109,5 +120,20 @@ int cluster_set_clock(struct cluster *cluster, size_t node, const struct clock_s
                       struct error *error);
 int cluster_get_clock(struct cluster *cluster, size_t node, struct clock_setting *setting,
                       struct error *error);
+/* What goes wrong with a node's disk from now on; NULL: nothing. ERR_UNSUPPORTED where CAN_DISK is lacking. */
+int cluster_set_disk(struct cluster *cluster, size_t node, const struct disk_fault *fault,
+                     struct error *error);
+/* The power of these nodes is lost, at once: killed if need be, they lose what was not synced (each node by a
+ * draw of its own) and stay down. */
+int cluster_lose_power(struct cluster *cluster, const bool *nodes, const struct disk_loss *loss,
+                       struct error *error);
+/* Of a node that does not run: ERR_NOT_FOUND when it does. */
+int cluster_rot_disk(struct cluster *cluster, size_t node, const struct disk_rot *rot,
+                     struct disk_rotten *rotten, struct error *error);
+int cluster_restore_disk(struct cluster *cluster, size_t node, const struct disk_rotten *rotten,
+                         struct error *error);
+/* What befell the disk since something last began to go wrong with it. */
+int cluster_count_disk(struct cluster *cluster, size_t node, struct disk_counters *counters,
+                       struct error *error);
 
 #endif

@@ -132,6 +132,7 @@ extern const struct fault_table process_faults;
 extern const struct fault_table link_faults;
 extern const struct fault_table lifecycle_faults;
 extern const struct fault_table clock_faults;
+extern const struct fault_table disk_faults;
 
 #define FAULTS_MAX 128
 #define FAMILIES_MAX 24

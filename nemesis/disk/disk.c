@@ -41,20 +41,6 @@ int disk_supported(struct error *error) {
   return error_set_errno(error, ERR_UNSUPPORTED, "/dev/fuse cannot be opened (%s)", cure);
 }
 
-static struct disk_counters add_counters(const struct disk_counters *a, const struct disk_counters *b) {
-  return (struct disk_counters){.bytes_written = a->bytes_written + b->bytes_written,
-                                .bytes_synced = a->bytes_synced + b->bytes_synced,
-                                .bytes_dirty = a->bytes_dirty + b->bytes_dirty,
-                                .bytes_lost = a->bytes_lost + b->bytes_lost,
-                                .names_lost = a->names_lost + b->names_lost,
-                                .syncs = a->syncs + b->syncs,
-                                .syncs_delayed = a->syncs_delayed + b->syncs_delayed,
-                                .read_errors = a->read_errors + b->read_errors,
-                                .write_errors = a->write_errors + b->write_errors,
-                                .sync_errors = a->sync_errors + b->sync_errors,
-                                .no_space = a->no_space + b->no_space};
-}
-
 /* ---- The process ---- */
 
 /* Takes the process and its mount away, whatever state they are in. */
@@ -157,7 +143,7 @@ static int end_life_by(struct disk *disk, const struct disk_question *question, 
   struct disk_answer answer = {0};
   const int status = ask(disk, question, &answer, error);
   if (status == 0)
-    disk->past = add_counters(&disk->past, &answer.counters);
+    disk->past = disk_counters_sum(&disk->past, &answer.counters);
   disk->past.bytes_dirty = 0;
   end_life(disk);
   return status;
@@ -206,7 +192,7 @@ int disk_read_counters(struct disk *disk, struct disk_counters *counters, struct
   struct disk_answer answer = {0};
   const int status = ask(disk, &question, &answer, error);
   if (status == 0)
-    *counters = add_counters(&disk->past, &answer.counters);
+    *counters = disk_counters_sum(&disk->past, &answer.counters);
   return status;
 }
 

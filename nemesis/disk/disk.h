@@ -85,6 +85,11 @@ struct disk_counters {
 };
 int disk_read_counters(struct disk *disk, struct disk_counters *counters, struct error *error);
 
+/* `bytes_dirty` is no sum over time: it is the later one's in the difference. */
+struct disk_counters disk_counters_sum(const struct disk_counters *a, const struct disk_counters *b);
+struct disk_counters disk_counters_since(const struct disk_counters *earlier,
+                                         const struct disk_counters *later);
+
 /* ---- At rest ---- */
 
 #define DISK_ROT_MOST 4096

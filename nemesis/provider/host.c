@@ -67,11 +67,16 @@ static const char *host_lacks(const struct cluster *cluster, enum capability cap
   static const char *const reasons[CAPABILITIES] = {
       [CAN_FILTER] = "provider host cannot cut links",
       [CAN_SHAPE] = "provider host cannot shape links",
-      [CAN_DISK] = "provider host has no disks that fail",
       [CAN_LIMIT] = "provider host cannot limit resources",
   };
+  if (capability == CAN_DISK)
+    return local_disks_lack(local_disks(cluster));
   return capability == CAN_CLOCK ? local_lacks_clock(cluster) : reasons[capability];
 }
 
-const struct provider_functions provider_host = {
-    .name = "host", .open = host_open, .close = host_close, .lacks = host_lacks, LOCAL_PROCESSES};
+const struct provider_functions provider_host = {.name = "host",
+                                                 .open = host_open,
+                                                 .close = host_close,
+                                                 .lacks = host_lacks,
+                                                 LOCAL_PROCESSES,
+                                                 LOCAL_DISKS};

@@ -11,6 +11,7 @@ struct local {
   char *clock_shim; /* NULL: clocks cannot be bent, because … */
   struct error no_clock;
   struct clock_page *clocks[CLUSTER_NODES_MAX];
+  struct local_disks *disks;
 };
 
 /* ---- Making and taking back ---- */
@@ -32,6 +33,7 @@ static int open_clocks(struct cluster *cluster, struct local *local) {
 void local_prepare(struct cluster *cluster, const struct cluster_options *options) {
   struct local *local = xcalloc(1, sizeof *local);
   cluster->local = local;
+  local->disks = local_disks_new(cluster, options->needs);
   if (!(options->needs & CAPABILITY_BIT(CAN_CLOCK))) {
     error_set(&local->no_clock, ERR_UNSUPPORTED,
               "the nodes were started without what bends clocks: name a fault of clocks at the start");
@@ -48,9 +50,14 @@ void local_release(struct cluster *cluster) {
   struct local *local = cluster->local;
   for (size_t i = 0; i < cluster->size; i++)
     clock_page_close(local->clocks[i]);
+  local_disks_free(local->disks);
   free(local->clock_shim);
   free(local);
   cluster->local = NULL;
+}
+
+struct local_disks *local_disks(const struct cluster *cluster) {
+  return cluster->local->disks;
 }
 
 const char *local_lacks_clock(const struct cluster *cluster) {

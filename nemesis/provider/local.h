@@ -4,11 +4,13 @@
 #define ASSAY_NEMESIS_PROVIDER_LOCAL_H
 
 #include "nemesis/cluster.h"
+#include "nemesis/provider/local_disks.h"
 
 /* To be called when the cluster's nodes have their directories: makes what `options->needs` says. What cannot
  * be made is lacking, with the reason, and no error. */
 void local_prepare(struct cluster *cluster, const struct cluster_options *options);
 void local_release(struct cluster *cluster);
+struct local_disks *local_disks(const struct cluster *cluster);
 /* NULL: clocks can be bent; else why not. */
 const char *local_lacks_clock(const struct cluster *cluster);
 

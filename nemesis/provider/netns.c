@@ -89,6 +89,8 @@ static const char *netns_lacks(const struct cluster *cluster, enum capability ca
     return netns_links_lack_shapes(netns->links);
   case CAN_CLOCK:
     return local_lacks_clock(cluster);
+  case CAN_DISK:
+    return local_disks_lack(local_disks(cluster));
   default:
     return "provider netns cannot do that yet";
   }
@@ -143,6 +145,7 @@ const struct provider_functions provider_netns = {.name = "netns",
                                                   .close = netns_close,
                                                   .lacks = netns_lacks,
                                                   LOCAL_PROCESSES,
+                                                  LOCAL_DISKS,
                                                   .set_links = netns_set_links,
                                                   .count_rules = netns_count_rules,
                                                   .link_kind = netns_link_kind,
