@@ -43,14 +43,19 @@ static int write_all(int fd, const unsigned char *data, size_t size) {
   return 0;
 }
 
-static int directory_sync_of(const char *path) {
+int directory_sync(const char *path, struct error *error) {
+  const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int status =
+      fd < 0 || fsync(fd) != 0 ? error_set_errno(error, ERR_IO, "cannot make %s durable", path) : 0;
+  if (fd >= 0)
+    close(fd);
+  return status;
+}
+
+static int sync_directory_of(const char *path, struct error *error) {
   char *copy = xstrdup(path);
-  const int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int status = directory_sync(dirname(copy), error);
   free(copy);
-  if (fd < 0)
-    return -1;
-  const int status = fsync(fd);
-  close(fd);
   return status;
 }
 
@@ -66,8 +71,10 @@ int file_replace(const char *path, const void *data, size_t size, struct error *
     status = error_set_errno(error, errno == ENOSPC ? ERR_NO_SPACE : ERR_IO, "cannot write %s", name);
   if (fd >= 0)
     close(fd);
-  if (status == 0 && (rename(name, path) != 0 || directory_sync_of(path) != 0))
+  if (status == 0 && rename(name, path) != 0)
     status = error_set_errno(error, ERR_IO, "cannot rename %s to %s", name, path);
+  if (status == 0)
+    status = sync_directory_of(path, error);
   if (status != 0 && fd >= 0)
     unlink(name);
   bytes_free(&temporary);

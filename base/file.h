@@ -15,8 +15,11 @@ int file_read(const char *path, struct bytes *content, struct error *error);
 /* Replaces the file in one step: temporary name, write, fsync, rename, fsync of the directory. */
 int file_replace(const char *path, const void *data, size_t size, struct error *error);
 
-/* mkdir -p, mode 0755. */
+/* mkdir -p, mode 0755. The new names are durable when directory_sync() of where they stand says so. */
 int directory_make(const char *path, struct error *error);
+
+/* Makes the names in a directory durable: POSIX promises nothing of them before. */
+int directory_sync(const char *path, struct error *error);
 
 /* rm -r; a path that does not exist is no error. Does not follow symbolic links. */
 int directory_remove(const char *path, struct error *error);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,16 @@ static int check_identity(const char *path, uint64_t cluster, uint64_t node, str
   return status;
 }
 
+/* A log whose files are synced is lost all the same when the name of its directory is. */
+static int sync_names(const char *path, struct error *error) {
+  char *copy = xstrdup(path);
+  int status = directory_sync(path, error);
+  if (status == 0)
+    status = directory_sync(dirname(copy), error);
+  free(copy);
+  return status;
+}
+
 int data_directory_open(const char *path, uint64_t cluster, uint64_t node, struct data_directory *directory,
                         struct error *error) {
   *directory = (struct data_directory){.lock = -1};
@@ -79,6 +90,10 @@ int data_directory_open(const char *path, uint64_t cluster, uint64_t node, struc
   directory->tables = path_join(path, "tables");
   if (status == 0)
     status = directory_make(directory->journal, error);
+  if (status == 0)
+    status = directory_make(directory->tables, error);
+  if (status == 0)
+    status = sync_names(path, error);
   if (status != 0)
     data_directory_close(directory);
   return status;

@@ -331,15 +331,6 @@ int rocksdb_receive_write(struct row_store *base, size_t file, uint64_t offset, 
   return 0;
 }
 
-static int sync_directory(const char *path, struct error *error) {
-  const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const int status =
-      fd < 0 || fsync(fd) != 0 ? error_set_errno(error, ERR_IO, "cannot make %s durable", path) : 0;
-  if (fd >= 0)
-    close(fd);
-  return status;
-}
-
 int rocksdb_receive_install(struct row_store *base, struct error *error) {
   struct rocksdb_store *store = rocksdb_store_of(base);
   struct incoming *incoming = &store->incoming;
@@ -349,7 +340,7 @@ int rocksdb_receive_install(struct row_store *base, struct error *error) {
   if (status == 0 && incoming->file < incoming->file_count)
     status = error_set(error, ERR_BAD_INPUT, "the snapshot to install is not whole");
   if (status == 0)
-    status = sync_directory(incoming->path, error);
+    status = directory_sync(incoming->path, error);
   if (status != 0)
     return status;
   rocksdb_store_drain(base, false);

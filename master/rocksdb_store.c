@@ -451,6 +451,9 @@ static int open_content(struct rocksdb_store *store, struct error *error) {
     status = lock_store(store, error);
   if (status == 0)
     status = read_pointer(store, error);
+  /* What was read may be known to the kernel only, from a process that was killed before its fsync. */
+  if (status == 0)
+    status = directory_sync(store->path, error);
   if (status == 0)
     status = clear_leftovers(store, error);
   if (status != 0)

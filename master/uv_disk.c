@@ -386,17 +386,20 @@ static int disk_open(void *context, const char *name, struct disk_file **file, s
   return 0;
 }
 
-static int disk_erase(struct disk_file *file, uint64_t offset, uint64_t size, struct error *error) {
+static int disk_settle(struct disk_file *file, uint64_t offset, const void *data, uint64_t size,
+                       struct error *error) {
   static const char zeros[64 << 10];
+  const char *from = data;
   while (size > 0) {
-    const size_t part = size < sizeof zeros ? (size_t)size : sizeof zeros;
-    const ssize_t written = pwrite(file->descriptor, zeros, part, (off_t)offset);
+    const size_t part = from || size < sizeof zeros ? (size_t)size : sizeof zeros;
+    const ssize_t written = pwrite(file->descriptor, from ? from : zeros, part, (off_t)offset);
     if (written < 0)
       return error_set_errno(error, ERR_IO, "%s/%s cannot be written", file->world->path, file->name);
     offset += (uint64_t)written;
     size -= (uint64_t)written;
+    from = from ? from + written : NULL;
   }
-  if (fdatasync(file->descriptor) != 0)
+  if (fsync(file->descriptor) != 0 || fsync(file->world->disk.directory) != 0)
     return error_set_errno(error, ERR_IO, "%s/%s cannot be synced", file->world->path, file->name);
   return 0;
 }
@@ -405,7 +408,7 @@ void uv_disk_functions(struct world *door) {
   door->disk_list = disk_list;
   door->disk_read = disk_read;
   door->disk_open = disk_open;
-  door->disk_erase = disk_erase;
+  door->disk_settle = disk_settle;
   door->disk_create = disk_create;
   door->disk_write = disk_write;
   door->disk_fetch = disk_fetch;

@@ -41,8 +41,10 @@ struct world {
                    struct error *error); /* names and array to free() */
   int (*disk_read)(void *context, const char *name, struct bytes *content, struct error *error);
   int (*disk_open)(void *context, const char *name, struct disk_file **file, struct error *error);
-  /* Overwrites [offset, offset + size) with zeros, durably. */
-  int (*disk_erase)(struct disk_file *file, uint64_t offset, uint64_t size, struct error *error);
+  /* Writes at `offset` (`data` NULL: zeros), durably: these bytes, all others of the file that were ever
+   * written, and its name. */
+  int (*disk_settle)(struct disk_file *file, uint64_t offset, const void *data, uint64_t size,
+                     struct error *error);
 
   /* Not blocking. The requests of one world are carried out one after the other in the order they were made,
    * and their callbacks come in that order, from the loop; a creation may take its time and be overtaken. */

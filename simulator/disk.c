@@ -354,11 +354,15 @@ static int disk_open(void *context, const char *name, struct disk_file **handle,
   return 0;
 }
 
-static int disk_erase(struct disk_file *handle, uint64_t offset, uint64_t size, struct error *error) {
+static int disk_settle(struct disk_file *handle, uint64_t offset, const void *data, uint64_t size,
+                       struct error *error) {
   struct bytes *content = &handle->file->content;
   (void)error;
   assert(offset + size <= content->size);
-  memset(content->data + offset, 0, (size_t)size);
+  if (data && size > 0)
+    memmove(content->data + offset, data, (size_t)size);
+  else if (size > 0)
+    memset(content->data + offset, 0, (size_t)size);
   return 0;
 }
 
@@ -366,7 +370,7 @@ void sim_disk_functions(struct world *door) {
   door->disk_list = disk_list;
   door->disk_read = disk_read;
   door->disk_open = disk_open;
-  door->disk_erase = disk_erase;
+  door->disk_settle = disk_settle;
   door->disk_create = disk_create;
   door->disk_write = disk_write;
   door->disk_fetch = disk_fetch;

@@ -338,13 +338,28 @@ static int take_segment(struct recovery *recovery) {
   return 0;
 }
 
-/* A torn end becomes zeros again, so that nothing of it can be taken for damage later. */
-static int erase_torn_end(struct recovery *recovery) {
-  const struct wal *wal = recovery->wal;
-  if (recovery->torn == 0)
-    return 0;
+/* What was read need not be durable: the process before this one may have been killed between a write and its
+ * sync, or have ended because the sync failed, after which the kernel shows bytes that no disk has and calls
+ * every later sync of them a success. So the last segment, the only one that can have such bytes, is written
+ * again before anything in it is promised, and the spare and the names are synced. A torn end becomes zeros
+ * again, so that nothing of it can be taken for damage later. */
+static int settle_end(struct recovery *recovery) {
+  struct wal *wal = recovery->wal;
+  const struct world *world = wal->options.world;
+  int status = 0;
+  if (wal->spare)
+    status = world->disk_settle(wal->spare->file, 0, NULL, 0, recovery->error);
+  if (status != 0 || wal->segment_count == 0)
+    return status;
   const struct wal_segment *segment = wal->segments[wal->segment_count - 1];
-  return wal->options.world->disk_erase(segment->file, segment->size, recovery->torn, recovery->error);
+  wal_segment_name(segment->number, recovery->name);
+  bytes_clear(&recovery->content);
+  status = world->disk_read(world->context, recovery->name, &recovery->content, recovery->error);
+  if (status == 0 && recovery->torn > 0)
+    status = world->disk_settle(segment->file, segment->size, NULL, recovery->torn, recovery->error);
+  if (status == 0)
+    status = world->disk_settle(segment->file, 0, recovery->content.data, segment->size, recovery->error);
+  return status;
 }
 
 /* With a defect inside, the log may end before the state does: the state is believed then, as in systems that
@@ -402,8 +417,8 @@ int wal_recover(struct wal *wal, struct error *error) {
   }
   if (status == 0)
     status = check_state(&recovery);
-  if (status == 0)
-    status = erase_torn_end(&recovery);
+  if (status == 0 && !wal->write.active) /* else nothing of what was read is used */
+    status = settle_end(&recovery);
   free(recovery.numbers);
   bytes_free(&recovery.content);
   return status;

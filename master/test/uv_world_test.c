@@ -123,12 +123,14 @@ Test(uv_world, files_are_written_read_and_removed_in_order) {
   door->disk_fetch(created.file, 4000, back, 200, on_done, &beyond);
   await(&single.loop, &beyond.done);
   cr_assert_eq(beyond.status, ERR_IO);
-  cr_assert_eq(door->disk_erase(created.file, 100, 500, NULL), 0);
+  cr_assert_eq(door->disk_settle(created.file, 100, NULL, 500, NULL), 0);
+  cr_assert_eq(door->disk_settle(created.file, 4000, letters, 90, NULL), 0);
   struct bytes content = {0};
   cr_assert_eq(door->disk_read(door->context, "one", &content, NULL), 0);
   cr_assert_eq(content.size, 4096);
   cr_assert_eq(content.data[599], 0);
   cr_assert_eq(content.data[600], letters[500]);
+  cr_assert_arr_eq(content.data + 4000, letters, 90);
   bytes_free(&content);
   door->disk_close(created.file);
   door->disk_remove(door->context, "one");

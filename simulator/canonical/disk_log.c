@@ -525,7 +525,7 @@ static int open_file(struct disk_log *log, uint64_t cluster, uint64_t node, stru
   if (status == 0)
     status = world->disk_open(world->context, FILE_NAME, &log->file, error);
   if (status == 0 && file.size > log->offset)
-    status = world->disk_erase(log->file, log->offset, file.size - log->offset, error);
+    status = world->disk_settle(log->file, log->offset, NULL, file.size - log->offset, error);
   bytes_free(&file);
   return status;
 }
