@@ -16,7 +16,7 @@
 #define LOOKS 3
 
 static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &lifecycle_proofs,
-                                                   &link_proofs, &clock_proofs};
+                                                   &link_proofs,      &clock_proofs,   &disk_proofs};
 
 /* In the order of enum capability. */
 static const char *const capability_names[CAPABILITIES] = {"filter", "link",     "disk",
