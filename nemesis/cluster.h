@@ -107,8 +107,8 @@ int cluster_pause_many(struct cluster *cluster, const bool *nodes, struct error 
  * link has; what waited is delivered or gone. The clients' side is never shaped. */
 int cluster_shape_links(struct cluster *cluster, const struct link_shape *shape, const bool *shaped,
                         struct error *error);
-/* How many links have a shape now, as the kernel or the switch says, and what befell the packets on all of
- * them since a shape was set where none was before; 0 where links cannot be shaped. */
+/* How many shapes there are now, as the kernel or the switch says, and what befell the packets that met one
+ * since one was set where none was before; 0 where links cannot be shaped. */
 int cluster_count_shapes(struct cluster *cluster, size_t *shaped, struct link_counters *counters,
                          struct error *error);
 /* Which program the node's next start is of, and all after it: the cluster's, or the old one it was given. */

@@ -162,10 +162,14 @@ static int install(struct cluster *cluster, const struct aim *aim, struct error 
 
 static int heal(struct cluster *cluster, const struct aim *aim, struct error *error) {
   (void)aim;
-  const int status = cluster_shape_links(cluster, NULL, NULL, error);
-  if (status != 0)
-    return status;
-  return cluster_links_clear(cluster, error) ? 0 : ERR_IO;
+  size_t shaped;
+  struct link_counters counters;
+  int status = cluster_shape_links(cluster, NULL, NULL, error);
+  if (status == 0)
+    status = cluster_count_shapes(cluster, &shaped, &counters, error);
+  if (status == 0 && shaped > 0)
+    return error_set(error, ERR_IO, "%zu links are still shaped", shaped);
+  return status;
 }
 
 static size_t measure(struct cluster *cluster, const struct aim *aim,

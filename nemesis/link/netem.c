@@ -37,11 +37,11 @@ struct netem {
   int settings; /* a socket to ask for the interface's settings with */
   struct in_addr hosts[NETEM_HOSTS_MAX];
   size_t count;
+  size_t queues; /* netems: one for each host, or one for all */
 };
 
-/* What goes to the host at `at` of the list. */
-static uint32_t class_of(size_t at) {
-  return TC_HANDLE(1, (uint32_t)(PLAIN_BAND + 1 + at));
+static uint32_t class_of(size_t queue) {
+  return TC_HANDLE(1, (uint32_t)(PLAIN_BAND + 1 + queue));
 }
 
 /* ---- One netem, as messages have it ---- */
@@ -140,8 +140,8 @@ static int add_root(struct netem *netem, size_t bands, struct error *error) {
   return status == 0 ? 0 : refused(netem, "sch_prio", status, error);
 }
 
-static int set_netem(struct netem *netem, size_t at, const struct link_shape *shape, struct error *error) {
-  struct nl_msg *message = netem_request(netem->index, class_of(at), shape);
+static int set_netem(struct netem *netem, size_t queue, const struct link_shape *shape, struct error *error) {
+  struct nl_msg *message = netem_request(netem->index, class_of(queue), shape);
   const int status = nl_send_sync(netem->socket, message); /* which frees it */
   return status >= 0 ? 0 : refused(netem, "sch_netem", status, error);
 }
@@ -157,7 +157,7 @@ static int add_filter(struct netem *netem, size_t at, struct error *error) {
     status =
         rtnl_u32_add_key_uint32(filter, ntohl(netem->hosts[at].s_addr), UINT32_MAX, IP_DESTINATION_OFFSET, 0);
   if (status == 0)
-    status = rtnl_u32_set_classid(filter, class_of(at));
+    status = rtnl_u32_set_classid(filter, class_of(netem->queues > 1 ? at : 0));
   if (status == 0)
     status = rtnl_u32_set_cls_terminal(filter);
   if (status == 0)
@@ -257,10 +257,10 @@ static int verify(struct netem *netem, const struct link_shape *shape, struct er
   size_t right = 0;
   for (size_t i = 0; i < listing.count; i++)
     right += same_shape(&listing.shapes[i], shape) && TC_H_MAJ(listing.parents[i]) == ROOT;
-  if (status == 0 && (right != netem->count || listing.count != netem->count))
+  if (status == 0 && (right != netem->queues || listing.count != netem->queues))
     return error_set(error, ERR_IO,
                      "%s: %zu shapes were to be set, but the kernel lists %zu of them and %zu others",
-                     netem->interface, netem->count, right, listing.count - right);
+                     netem->interface, netem->queues, right, listing.count - right);
   return status;
 }
 
@@ -291,8 +291,16 @@ void netem_close(struct netem *netem) {
   free(netem);
 }
 
-static bool same_hosts(const struct netem *netem, const struct in_addr *hosts, size_t count) {
-  return netem->count == count && memcmp(netem->hosts, hosts, count * sizeof *hosts) == 0;
+/* Since Linux 6.17, and in what was derived from it, "cannot mix duplicating netems with other netems in
+ * tree": a copy is enqueued at the root again. */
+static size_t queues_for(const struct link_shape *shape, size_t hosts) {
+  return shape->duplicate > 0 && hosts > 1 ? 1 : hosts;
+}
+
+static bool is_laid_out(const struct netem *netem, const struct link_shape *shape,
+                        const struct in_addr *hosts, size_t count) {
+  return netem->count == count && netem->queues == queues_for(shape, count) &&
+         memcmp(netem->hosts, hosts, count * sizeof *hosts) == 0;
 }
 
 /* Filters come last: until then everything goes the plain way. */
@@ -300,18 +308,19 @@ int netem_set(struct netem *netem, const struct link_shape *shape, const struct 
               struct error *error) {
   assert(count <= NETEM_HOSTS_MAX);
   int status = link_shape_check(shape, error);
-  const bool anew = !same_hosts(netem, hosts, count);
+  const bool anew = !is_laid_out(netem, shape, hosts, count);
   if (status == 0 && anew)
     status = netem_clear(netem, error);
   if (status != 0 || count == 0)
     return status;
   netem->count = count;
+  netem->queues = queues_for(shape, count);
   memcpy(netem->hosts, hosts, count * sizeof *hosts);
   if (anew) {
     allow_long_pieces(netem, false);
-    status = add_root(netem, count + 1, error);
+    status = add_root(netem, netem->queues + 1, error);
   }
-  for (size_t i = 0; i < count && status == 0; i++)
+  for (size_t i = 0; i < netem->queues && status == 0; i++)
     status = set_netem(netem, i, shape, error);
   for (size_t i = 0; i < count && status == 0 && anew; i++)
     status = add_filter(netem, i, error);
@@ -329,7 +338,7 @@ int netem_clear(struct netem *netem, struct error *error) {
     allow_long_pieces(netem, true);
   }
   rtnl_qdisc_put(root);
-  netem->count = 0;
+  netem->count = netem->queues = 0;
   const int status = netem_count(netem, &left, &counters, error);
   if (status == 0 && left > 0)
     return error_set(error, ERR_IO, "%s: %zu shapes are still there", netem->interface, left);

@@ -5,8 +5,9 @@
  *          u32 filters├── 1:2  netem ── to the first host that is named
  *                     └── 1:3  netem ── to the second
  *
- * Each host has a netem of its own, so that a rate and a limit are those of one link. What waits when a shape
- * is taken away is gone with its queue. */
+ * Each host has a netem of its own, so that a rate and a limit are those of one link; but where frames are
+ * duplicated all share one, since newer kernels allow no other netem beside one that duplicates. What waits
+ * when a shape is taken away is gone with its queue. */
 #ifndef ASSAY_NEMESIS_LINK_NETEM_H
 #define ASSAY_NEMESIS_LINK_NETEM_H
 

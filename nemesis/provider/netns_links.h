@@ -47,8 +47,8 @@ const char *netns_links_kind(const struct netns_links *links);
 int netns_links_shape(struct netns_links *links, const struct link_shape *shape, const bool *shaped,
                       struct error *error);
 
-/* How many links are shaped now, as the kernel or the switch says, and what befell the frames on all of them
- * since a shape was set where none was before. */
+/* How many shapes there are now, as the kernel or the switch says, and what befell the frames that met one
+ * since one was set where none was before. */
 int netns_links_count(struct netns_links *links, size_t *shaped, struct link_counters *counters,
                       struct error *error);
 

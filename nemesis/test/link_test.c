@@ -189,21 +189,48 @@ static void check_limit(struct bed *bed) {
   expect_within("what found room", (double)result.distinct, 50 - 1, 199);
 }
 
+/* What n1 sends to either of the others; and what those send. */
+static void check_everywhere(struct bed *bed) {
+  bool shaped[NODES * NODES];
+  struct error error = {0};
+  const struct link_shape wanted = {.duplicate = 0.3, .delay_ns = 20 * NS_PER_MS};
+  for (size_t i = 0; i < NODES * NODES; i++)
+    shaped[i] = i % (NODES + 1) != 0;
+  CHECK(netns_links_shape(bed->links, &wanted, shaped, &error) == 0, "%s", error.message);
+  for (size_t from = 0; from < NODES; from++)
+    for (size_t to = 0; to < NODES; to++) {
+      const struct link_probe probe = {.from = bed->networks[from],
+                                       .to = bed->networks[to],
+                                       .to_host = host_of(to),
+                                       .count = 500,
+                                       .every_ns = NS_PER_MS};
+      if (from == to)
+        continue;
+      const struct link_probe_result result = link_probe_run(&probe);
+      CHECK(result.distinct == 500, "%zu", result.distinct);
+      expect_within("the shortest delay", (double)result.delay_min_ns, 20e6, 20e6 + LATENESS_NS);
+      expect_within("what comes twice", (double)result.duplicates / 500, 0.18, 0.42);
+    }
+  expect_sound(bed->home, bed->networks[1], "10.23.0.2");
+  expect_sound(bed->networks[0], bed->home, "10.23.0.254");
+}
+
 static int shapes(void *context) {
   struct bed bed;
   bed_open(&bed, *(const enum link_kind *)context, NULL);
   CHECK(netns_links_lack_shapes(bed.links) == NULL, "%s", netns_links_lack_shapes(bed.links));
   void (*const checks[])(struct bed * bed) = {check_delay,       check_jitter,     check_loss,
                                               check_duplication, check_reordering, check_corruption,
-                                              check_rate,        check_limit};
+                                              check_rate,        check_limit,      check_everywhere};
   expect_sound(bed.networks[0], bed.networks[1], "10.23.0.2");
   for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
     struct link_counters counters;
     size_t shaped;
     checks[i](&bed);
     CHECK(netns_links_count(bed.links, &shaped, &counters, NULL) == 0, "no counters");
-    CHECK(shaped == 1 && counters.seen > 0, "%zu links shaped", shaped);
+    CHECK(shaped > 0 && counters.seen > 0, "%zu links shaped", shaped);
     heal(&bed);
+    CHECK(netns_links_count(bed.links, &shaped, &counters, NULL) == 0 && shaped == 0, "%zu shapes", shaped);
     expect_sound(bed.networks[0], bed.networks[1], "10.23.0.2");
   }
   bed_close(&bed);
