@@ -38,7 +38,7 @@ struct journal_status {
   uint64_t leader;     /* node id, 0 when unknown */
   uint64_t last_index; /* last entry in this node's log */
   uint64_t commit_index;
-  uint64_t first_index;    /* oldest entry still in the log */
+  uint64_t first_index;    /* oldest entry that a follower can still be sent; older ones take a snapshot */
   uint64_t snapshot_index; /* of the last snapshot taken or installed, 0: none */
   struct journal_snapshots snapshots;
 };

@@ -120,6 +120,7 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
   made->loop = loop;
   made->functions = options->provider == PROVIDER_NETNS ? &provider_netns : &provider_host;
   made->size = options->nodes;
+  made->needs = options->needs;
   made->master = path_absolute(options->master);
   made->old_master = options->old_master ? path_absolute(options->old_master) : NULL;
   made->extra = copy_list(options->extra);
@@ -211,13 +212,21 @@ void cluster_watch_hung(struct cluster *cluster, void (*hung)(void *context, siz
 
 /* ---- Starting, ending, pausing ---- */
 
+/* Snapshots every few hundred entries, so that there are some in a run of a minute. */
+static size_t add_often(char **argv, size_t count) {
+  static const char *const flags[] = {"--snapshot-threshold", "300", "--snapshot-trailing", "50"};
+  for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+    argv[count++] = xstrdup(flags[i]);
+  return count;
+}
+
 /* The command line of a node: assay-master's flags. To be freed with argv_free. */
 static char **node_argv(const struct cluster_node *node) {
   const struct cluster *cluster = node->cluster;
   size_t extra = 0, count = 0;
   while (cluster->extra[extra])
     extra++;
-  char **argv = xcalloc(8 + 2 * cluster->size + extra, sizeof *argv);
+  char **argv = xcalloc(12 + 2 * cluster->size + extra, sizeof *argv);
   char text[128];
   argv[count++] = xstrdup(node->old_build ? cluster->old_master : cluster->master);
   argv[count++] = xstrdup("--id");
@@ -233,8 +242,10 @@ static char **node_argv(const struct cluster_node *node) {
     argv[count++] = xstrdup("--member");
     argv[count++] = xstrdup(text);
   }
+  if (cluster->needs & CAPABILITY_BIT(CAN_SNAPSHOT))
+    count = add_often(argv, count);
   for (size_t i = 0; i < extra; i++)
-    argv[count++] = xstrdup(cluster->extra[i]);
+    argv[count++] = xstrdup(cluster->extra[i]); /* the last of two equal flags counts */
   assert(argv[count] == NULL);
   return argv;
 }
@@ -375,6 +386,10 @@ int cluster_resume(struct cluster *cluster, size_t index, struct error *error) {
 const char *cluster_lacks(const struct cluster *cluster, enum capability capability) {
   if (capability == CAN_OLD_BUILD)
     return cluster->old_master ? NULL : "no old build was named (--old-master)";
+  if (capability == CAN_SNAPSHOT)
+    return cluster->needs & CAPABILITY_BIT(CAN_SNAPSHOT)
+               ? NULL
+               : "the nodes were started to take snapshots seldom: name a fault of snapshots at the start";
   return cluster->functions->lacks(cluster, capability);
 }
 

@@ -89,7 +89,8 @@ struct cluster {
   size_t size;
   struct cluster_node nodes[CLUSTER_NODES_MAX];
   char *master, *old_master;
-  char **extra; /* NULL-terminated */
+  unsigned needs; /* as struct cluster_options */
+  char **extra;   /* NULL-terminated */
   char cluster_id[24];
   void (*died)(void *context, size_t node);
   void *died_context;
@@ -120,7 +121,8 @@ int cluster_set_clock(struct cluster *cluster, size_t node, const struct clock_s
                       struct error *error);
 int cluster_get_clock(struct cluster *cluster, size_t node, struct clock_setting *setting,
                       struct error *error);
-/* What goes wrong with a node's disk from now on; NULL: nothing. ERR_UNSUPPORTED where CAN_DISK is lacking. */
+/* What goes wrong with a node's disk from now on; NULL: nothing. ERR_UNSUPPORTED where CAN_DISK is lacking.
+ */
 int cluster_set_disk(struct cluster *cluster, size_t node, const struct disk_fault *fault,
                      struct error *error);
 /* The power of these nodes is lost, at once: killed if need be, they lose what was not synced (each node by a

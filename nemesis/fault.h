@@ -16,6 +16,7 @@ struct facts {
   bool free[CLUSTER_NODES_MAX]; /* runs, and is not paused */
   struct node_facts node[CLUSTER_NODES_MAX];
   const char *lacks[CAPABILITIES]; /* why the cluster cannot do it; NULL: it can */
+  int *stage; /* in an act: a number of the fault's own that stays from one act to the next, 0 at first */
 };
 
 /* A number that was drawn when a fault was aimed; its name ends in the unit: "delay_ms". */
@@ -132,6 +133,7 @@ extern const struct fault_table process_faults;
 extern const struct fault_table link_faults;
 extern const struct fault_table lifecycle_faults;
 extern const struct fault_table clock_faults;
+extern const struct fault_table snapshot_faults;
 extern const struct fault_table disk_faults;
 
 #define FAULTS_MAX 128

@@ -152,9 +152,10 @@ static int heal_present(struct nemesis *nemesis, size_t which, struct error *err
 
 /* An act that failed is no reason to stop: the heal undoes the fault whole. */
 static void act(struct nemesis *nemesis, size_t which) {
-  const struct present *present = &nemesis->schedule.present[which];
+  struct present *present = &nemesis->schedule.present[which];
   const struct fault *fault = present->plan.fault;
-  const struct facts facts = facts_now(nemesis);
+  struct facts facts = facts_now(nemesis);
+  facts.stage = &present->stage;
   struct error error = {0};
   const int64_t began_ns = time_monotonic_ns();
   const int status = fault->act(nemesis->cluster, &facts, &present->aim, present->acts, &error);

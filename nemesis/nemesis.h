@@ -51,6 +51,7 @@ enum capability {
   CAN_CLOCK,     /* shift a node's clock */
   CAN_LIMIT,     /* take memory, processor time or descriptors away */
   CAN_OLD_BUILD, /* start nodes with an older program */
+  CAN_SNAPSHOT,  /* have them take snapshots every few hundred entries */
   CAPABILITIES,
 };
 #define CAPABILITY_BIT(capability) (1u << (capability))

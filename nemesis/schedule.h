@@ -26,6 +26,7 @@ struct present {
   struct event until; /* heals it earlier */
   int64_t act_ns;     /* when its next act is due; NEVER: it has none, or had them all */
   size_t acts;        /* how many it has had */
+  int stage;          /* of its acts, struct facts */
   bool stuck;         /* a heal of it has failed */
 };
 

@@ -55,8 +55,10 @@ static void cut(struct driver *driver, uint64_t index, uint64_t term) {
   event.snapshot.metadata.configuration_index = configuration_index;
   driver_decode_configuration(encoded->data, encoded->size, &event.snapshot.metadata.configuration);
   driver->snapshot_index = index;
-  if (driver_step(driver, &event, NULL) == 0)
-    wal_compact(driver->wal, kept);
+  if (driver_step(driver, &event, NULL) != 0)
+    return;
+  driver->first_index = kept + 1;
+  wal_compact(driver->wal, kept);
 }
 
 void driver_compact(struct driver *driver) {

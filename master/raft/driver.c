@@ -278,6 +278,7 @@ static void begin(struct driver *driver) {
   event.start.entries = entries;
   event.start.n_entries = (unsigned)count;
   driver->snapshot_index = driver->checked_at = metadata.index;
+  driver->first_index = event.start.start_index;
   log_info("raft starts: term %" PRIu64 ", log (%" PRIu64 ", %" PRIu64 "], state at %" PRIu64,
            wal_term(driver->wal), wal_base_index(driver->wal), wal_last_index(driver->wal),
            driver->applied_index);
@@ -408,7 +409,7 @@ static struct journal_status status(const struct journal *journal) {
                                  .leader = driver->role_leader,
                                  .last_index = wal_last_index(driver->wal),
                                  .commit_index = raft_commit_index(&driver->raft),
-                                 .first_index = wal_base_index(driver->wal) + 1,
+                                 .first_index = driver->first_index,
                                  .snapshot_index = driver->snapshot_index,
                                  .snapshots = {.taking = driver->opens > 0,
                                                .sending = driver_sends_snapshot(driver),

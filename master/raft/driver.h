@@ -113,6 +113,7 @@ struct driver {
   struct timer *confirm_retry;
   /* snapshots */
   uint64_t snapshot_index; /* the last one raft was told of */
+  uint64_t first_index;    /* the first entry raft has; the log's files may hold older ones yet */
   uint64_t checked_at;     /* applied index when compaction was last considered */
   bool forcing;
   size_t opens;  /* snapshot_open() calls without their callback yet */

@@ -107,6 +107,7 @@ void driver_step_installed(struct driver *driver, const struct wire_manifest *ma
   wal_reset_accept(driver->wal);
   driver->applied_index = manifest->index;
   driver->snapshot_index = manifest->index;
+  driver->first_index = manifest->index + 1;
   event = (struct raft_event){.type = RAFT_PERSISTED_SNAPSHOT,
                               .persisted_snapshot = {.metadata = metadata, .offset = 0, .last = true}};
   code = driver_step(driver, &event, NULL);

@@ -111,6 +111,8 @@ Test(raft_journal, a_transfer_of_a_snapshot_can_be_seen_from_outside) {
     replicas_run(all, 10 * MS);
   }
   cr_assert_not(replicas_status(all, leader).snapshots.sending);
+  /* 20 to the next snapshot, and 5 behind the last. */
+  cr_assert_geq(replicas_status(all, leader).first_index, replicas_status(all, leader).last_index - 40);
   replicas_start(all, lagging);
   bool together = false;
   for (int i = 0; i < 5000 && replicas_status(all, lagging).snapshots.installed == 0; i++) {

@@ -16,11 +16,12 @@
 #define LOOKS 3
 
 static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &lifecycle_proofs,
-                                                   &link_proofs,      &clock_proofs,   &disk_proofs};
+                                                   &link_proofs,      &clock_proofs,   &disk_proofs,
+                                                   &snapshot_proofs};
 
 /* In the order of enum capability. */
-static const char *const capability_names[CAPABILITIES] = {"filter", "link",     "disk",
-                                                           "clock",  "resource", "old-build"};
+static const char *const capability_names[CAPABILITIES] = {"filter",   "link",      "disk",    "clock",
+                                                           "resource", "old-build", "snapshot"};
 static const char *const verdict_names[VERDICTS] = {"broke off", "holds", "FALLS SHORT", "lacking"};
 
 struct settings {
@@ -255,7 +256,8 @@ static int read_required(const char *list, unsigned *required) {
     if (capability < CAPABILITIES)
       *required |= CAPABILITY_BIT(capability);
     else if (word[0] != '\0') {
-      fprintf(stderr, "--require: '%s' is unknown: filter, link, disk, clock, resource\n", word);
+      fprintf(stderr,
+              "--require: '%s' is unknown: filter, link, disk, clock, resource, old-build, snapshot\n", word);
       code = EXIT_USAGE;
     }
   }
