@@ -27,6 +27,7 @@ struct member {
 
 static struct member members[MEMBERS_MAX + 1];
 static int member_count, own_id;
+static const char *data_directory = ".";
 
 static void add_member(const char *text) {
   int id, peer_port, client_port;
@@ -86,7 +87,7 @@ static void carry_out(const char *question, int peer_socket, char *reply, size_t
   } else if (strcmp(question, "heard") == 0) {
     tell_heard(reply, size);
   } else {
-    question_answer(question, reply, size);
+    question_answer(data_directory, question, reply, size);
   }
 }
 
@@ -120,6 +121,8 @@ int main(int argc, char **argv) {
       own_id = atoi(argv[i + 1]);
     else if (strcmp(argv[i], "--member") == 0)
       add_member(argv[i + 1]);
+    else if (strcmp(argv[i], "--data") == 0)
+      data_directory = argv[i + 1];
     else if (strcmp(argv[i], "--deaf") == 0)
       signal(SIGTERM, SIG_IGN);
   }

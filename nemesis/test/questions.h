@@ -1,14 +1,20 @@
 /* questions.h: what a node that stands in for a master can be asked about itself, in words:
  *
- *   who           its pid
- *   clock         its wall clock and its monotonic clock, in nanoseconds
- */
+ *   who                               its pid
+ *   clock                             its wall clock and its monotonic clock, in nanoseconds
+ *   write FILE OFFSET SIZE LETTER     writes so many of that letter into a file of its data directory
+ *   sync FILE                         fsync() of the file and of the directory
+ *   read FILE                         what is in it, past the kernel's cache, as runs of letters, '.' for
+ *                                     zeros: 4096A512B
+ *
+ * Those of files are answered by the errno, 0 for none, and the nanoseconds that it took; `read` by the runs,
+ * too. */
 #ifndef ASSAY_NEMESIS_TEST_QUESTIONS_H
 #define ASSAY_NEMESIS_TEST_QUESTIONS_H
 
 #include <stddef.h>
 
 /* The answer, or "what?". */
-void question_answer(const char *question, char *reply, size_t size);
+void question_answer(const char *data_directory, const char *question, char *reply, size_t size);
 
 #endif

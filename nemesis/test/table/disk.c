@@ -1,192 +1,253 @@
-/* disk.c: what the disk under every node's data does with a file of ours. */
+/* disk.c: what every node's disk answers to a write, a sync and a read, how long it takes, and which bytes
+ * are there again after a loss of power.
+ *
+ *   file "log":  AAAA…  synced    BBBB…  written, not synced
+ */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "nemesis/test/inside.h"
+#include "nemesis/test/questions.h"
 #include "nemesis/test/table/table.h"
 
-#define OLD "old"
-#define NEW "new"
-
-static int open_on(const struct bed *bed, size_t node, const char *name, int flags) {
-  char path[512];
-  snprintf(path, sizeof path, "%s/data/%s", bed->cluster->nodes[node].directory, name);
-  return open(path, flags | O_CLOEXEC, 0644);
-}
+#define MS(ns) ((double)(ns) / (double)NS_PER_MS)
 
 static bool is_hurt(const struct bed *bed, size_t node) {
   return bed->installed && !bed->healed && bed_is_target(bed, node);
 }
 
-/* Counts the nodes whose disk does what it should, told by `works`: it works if it is not hurt, and only
- * then. */
-static size_t count_right(struct bed *bed, bool (*works)(struct bed *bed, size_t node), size_t *hurt) {
-  size_t right = 0;
-  *hurt = 0;
+struct answer {
+  int error; /* errno */
+  double ms;
+  char runs[BED_REPLY_SIZE];
+};
+
+static struct answer parse(const char *reply) {
+  struct answer answer = {0};
+  long long ns;
+  CHECK(sscanf(reply, "%d %lld %511s", &answer.error, &ns, answer.runs) >= 2, "'%s' is no answer", reply);
+  answer.ms = MS(ns);
+  return answer;
+}
+
+static struct answer ask(struct bed *bed, size_t node, const char *question) {
+  char reply[BED_REPLY_SIZE];
+  bed_must_ask(bed, node, reply, "%s", question);
+  return parse(reply);
+}
+
+/* ---- Calls that fail, or take long ---- */
+
+struct calls {
+  const char *question;
+  int error; /* that the targets' disks answer with while they are hurt */
+};
+
+static void measure_error(struct bed *bed, enum phase phase, struct row *row, const struct calls *calls) {
+  size_t failed = 0;
+  bool holds = true;
   for (size_t i = 0; i < BED_NODES; i++) {
-    const bool worked = works(bed, i);
-    *hurt += !worked;
-    right += worked != is_hurt(bed, i);
+    const struct answer answer = ask(bed, i, calls->question);
+    failed += answer.error != 0;
+    holds = holds && answer.error == (is_hurt(bed, i) ? calls->error : 0);
   }
-  return right;
-}
-
-static void measure(struct bed *bed, enum phase phase, struct row *row, const char *what,
-                    bool (*works)(struct bed *bed, size_t node)) {
-  size_t hurt;
-  const size_t right = count_right(bed, works, &hurt);
   if (phase == DURING)
-    row_expect(row, "%zu of %d %s", bed_targets(bed), BED_NODES, what);
-  row_found(row, phase, right == BED_NODES, "%zu", hurt);
+    row_expect(row, "%s at %zu", strerrorname_np(calls->error), bed_targets(bed));
+  row_found(row, phase, holds, "%zu of %d refuse", failed, BED_NODES);
 }
 
-/* ---- Power ---- */
-
-static void write_text(const struct bed *bed, size_t node, const char *text, bool synced) {
-  const int fd = open_on(bed, node, "probe", O_CREAT | O_WRONLY);
-  CHECK(fd >= 0 && pwrite(fd, text, strlen(text), 0) == (ssize_t)strlen(text), "%s", strerror(errno));
-  const int directory = open_on(bed, node, ".", O_RDONLY | O_DIRECTORY);
-  CHECK(!synced || (fsync(fd) == 0 && fsync(directory) == 0), "%s", strerror(errno));
-  close(directory);
-  close(fd);
+/* Every file is there before anything is asked of it. */
+static void lay_out(struct bed *bed, enum phase phase) {
+  for (size_t i = 0; i < BED_NODES && phase == BEFORE; i++) {
+    CHECK(ask(bed, i, "write log 0 4096 A").error == 0, "node n%zu cannot write", i + 1);
+    CHECK(ask(bed, i, "sync log").error == 0, "node n%zu cannot sync", i + 1);
+  }
 }
 
-static bool has_text(const struct bed *bed, size_t node, const char *text) {
-  char found[16] = "";
-  const int fd = open_on(bed, node, "probe", O_RDONLY);
-  const ssize_t got = fd >= 0 ? pread(fd, found, sizeof found - 1, 0) : -1;
-  if (fd >= 0)
-    close(fd);
-  return got == (ssize_t)strlen(text) && strcmp(found, text) == 0;
+/* Room for a new file is missing, and one that is there may be written over. */
+static void measure_full(struct bed *bed, enum phase phase, struct row *row) {
+  static const struct calls calls = {"write new 0 4096 A", ENOSPC};
+  lay_out(bed, phase);
+  const bool over = ask(bed, BED_PRIMARY, "write log 0 4096 B").error == 0;
+  char remove[4200];
+  for (size_t i = 0; i < BED_NODES; i++) {
+    snprintf(remove, sizeof remove, "%s/data/new", bed->cluster->nodes[i].directory);
+    unlink(remove);
+  }
+  measure_error(bed, phase, row, &calls);
+  row->cells[phase].holds = row->cells[phase].holds && over;
 }
 
-/* What was written last and never synced is still there. */
-static bool remembers(struct bed *bed, size_t node) {
-  if (bed->installed)
-    return has_text(bed, node, NEW);
-  write_text(bed, node, OLD, true);
-  write_text(bed, node, NEW, false);
-  return has_text(bed, node, NEW);
+static void measure_full_for_all(struct bed *bed, enum phase phase, struct row *row) {
+  static const struct calls calls = {"write log 0 4096 A", ENOSPC};
+  lay_out(bed, phase);
+  measure_error(bed, phase, row, &calls);
+}
+
+/* Asks for one call that must fail and for the two others, that must not. */
+static void measure_one_of(struct bed *bed, enum phase phase, struct row *row, const char *question) {
+  static const char *const all[] = {"write log 0 4096 B", "sync log", "read log"};
+  const struct calls calls = {question, EIO};
+  bool others = true;
+  lay_out(bed, phase);
+  for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+    if (strcmp(all[i], question) != 0)
+      others = others && ask(bed, BED_PRIMARY, all[i]).error == 0;
+  measure_error(bed, phase, row, &calls);
+  row->cells[phase].holds = row->cells[phase].holds && others;
+}
+
+static void measure_sync_errors(struct bed *bed, enum phase phase, struct row *row) {
+  measure_one_of(bed, phase, row, "sync log");
+}
+
+static void measure_write_errors(struct bed *bed, enum phase phase, struct row *row) {
+  measure_one_of(bed, phase, row, "write log 0 4096 B");
+}
+
+static void measure_read_errors(struct bed *bed, enum phase phase, struct row *row) {
+  measure_one_of(bed, phase, row, "read log");
+}
+
+/* A file and its directory are synced, on a machine with other work. */
+#define SYNC_MS 200
+
+static void measure_slow(struct bed *bed, enum phase phase, struct row *row) {
+  double slowest = 0, fastest_hurt = 0;
+  bool holds = true;
+  lay_out(bed, phase);
+  for (size_t i = 0; i < BED_NODES; i++) {
+    CHECK(ask(bed, i, "write log 0 4096 B").error == 0, "node n%zu cannot write", i + 1);
+    const struct answer answer = ask(bed, i, "sync log");
+    const double delay = is_hurt(bed, i) ? 2 * bed_number(bed, "delay_ms") : 0;
+    holds = holds && answer.error == 0 && answer.ms >= delay && answer.ms < delay + SYNC_MS;
+    slowest = answer.ms > slowest ? answer.ms : slowest;
+    if (is_hurt(bed, i) && (fastest_hurt == 0 || answer.ms < fastest_hurt))
+      fastest_hurt = answer.ms;
+  }
+  if (phase == DURING)
+    row_expect(row, "2 x %.0f ms at %zu", bed_number(bed, "delay_ms"), bed_targets(bed));
+  row_found(row, phase, holds, "%.1f ms", phase == DURING ? fastest_hurt : slowest);
+}
+
+/* ---- Loss of power ---- */
+
+#define SYNCED 8192
+#define UNSYNCED 16384
+#define SECTOR 512
+
+/* How many of that letter are in a file, and whether they stand together. Looked at from here: the node may
+ * be down. */
+static size_t count_letter(const struct bed *bed, size_t node, const char *file, char letter,
+                           bool *together) {
+  char question[64], reply[BED_REPLY_SIZE];
+  char *data = path_join(bed->cluster->nodes[node].directory, "data");
+  snprintf(question, sizeof question, "read %s", file);
+  question_answer(data, question, reply, sizeof reply);
+  free(data);
+  const struct answer answer = parse(reply);
+  CHECK(answer.error == 0, "%s of n%zu cannot be read: %s", file, node + 1, strerrorname_np(answer.error));
+  size_t count = 0, runs = 0;
+  for (char *at = (char *)answer.runs; *at != '\0'; at++) {
+    const size_t length = strtoul(at, &at, 10);
+    count += *at == letter ? length : 0;
+    runs += *at == letter;
+  }
+  *together = runs <= 1;
+  return count;
+}
+
+/* A new file, whose beginning is synced and whose end is not. */
+static void write_file(struct bed *bed, size_t node, const char *file) {
+  char question[64];
+  snprintf(question, sizeof question, "write %s 0 %d A", file, SYNCED);
+  CHECK(ask(bed, node, question).error == 0, "n%zu cannot write", node + 1);
+  snprintf(question, sizeof question, "sync %s", file);
+  CHECK(ask(bed, node, question).error == 0, "n%zu cannot sync", node + 1);
+  snprintf(question, sizeof question, "write %s %d %d B", file, SYNCED, UNSYNCED);
+  CHECK(ask(bed, node, question).error == 0, "n%zu cannot write", node + 1);
+}
+
+static void restart(struct bed *bed, size_t node) {
+  char reply[BED_REPLY_SIZE];
+  struct error error = {0};
+  CHECK(cluster_kill(bed->cluster, node, &error) == 0, "%s", error.message);
+  CHECK(cluster_start(bed->cluster, node, &error) == 0, "%s", error.message);
+  bed_must_ask(bed, node, reply, "who");
+}
+
+/* Without a fault, kill -9 loses nothing. */
+static void measure_kill_alone(struct bed *bed, enum phase phase, struct row *row, const char *file) {
+  size_t lost = 0;
+  bool together, all = true;
+  for (size_t i = 0; i < BED_NODES; i++) {
+    write_file(bed, i, file);
+    restart(bed, i);
+    lost += UNSYNCED - count_letter(bed, i, file, 'B', &together);
+    all = all && count_letter(bed, i, file, 'A', &together) == SYNCED;
+  }
+  row_found(row, phase, all && lost == 0, "kill -9: %zu bytes lost", lost);
+}
+
+/* What of a target's file that was written before the fault may be left. */
+static bool is_loss(const struct bed *bed, size_t node, int keeps, size_t *left) {
+  bool together, ignored;
+  const size_t synced = count_letter(bed, node, "hurt", 'A', &ignored);
+  *left = count_letter(bed, node, "hurt", 'B', &together);
+  return cluster_node_state(bed->cluster, node) == NODE_STOPPED && synced == SYNCED && *left % SECTOR == 0 &&
+         (keeps != KEEPS_NOTHING || *left == 0) && (keeps != KEEPS_PREFIX || together);
+}
+
+static void measure_loss_present(struct bed *bed, struct row *row) {
+  static const char *const kept[] = {"nothing", "a prefix", "some sectors"};
+  const int keeps = (int)bed_number(bed, "keeps");
+  size_t sum = 0;
+  bool holds = true;
+  for (size_t i = 0; i < BED_NODES; i++) {
+    size_t left = 0;
+    bool together;
+    if (is_hurt(bed, i))
+      holds = is_loss(bed, i, keeps, &left) && holds;
+    else
+      holds = count_letter(bed, i, "hurt", 'B', &together) == UNSYNCED && holds;
+    sum += left;
+  }
+  const size_t most = bed_targets(bed) * UNSYNCED;
+  row_expect(row, "%zu down, %s of %zu stays", bed_targets(bed), kept[keeps], most);
+  /* No draw for several nodes keeps all of it. */
+  row_found(row, DURING, holds && sum < most && (keeps != KEEPS_SUBSET || sum > 0), "%zu of %zu bytes stay",
+            sum, most);
 }
 
 static void measure_loss(struct bed *bed, enum phase phase, struct row *row) {
-  size_t old = 0, new = 0;
-  bool holds = true;
-  for (size_t i = 0; i < BED_NODES; i++) {
-    const bool lost = bed->installed && bed_is_target(bed, i); /* a heal brings nothing back */
-    holds = holds && remembers(bed, i) != lost && has_text(bed, i, lost ? OLD : NEW);
-    old += has_text(bed, i, OLD);
-    new += has_text(bed, i, NEW);
-    if (phase == AFTER) {
-      char reply[BED_REPLY_SIZE];
-      bed_must_ask(bed, i, reply, "heard"); /* it runs again */
-    }
+  if (phase == DURING) {
+    measure_loss_present(bed, row);
+    return;
   }
-  if (phase == DURING)
-    row_expect(row, "%zu of %d have what was synced", bed_targets(bed), BED_NODES);
-  row_found(row, phase, holds, "%zu synced, %zu not", old, new);
+  measure_kill_alone(bed, phase, row, phase == BEFORE ? "before" : "after");
+  for (size_t i = 0; i < BED_NODES && phase == BEFORE; i++)
+    write_file(bed, i, "hurt");
 }
 
-/* ---- Room ---- */
-
-static bool can_grow(struct bed *bed, size_t node) {
-  const int fd = open_on(bed, node, "room", O_CREAT | O_WRONLY | O_APPEND);
-  const bool grown = fd >= 0 && write(fd, "x", 1) == 1;
-  CHECK(grown || errno == ENOSPC, "%s", strerror(errno));
-  if (fd >= 0)
-    close(fd);
-  return grown;
-}
-
-static void measure_full(struct bed *bed, enum phase phase, struct row *row) {
-  measure(bed, phase, row, "have no room", can_grow);
-}
-
-/* ---- Calls that fail ---- */
-
-static bool succeeds(ssize_t status) {
-  CHECK(status >= 0 || errno == EIO, "%s", strerror(errno));
-  return status >= 0;
-}
-
-static bool can_sync(struct bed *bed, size_t node) {
-  const int fd = open_on(bed, node, "calls", O_CREAT | O_RDWR);
-  CHECK(fd >= 0 && pwrite(fd, "x", 1, 0) == 1, "%s", strerror(errno));
-  const bool synced = succeeds(fsync(fd));
-  close(fd);
-  return synced;
-}
-
-static bool can_write(struct bed *bed, size_t node) {
-  const int fd = open_on(bed, node, "calls", O_CREAT | O_RDWR);
-  CHECK(fd >= 0, "%s", strerror(errno));
-  const bool written = succeeds(pwrite(fd, "x", 1, 0));
-  close(fd);
-  return written;
-}
-
-static bool can_read(struct bed *bed, size_t node) {
-  char byte;
-  const int fd = open_on(bed, node, "calls", O_CREAT | O_RDWR);
-  CHECK(fd >= 0 && (bed->installed || pwrite(fd, "x", 1, 0) == 1), "%s", strerror(errno));
-  const bool read_it = succeeds(pread(fd, &byte, 1, 0));
-  close(fd);
-  return read_it;
-}
-
-static void measure_sync(struct bed *bed, enum phase phase, struct row *row) {
-  measure(bed, phase, row, "cannot sync", can_sync);
-}
-
-static void measure_write(struct bed *bed, enum phase phase, struct row *row) {
-  measure(bed, phase, row, "cannot write", can_write);
-}
-
-static void measure_read(struct bed *bed, enum phase phase, struct row *row) {
-  measure(bed, phase, row, "cannot read", can_read);
-}
-
-/* ---- Time ---- */
-
-#define DELAY_MS 400
-
-static double sync_ms(const struct bed *bed, size_t node) {
-  const int fd = open_on(bed, node, "calls", O_CREAT | O_RDWR);
-  CHECK(fd >= 0 && pwrite(fd, "x", 1, 0) == 1, "%s", strerror(errno));
-  const int64_t began_ns = time_monotonic_ns();
-  CHECK(fsync(fd) == 0, "%s", strerror(errno));
-  close(fd);
-  return (double)(time_monotonic_ns() - began_ns) / (double)NS_PER_MS;
-}
-
-static bool is_fast(struct bed *bed, size_t node) {
-  return sync_ms(bed, node) < DELAY_MS;
-}
-
-static void measure_slow(struct bed *bed, enum phase phase, struct row *row) {
-  measure(bed, phase, row, "sync slowly", is_fast);
-}
-
-#define LOSS "a file, synced and written again", "\"numbers\": {\"keeps\": 0}", measure_loss
-#define FULL "a file made to grow", NULL, measure_full
-#define SLOW "time an fsync takes", "\"numbers\": {\"delay_ms\": 400}", measure_slow
-#define ALWAYS "\"targets\": [\"n2\", \"n4\"], \"numbers\": {\"chance\": 1}"
+#define LOSS "bytes after kill -9"
+#define ONE "\"targets\": [\"n2\"], "
+#define ERRORS "\"targets\": [\"n2\"], \"numbers\": {\"chance\": 1}"
 
 static const struct proof proofs[] = {
-    {"disk-power-loss-one", LOSS},
-    {"disk-power-loss-primary", LOSS},
-    {"disk-power-loss-minority", LOSS},
-    {"disk-power-loss-all", LOSS},
-    {"disk-full-one", FULL},
-    {"disk-full-primary", FULL},
-    {"disk-full-all", FULL},
-    {"disk-slow-one", SLOW},
-    {"disk-slow-primary", SLOW},
-    {"disk-slow-all", SLOW},
-    {"disk-error-sync", "what fsync answers", ALWAYS, measure_sync},
-    {"disk-error-write", "what write answers", ALWAYS, measure_write},
-    {"disk-error-read", "what read answers", ALWAYS, measure_read},
+    {"disk-power-loss-one", LOSS, ONE "\"numbers\": {\"keeps\": 0}", measure_loss},
+    {"disk-power-loss-primary", LOSS, "\"numbers\": {\"keeps\": 0}", measure_loss},
+    {"disk-power-loss-minority", LOSS, "\"numbers\": {\"keeps\": 1}", measure_loss},
+    {"disk-power-loss-all", LOSS, "\"numbers\": {\"keeps\": 2}", measure_loss},
+    {"disk-full-one", "write of a new file", ONE "\"numbers\": {\"for_all\": 0}", measure_full},
+    {"disk-full-primary", "write of a new file", "\"numbers\": {\"for_all\": 0}", measure_full},
+    {"disk-full-all", "write of an old file", "\"numbers\": {\"for_all\": 1}", measure_full_for_all},
+    {"disk-slow-one", "time of two fsyncs", ONE "\"numbers\": {\"delay_ms\": 300}", measure_slow},
+    {"disk-slow-primary", "time of two fsyncs", "\"numbers\": {\"delay_ms\": 300}", measure_slow},
+    {"disk-slow-all", "time of two fsyncs", "\"numbers\": {\"delay_ms\": 300}", measure_slow},
+    {"disk-error-sync", "errno of fsync", ERRORS, measure_sync_errors},
+    {"disk-error-write", "errno of write", ERRORS, measure_write_errors},
+    {"disk-error-read", "errno of read", ERRORS, measure_read_errors},
 };
 const struct proof_table disk_proofs = {proofs, ARRAY_SIZE(proofs)};

@@ -125,6 +125,8 @@ static int prove(void *context) {
   if (!bed_install(&bed, task->fault->description.name, task->proof->told, &error)) {
     fall_short(row, "not installed: %s", error.message);
   } else {
+    if (task->fault->at_primary && !bed_is_target(&bed, BED_PRIMARY))
+      fall_short(row, "it was not aimed at the primary");
     look(&bed, task, DURING);
     if (bed_heal(&bed, &error))
       look(&bed, task, AFTER);
@@ -166,7 +168,7 @@ static const char *probe_of(const struct fault *fault) {
 
 static void print_line(const char *fault, const char *probe, const char *expected, const char *before,
                        const char *during, const char *after, const char *verdict) {
-  printf("%-20s %-36s %-34s %-24s %-24s %-24s %s\n", fault, probe, expected, before, during, after, verdict);
+  printf("%-25s %-34s %-35s %-25s %-26s %-25s %s\n", fault, probe, expected, before, during, after, verdict);
 }
 
 static void print_row(const struct fault *fault, const struct row *row) {

@@ -58,10 +58,6 @@ static bool is_one_alone(const struct bed *bed, const struct picture *picture) {
   return bed_targets(bed) == 1 && two_sides(picture, side);
 }
 
-static bool is_primary_alone(const struct bed *bed, const struct picture *picture) {
-  return bed_is_target(bed, BED_PRIMARY) && is_one_alone(bed, picture);
-}
-
 static bool is_halved(const struct bed *bed, const struct picture *picture) {
   bool side[BED_NODES];
   targets(bed, side);
@@ -137,10 +133,6 @@ static void measure(struct bed *bed, enum phase phase, struct row *row,
   row_found(row, phase, holds, "%zu, clients %zu", picture.passing, picture.reached);
 }
 
-static void measure_primary(struct bed *bed, enum phase phase, struct row *row) {
-  measure(bed, phase, row, is_primary_alone);
-}
-
 static void measure_halves(struct bed *bed, enum phase phase, struct row *row) {
   measure(bed, phase, row, is_halved);
 }
@@ -169,14 +161,14 @@ static void measure_stalled(struct bed *bed, enum phase phase, struct row *row) 
     stood = !bed_ask(bed, BED_PRIMARY, 100, reply, "who");
     stood = bed_await_acts(bed, 1, 10000) && stood;
   }
-  measure_primary(bed, phase, row);
+  measure_one(bed, phase, row);
   row->cells[phase].holds = row->cells[phase].holds && stood;
 }
 
 #define PROBE "UDP between all nodes"
 
 static const struct proof proofs[] = {
-    {"partition-primary", PROBE, NULL, measure_primary},
+    {"partition-primary", PROBE, NULL, measure_one},
     {"partition-stalled", "silence, then " PROBE, NULL, measure_stalled},
     {"partition-halves", PROBE, NULL, measure_halves},
     {"partition-one", PROBE, NULL, measure_one},
