@@ -14,10 +14,10 @@ declare -A nemesis_of=(
   [network]=network
   [disk]=kill
   [process]=process
-  [clock]="clock,kill"
+  [time]=time
   [swarm]=swarm
 )
-mixes=(standard brutal journal network disk process clock swarm)
+mixes=(standard brutal journal network disk process time swarm)
 
 # Of a run beside its load: start, load without faults, comparison, check.
 around_a_run=15

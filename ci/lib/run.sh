@@ -7,7 +7,8 @@
 #   machine         the virtual machine's disk and kernel (build/vagrant; ASSAY_MACHINE)
 #
 # Every cell gets three times its time and five minutes; then it is ended and has failed. A stop signal ends the present
-# cell as a person would (assay heals, stops and checks what it has), no other is begun, and the report is written.
+# cell as a person would (assay heals, stops and checks what it has), no other is begun, and the report is written. When
+# the script itself is killed, its present cell is told to end, too.
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 
@@ -83,7 +84,8 @@ judge_script() { # STATUS OUTPUT LOG
   esac
 }
 judge_table() { judge_script "$@"; }
-judge_vm() { judge_script "$@"; }
+# A run on other machines tells its result as any run does.
+judge_vm() { if [ "$(last_json "$2")" = null ]; then judge_script "$@"; else judge_run "$@"; fi; }
 
 # ---- Running ----
 
@@ -151,7 +153,7 @@ run_cell() {
     record=$(plain skipped "$reason")
   else
     # shellcheck disable=SC2046 # words are wanted
-    timeout --kill-after=120 "$limit" "$@" $(flags_of "$kind") >"$output" 2>"$log" </dev/null &
+    setpriv --pdeathsig TERM timeout --kill-after=120 "$limit" "$@" $(flags_of "$kind") >"$output" 2>"$log" </dev/null &
     child=$!
     await_child
     case $status in

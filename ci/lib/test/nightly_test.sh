@@ -25,10 +25,10 @@ verdict=valid
 while read -r pattern wanted; do
   [[ "$command/${flag[workload]:-}/${flag[nemesis]:-}/${flag[bug]:-}" != $pattern ]] || { verdict=$wanted; break; }
 done <"$here/wanted"
+trap 'verdict=valid; echo "$command told to end" >>"$here/calls"' TERM
 echo "$command ${flag[workload]:-} $verdict" >>"$here/calls"
 case $verdict in
 slow)
-  trap 'verdict=valid' TERM
   for ((i = 0; i < 600; i++)); do [ $verdict = slow ] || break; sleep 0.1; done
   ;;
 dead) echo "no disk <here> & \"there\"" >&2; exit 3 ;;
@@ -164,6 +164,17 @@ for signal in TERM INT; do
   says summary.md 'It was interrupted'
   xmllint --noout "$scratch/out/junit.xml" || fail "junit.xml after $signal"
 done
+
+# Killed: what it has begun is told to end.
+printf 'run/mixed/* slow\n' >"$scratch/wanted"
+rm -rf "$scratch/out" "$scratch/calls"
+ci/nightly --minutes 13 --seed 42 --output "$scratch/out" >"$scratch/text" 2>&1 &
+pid=$!
+for _ in $(seq 300); do grep -qs 'mixed slow' "$scratch/calls" && break; sleep 0.1; done
+kill -KILL $pid
+wait $pid 2>/dev/null
+for _ in $(seq 100); do grep -qs 'run told to end' "$scratch/calls" && break; sleep 0.1; done
+grep -qs 'run told to end' "$scratch/calls" || fail "a killed nightly leaves its cell behind"
 
 # The gate takes the same and no skipped leg.
 gate() {
