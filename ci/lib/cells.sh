@@ -12,12 +12,12 @@ declare -A nemesis_of=(
   [brutal]=brutal
   [journal]="kill-primary,kill-all,kill-majority --fault-interval 800ms"
   [network]=network
-  [disk]=kill
+  [storage]=storage
   [process]=process
   [time]=time
   [swarm]=swarm
 )
-mixes=(standard brutal journal network disk process time swarm)
+mixes=(standard brutal journal network storage process time swarm)
 
 # Of a run beside its load: start, load without faults, comparison, check.
 around_a_run=15
@@ -42,7 +42,7 @@ plan_simulator() {
 }
 
 # Defects that must be found: all of the catalogue in the simulator, some on processes, where it may take a run or more.
-canaries=(local-reads early-ack)
+canaries=(local-reads early-ack no-fsync)
 canary_seconds=45
 plan_canaries() { # SEED
   echo "canary/simulator $canary_seconds $bugs_bin/assay bugs --where simulator --ranges 1 --seeds 2000 --range-budget 60s"

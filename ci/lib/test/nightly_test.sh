@@ -134,8 +134,8 @@ night 0 '' --minutes 30 --only vm/faults
 expect_verdict vm/faults valid
 
 # --only and --list; wrong usage.
-night 0 '' --only 'run/*/disk/*' --only canary/simulator
-[ "$(cut -d'"' -f4 "$scratch/out/results.jsonl" | cut -d/ -f1,3 | sort -u | tr '\n' ' ')" = "canary run/disk " ] || fail "--only ran $(cat "$scratch/out/results.jsonl")"
+night 0 '' --only 'run/*/storage/*' --only canary/simulator
+[ "$(cut -d'"' -f4 "$scratch/out/results.jsonl" | cut -d/ -f1,3 | sort -u | tr '\n' ' ')" = "canary run/storage " ] || fail "--only ran $(cat "$scratch/out/results.jsonl")"
 first=$(ci/nightly --list --seed 7) second=$(ci/nightly --list --seed 7) other=$(ci/nightly --list --seed 8)
 [ "$first" = "$second" ] || fail "the same seed gives other cells"
 [ "$first" != "$other" ] || fail "another seed gives the same cells"
