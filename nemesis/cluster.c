@@ -89,6 +89,7 @@ static char **copy_list(const char *const *list) {
 static void forget(struct cluster *cluster) {
   for (size_t i = 0; i < cluster->size; i++) {
     free(cluster->nodes[i].directory);
+    free(cluster->nodes[i].home);
     free(cluster->nodes[i].client_address);
   }
   for (char **item = cluster->extra; *item; item++)
@@ -111,6 +112,9 @@ static int node_prepare(struct cluster_node *node, const char *directory, struct
   return status;
 }
 
+static const struct provider_functions *const providers[] = {
+    [PROVIDER_NETNS] = &provider_netns, [PROVIDER_HOST] = &provider_host, [PROVIDER_SSH] = &provider_ssh};
+
 int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct cluster **cluster,
                 struct error *error) {
   if (options->nodes < 1 || options->nodes > CLUSTER_NODES_MAX)
@@ -118,10 +122,10 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
                      options->nodes);
   struct cluster *made = xcalloc(1, sizeof *made);
   made->loop = loop;
-  made->functions = options->provider == PROVIDER_NETNS ? &provider_netns : &provider_host;
+  made->functions = providers[options->provider];
   made->size = options->nodes;
   made->needs = options->needs;
-  made->master = path_absolute(options->master);
+  made->master = options->master ? path_absolute(options->master) : xstrdup("assay-master");
   made->old_master = options->old_master ? path_absolute(options->old_master) : NULL;
   made->extra = copy_list(options->extra);
   snprintf(made->cluster_id, sizeof made->cluster_id, "%" PRIu64,
@@ -196,6 +200,10 @@ int cluster_node_exit_status(const struct cluster *cluster, size_t node) {
   return node_of(cluster, node)->exit_status;
 }
 
+const char *cluster_node_lost(const struct cluster *cluster, size_t node) {
+  return cluster->functions->lost ? cluster->functions->lost(cluster, node_of(cluster, node)->index) : NULL;
+}
+
 pid_t cluster_node_pid(const struct cluster *cluster, size_t node) {
   return node_of(cluster, node)->pid;
 }
@@ -233,7 +241,7 @@ static char **node_argv(const struct cluster_node *node) {
   snprintf(text, sizeof text, "%zu", node->index + 1);
   argv[count++] = xstrdup(text);
   argv[count++] = xstrdup("--data");
-  argv[count++] = path_join(node->directory, "data");
+  argv[count++] = path_join(node->home ? node->home : node->directory, "data");
   argv[count++] = xstrdup("--cluster-id");
   argv[count++] = xstrdup(cluster->cluster_id);
   for (size_t i = 0; i < cluster->size; i++) {

@@ -36,6 +36,9 @@ struct provider_functions {
   /* A descriptor that is readable once the process has ended; the provider's. */
   int (*end_fd)(const struct cluster *cluster, size_t node);
 
+  /* Why the node's host cannot be reached any more, or NULL. NULL: there is nothing to be lost. */
+  const char *(*lost)(const struct cluster *cluster, size_t node);
+
   /* -- links; NULL: it cannot -- */
   int (*set_links)(struct cluster *cluster, const bool *hears, struct error *error);
   int (*count_rules)(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error);
@@ -63,6 +66,7 @@ struct provider_functions {
 
 extern const struct provider_functions provider_netns;
 extern const struct provider_functions provider_host;
+extern const struct provider_functions provider_ssh;
 
 struct cluster_node {
   struct cluster *cluster;
@@ -72,6 +76,7 @@ struct cluster_node {
   int peer_port, client_port;
   char *client_address; /* host:client_port */
   char *directory;      /* …/nodes/n1, absolute */
+  char *home;           /* where it is at home on another host; NULL: `directory` */
   enum node_state state;
   pid_t pid;                /* where it lives; -1: no process */
   bool old_build;           /* its next start is of the old program */

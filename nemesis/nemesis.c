@@ -39,8 +39,12 @@ static void on_death(void *context, size_t node) {
   struct nemesis *nemesis = context;
   const int wait_status = cluster_node_exit_status(nemesis->cluster, node);
   char reason[64];
+  const char *lost = cluster_node_lost(nemesis->cluster, node);
   process_describe_end(wait_status, reason, sizeof reason);
-  tell_node(nemesis, node, is_excused(nemesis, node, wait_status) ? "ended" : "died", reason);
+  if (lost)
+    tell_node(nemesis, node, "lost", lost);
+  else
+    tell_node(nemesis, node, is_excused(nemesis, node, wait_status) ? "ended" : "died", reason);
 }
 
 /* ---- Doing ---- */

@@ -41,7 +41,7 @@ int sandbox_supported(struct error *error);
 
 /* ---- Cluster ---- */
 
-enum provider { PROVIDER_NETNS, PROVIDER_HOST };
+enum provider { PROVIDER_NETNS, PROVIDER_HOST, PROVIDER_SSH };
 
 /* What a provider may be able to do to its nodes, beside signalling their processes. */
 enum capability {
@@ -63,6 +63,24 @@ enum link_kind {
   LINK_TAP,  /* TAP devices and a switch of ours: they have shapes anywhere, and a record of the traffic */
 };
 
+/* How the hosts of PROVIDER_SSH are reached. Not owning what it points to. */
+struct cluster_hosts {
+  const char *const *hosts; /* one for each node: "n1=[user@]host[:port][,address]"; NULL-terminated */
+  const char *ssh;          /* NULL: ssh. Another program must take what ssh takes */
+  const char *config;       /* ssh's -F; NULL: none */
+  const char *agent;        /* the agent's command line there; NULL: assay agent, through sudo if need be */
+  const char *directory;    /* below which a node has its own there; NULL: /var/lib/assay */
+};
+
+/* 0 when every node has a host whose address is known; else ERR_BAD_INPUT with the cure. */
+int cluster_check_hosts(const struct cluster_hosts *hosts, size_t nodes, struct error *error);
+
+/* The command that, when a cluster is gone, fetches what it has left on the host of a node, as a tar on
+ * standard output, or removes it; to be freed with cluster_command_free. */
+char **cluster_leftovers_command(const struct cluster_hosts *hosts, uint64_t cluster_id, size_t node,
+                                 bool remove, struct error *error);
+void cluster_command_free(char **argv);
+
 struct cluster_options {
   enum provider provider;
   enum link_kind link;
@@ -75,8 +93,10 @@ struct cluster_options {
   const char *old_master; /* of an older one, for faults that go back to it; may be NULL */
   const char
       *directory; /* nodes/<name>/ is made under it: data/, log, and what a node leaves when it crashes */
-  const char *const *extra; /* further arguments for every master, NULL-terminated; may be NULL */
-  uint64_t cluster_id;      /* --cluster-id of every master; 0: 1 */
+  const char *const *extra;   /* further arguments for every master, NULL-terminated; may be NULL */
+  uint64_t cluster_id;        /* --cluster-id of every master; 0: 1 */
+  struct cluster_hosts hosts; /* PROVIDER_SSH; `master` is a path there then, NULL: beside the agent */
+  bool keep;                  /* PROVIDER_SSH: what is on the hosts is for a cluster that comes back */
 };
 
 enum node_state { NODE_STOPPED, NODE_RUNNING, NODE_PAUSED, NODE_DIED /* ended though nobody asked it to */ };
@@ -99,6 +119,8 @@ const char *cluster_client_address(const struct cluster *cluster, size_t node); 
 enum node_state cluster_node_state(const struct cluster *cluster, size_t node);
 int cluster_node_exit_status(const struct cluster *cluster,
                              size_t node); /* of a node that died, as wait() tells */
+/* Why its host cannot be reached any more; NULL: it can. */
+const char *cluster_node_lost(const struct cluster *cluster, size_t node);
 pid_t cluster_node_pid(const struct cluster *cluster, size_t node);
 /* Called from the loop whenever a node ends by itself; may be NULL. */
 void cluster_watch(struct cluster *cluster, void (*died)(void *context, size_t node), void *context);
@@ -122,6 +144,15 @@ const char *cluster_link_kind(const struct cluster *cluster);
 int cluster_count_rules(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error);
 /* True when no rule of ours is left, and nothing that shapes links, checked by asking the kernel. */
 bool cluster_links_clear(struct cluster *cluster, struct error *error);
+
+/* ---- Agent: runs on the host of a node (`assay agent`), for a cluster of PROVIDER_SSH elsewhere ---- */
+
+/* Serves the cluster at the other end of standard input and output; returns an exit code. */
+int agent_run(void);
+
+/* What cluster_leftovers_command() runs there: writes the directory that the last cluster has left as a tar
+ * to standard output, or removes it. Returns an exit code. */
+int agent_collect(const char *directory, bool remove);
 
 /* ---- Planner: pure and seeded ---- */
 
@@ -187,8 +218,9 @@ struct nemesis;
  * …}, "seen": (installed) {"primary": "n2", "operation": …, "log-index": …, "term": …, "election": …,
  * "snapshot": …, "since_election_ms": …}, "step": (act), "evidence": {"packets_dropped": …} (healed),
  * "reason": (skipped, stuck), "time_ns": …}
- * {"event": "node", "node": "n2", "state": "died" | "ended" | "restarted", "reason": "signal 6 (Aborted)",
- *  "time_ns": …}: "ended" is a death that a fault which is present excuses
+ * {"event": "node", "node": "n2", "state": "died" | "ended" | "lost" | "restarted", "reason": "signal 6
+ *  (Aborted)", "time_ns": …}: "ended" is a death that a fault which is present excuses; "lost": its host
+ * cannot be reached any more, which is the end of a run
  * {"event": "error", "message": …, "time_ns": …}: the harness has failed: its history cannot be written
  *
  * A node that dies unasked is told at once and started again when the next fault is healed. "act": a fault

@@ -1,0 +1,273 @@
+/* requests.c: what an agent can be asked. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "nemesis/agent/agent_internal.h"
+#include "nemesis/agent/protocol.h"
+#include "nemesis/firewall.h"
+
+#define END_PATIENCE_MS 10000
+#define ARGUMENTS_MAX 256
+
+static const char *text_of(const json_t *request, const char *key) {
+  return json_string_value(json_object_get(request, key));
+}
+
+static int64_t number_of(const json_t *request, const char *key) {
+  return json_integer_value(json_object_get(request, key));
+}
+
+/* ---- hello ---- */
+
+/* Which build of Assay this is: both ends of a connection can compare. */
+static void add_build(json_t *answer) {
+  struct bytes program = {0};
+  char text[20];
+  file_read("/proc/self/exe", &program, NULL);
+  snprintf(text, sizeof text, "%016llx", (unsigned long long)checksum(program.data, program.size));
+  bytes_free(&program);
+  json_object_set_new(answer, "build", json_string(text));
+}
+
+static int find_master(struct agent *agent, const char *given, struct error *error) {
+  char *beside = program_directory();
+  agent->master = given ? path_absolute(given) : path_join(beside ? beside : ".", "assay-master");
+  free(beside);
+  if (access(agent->master, X_OK) == 0)
+    return 0;
+  return error_set_errno(error, ERR_NOT_FOUND,
+                         "%s cannot be executed: put the master there, or name its place with --master",
+                         agent->master);
+}
+
+/* What this host cannot do, with the reason; null for what it can. */
+static json_t *lacks(const struct agent *agent) {
+  struct firewall_job look = {.network = agent->network, .name = "this host"};
+  struct error error = {0};
+  const bool filters = firewall_list(&look, 1, &error) == 0;
+  return json_pack("{s:s?}", "filter", filters ? NULL : error.message);
+}
+
+/* The directory of another cluster that comes back stays; what it is of is no longer noted. */
+static int take_over(struct agent *agent, const char *directory, struct error *error) {
+  struct leftovers before;
+  int status = leftovers_load(&before, error);
+  if (status == 0)
+    status = leftovers_clear(&before, agent->network, error);
+  if (status == 0 && !before.keep)
+    status = leftovers_remove(&before, error);
+  free(before.directory);
+  if (status != 0)
+    return status;
+  agent->left.directory = xstrdup(directory);
+  char *data = path_join(directory, "data");
+  status = leftovers_save(&agent->left, error);
+  if (status == 0)
+    status = directory_make(data, error);
+  free(data);
+  return status;
+}
+
+static int hello(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  const char *directory = text_of(request, "directory"), *node = text_of(request, "node");
+  if (number_of(request, "protocol") != AGENT_PROTOCOL)
+    return error_set(error, ERR_UNSUPPORTED,
+                     "assay " ASSAY_VERSION
+                     " on this host speaks protocol %d: install the same version on both",
+                     AGENT_PROTOCOL);
+  if (!directory || directory[0] != '/' || !node || agent->left.directory)
+    return error_set(error, ERR_BAD_INPUT, "hello comes once, with a node and an absolute directory");
+  if (geteuid() != 0)
+    return error_set(
+        error, ERR_UNSUPPORTED,
+        "the agent must be root here: log in as root, or allow the user sudo without a password");
+  snprintf(agent->node, sizeof agent->node, "%s", node);
+  agent->left.keep = json_is_true(json_object_get(request, "keep"));
+  int status = find_master(agent, text_of(request, "master"), error);
+  if (status == 0)
+    status = leftovers_lock(error);
+  if (status == 0)
+    status = take_over(agent, directory, error);
+  if (status != 0)
+    return status;
+  struct utsname name;
+  uname(&name);
+  add_build(answer);
+  json_object_set_new(answer, "protocol", json_integer(AGENT_PROTOCOL));
+  json_object_set_new(answer, "version", json_string(ASSAY_VERSION));
+  json_object_set_new(answer, "host", json_string(name.nodename));
+  json_object_set_new(answer, "kernel", json_string(name.release));
+  json_object_set_new(answer, "master", json_string(agent->master));
+  json_object_set_new(answer, "lacks", lacks(agent));
+  return 0;
+}
+
+/* ---- The node's process ---- */
+
+static void end_process(struct agent *agent) {
+  struct error error = {0};
+  if (agent->process.pid < 0)
+    return;
+  process_signal(&agent->process, SIGKILL, NULL);
+  if (process_await_end(&agent->process, END_PATIENCE_MS, &error) == 0)
+    process_reap(&agent->process);
+  else
+    log_error("%s", error.message);
+}
+
+static int start(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  const char *program = text_of(request, "program");
+  char *argv[ARGUMENTS_MAX + 2] = {(char *)(uintptr_t)(program ? program : agent->master)};
+  const json_t *arguments = json_object_get(request, "arguments"), *argument;
+  size_t i;
+  if (agent->process.pid >= 0)
+    return error_set(error, ERR_NOT_FOUND, "cannot start node %s: it runs", agent->node);
+  if (json_array_size(arguments) > ARGUMENTS_MAX)
+    return error_set(error, ERR_BAD_INPUT, "more than %d arguments", ARGUMENTS_MAX);
+  json_array_foreach(arguments, i, argument) {
+    const char *text = json_string_value(argument);
+    if (!text)
+      return error_set(error, ERR_BAD_INPUT, "an argument is no text");
+    argv[i + 1] = (char *)(uintptr_t)text; /* execve() changes none, whatever its type says */
+  }
+  const struct process_options options = {.argv = argv, .directory = agent->left.directory, .network = -1};
+  int status = process_start(&agent->process, &options, error);
+  agent->life++;
+  if (status == 0)
+    status = leftovers_note_process(&agent->left, agent->process.pid, error);
+  if (status != 0)
+    end_process(agent);
+  json_object_set_new(answer, "pid", json_integer(agent->process.pid));
+  json_object_set_new(answer, "life", json_integer((json_int_t)agent->life));
+  return status;
+}
+
+static int need_process(const struct agent *agent, struct error *error) {
+  return agent->process.pid >= 0 ? 0 : error_set(error, ERR_NOT_FOUND, "node %s does not run", agent->node);
+}
+
+static int send_signal(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  (void)answer;
+  const int status = need_process(agent, error);
+  return status != 0 ? status : process_signal(&agent->process, (int)number_of(request, "number"), error);
+}
+
+static int await_stopped(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  (void)answer;
+  const int status = need_process(agent, error);
+  return status != 0 ? status
+                     : process_await_stopped(&agent->process, (int)number_of(request, "timeout_ms"), error);
+}
+
+/* ---- Links ---- */
+
+static int filter(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  (void)answer;
+  struct firewall_job job = {.network = agent->network, .name = agent->node};
+  const json_t *hosts = json_object_get(request, "hosts"), *host;
+  size_t i;
+  if (json_array_size(hosts) > CLUSTER_NODES_MAX)
+    return error_set(error, ERR_BAD_INPUT, "more than %d hosts", CLUSTER_NODES_MAX);
+  json_array_foreach(hosts, i, host) {
+    const char *address = json_string_value(host);
+    if (!address || strspn(address, "0123456789.") != strlen(address))
+      return error_set(error, ERR_BAD_INPUT, "a host is no IPv4 address");
+    job.dropped_hosts[job.dropped_count++] = address;
+  }
+  return firewall_replace(&job, 1, error);
+}
+
+static int count_rules(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  (void)request;
+  struct firewall_job job = {.network = agent->network, .name = agent->node};
+  const int status = firewall_list(&job, 1, error);
+  json_object_set_new(answer, "rules", json_integer((json_int_t)job.rules_found));
+  json_object_set_new(answer, "dropped", json_integer((json_int_t)job.packets_dropped));
+  return status;
+}
+
+/* ---- Its log ---- */
+
+/* The part may end inside a character: the rest of that comes with the next one. What is no text JSON cannot
+ * carry. */
+static json_t *log_text(struct bytes *part) {
+  for (size_t less = 0; less < 4 && less <= part->size; less++) {
+    json_t *text = json_stringn((const char *)part->data, part->size - less);
+    if (!text)
+      continue;
+    part->size -= less;
+    return text;
+  }
+  for (size_t i = 0; i < part->size; i++)
+    if (part->data[i] >= 0x80)
+      part->data[i] = '?';
+  return json_stringn((const char *)part->data, part->size);
+}
+
+static int read_log(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  char *path = path_join(agent->left.directory, "log");
+  const int64_t from = number_of(request, "from");
+  struct bytes text = {0};
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const ssize_t got = fd < 0 ? -1 : pread(fd, bytes_reserve(&text, AGENT_LOG_PART), AGENT_LOG_PART, from);
+  const int number = errno;
+  if (fd >= 0)
+    close(fd);
+  int status = 0;
+  if (got < 0 && number != ENOENT) {
+    errno = number;
+    status = error_set_errno(error, ERR_IO, "cannot read %s", path);
+  }
+  text.size = got > 0 ? (size_t)got : 0;
+  json_t *part = log_text(&text);
+  json_object_set_new(answer, "text", part);
+  json_object_set_new(answer, "next", json_integer((json_int_t)(from + (int64_t)text.size)));
+  bytes_free(&text);
+  free(path);
+  return status;
+}
+
+static int stay(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  (void)agent;
+  (void)request;
+  (void)answer;
+  (void)error;
+  return 0;
+}
+
+/* ---- All of them ---- */
+
+static const struct {
+  const char *name;
+  int (*carry_out)(struct agent *agent, const json_t *request, json_t *answer, struct error *error);
+} requests[] = {
+    {"start", start},   {"signal", send_signal}, {"await-stopped", await_stopped},
+    {"filter", filter}, {"count", count_rules},  {"log", read_log},
+    {"stay", stay},
+};
+
+int agent_carry_out(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  const char *name = text_of(request, "do");
+  if (!name)
+    return error_set(error, ERR_BAD_INPUT, "\"do\" is missing");
+  if (strcmp(name, "hello") == 0)
+    return hello(agent, request, answer, error);
+  if (!agent->left.directory)
+    return error_set(error, ERR_BAD_INPUT, "the first request is hello, not %.40s", name);
+  for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
+    if (strcmp(requests[i].name, name) == 0)
+      return requests[i].carry_out(agent, request, answer, error);
+  return error_set(error, ERR_UNSUPPORTED, "this agent cannot '%.40s'", name);
+}
+
+void agent_undo(struct agent *agent) {
+  struct error error = {0};
+  end_process(agent);
+  if (agent->left.directory && leftovers_clear(&agent->left, agent->network, &error) != 0)
+    log_error("%s", error.message);
+}
