@@ -29,6 +29,7 @@
 
 struct up_settings {
   int64_t nodes;
+  struct host_flags hosts;
   const char *provider_name, *link_name, *master, *store, *faults;
   enum link_kind link;
   bool fresh, keep, json;
@@ -198,7 +199,9 @@ static int keeper_begin(struct keeper *keeper, struct error *error) {
                                           .link = settings->link,
                                           .needs = nemesis_needs(settings->faults, 1),
                                           .nodes = (size_t)settings->nodes,
-                                          .master = settings->master_path,
+                                          .master = settings->master_path[0] ? settings->master_path : NULL,
+                                          .hosts = host_flags_hosts(&settings->hosts),
+                                          .keep = true,
                                           .directory = settings->directory,
                                           .cluster_id = keeper->cluster_id};
   int status = cluster_new(&keeper->loop, &options, &keeper->cluster, error);
@@ -270,7 +273,7 @@ static int supervise(const struct up_settings *settings, uint64_t cluster_id, st
   log_open("cluster", LOG_LEVEL_INFO);
   shared->supervisor = getpid();
   int exit_code = 0;
-  if (settings->provider == PROVIDER_HOST)
+  if (settings->provider != PROVIDER_NETNS)
     exit_code = keep(&keeper);
   else if (sandbox_run(keep, &keeper, on_sandbox, &exit_code, &error) != 0) {
     tell(&keeper, error.message);
@@ -375,11 +378,12 @@ static int start(struct up_settings *settings, struct error *error) {
 }
 
 static int up_command(int argc, char **argv) {
-  struct up_settings s = {
-      .nodes = 3, .provider_name = "auto", .link_name = "auto", .store = "store", .faults = "all"};
+  struct up_settings s = {.provider_name = "auto", .link_name = "auto", .store = "store", .faults = "all"};
   const struct flag flags[] = {
-      {"nodes", FLAG_INT, &s.nodes, "N", "master nodes (default 3)", 1, CLUSTER_NODES_MAX},
-      {"provider", FLAG_STRING, &s.provider_name, "NAME", "netns, host or auto (default auto)", 0, 0},
+      {"nodes", FLAG_INT, &s.nodes, "N", "master nodes (default 3; provider ssh: one a host)", 1,
+       CLUSTER_NODES_MAX},
+      {"provider", FLAG_STRING, &s.provider_name, "NAME", "netns, host, ssh or auto (default auto)", 0, 0},
+      HOST_FLAGS(&s.hosts),
       {"link", FLAG_STRING, &s.link_name, "NAME", "what joins nodes of netns: veth, tap or auto (default)", 0,
        0},
       {"master", FLAG_STRING, &s.master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
@@ -409,9 +413,12 @@ static int up_command(int argc, char **argv) {
     status = settings_choose_provider(s.provider_name, &s.provider, s.reason, &error);
   if (status == 0)
     status = settings_choose_link(s.link_name, &s.link, &error);
+  s.nodes = host_flags_nodes(&s.hosts, s.nodes);
   if (status == 0)
-    status = settings_find_program(s.master, "assay-master", "master", s.master_path, sizeof s.master_path,
-                                   &error);
+    status = host_flags_check(&s.hosts, s.provider, s.nodes, &error);
+  if (status == 0)
+    status =
+        settings_find_master(s.master, "master", s.provider, s.master_path, sizeof s.master_path, &error);
   if (status == 0)
     status = start(&s, &error);
   free(s.directory);

@@ -92,8 +92,10 @@ int cluster_state_load(const char *store, struct cluster_state *state, struct er
                        "--address the nodes of any other cluster)",
                        store);
   } else {
-    state->provider =
-        strcmp(document_string(document, "provider", ""), "netns") == 0 ? PROVIDER_NETNS : PROVIDER_HOST;
+    const char *provider = document_string(document, "provider", "");
+    state->provider = strcmp(provider, "netns") == 0 ? PROVIDER_NETNS
+                      : strcmp(provider, "ssh") == 0 ? PROVIDER_SSH
+                                                     : PROVIDER_HOST;
     state->supervisor = (pid_t)document_integer(document, "supervisor", 0);
     state->sandbox = (pid_t)document_integer(document, "sandbox", 0);
     state->cluster_id = (uint64_t)document_integer(document, "cluster_id", 0);

@@ -18,6 +18,7 @@ int fs_command(int argc, char **argv);
 int nemesis_command(int argc, char **argv);
 int nemesis_by_hand_command(int argc, char **argv); /* `assay nemesis list` and the like */
 int client_command(int argc, char **argv);
+int agent_command(int argc, char **argv);
 int bench_command(int argc, char **argv);
 int sim_command(int argc, char **argv);
 int bugs_command(int argc, char **argv);

@@ -18,6 +18,7 @@
 #include "harness/store.h"
 
 #define READY_PATIENCE_NS (60 * NS_PER_S)
+#define HOSTS_READY_PATIENCE_NS (180 * NS_PER_S) /* it takes a login on each of them */
 #define HEAL_PATIENCE_NS (60 * NS_PER_S)
 #define DRAIN_PATIENCE_NS (30 * NS_PER_S)
 #define COMPARE_PATIENCE_NS (90 * NS_PER_S)
@@ -107,6 +108,10 @@ static void fail(struct conductor *conductor, const char *format, ...) {
 /* ---- Phases ---- */
 
 static void set_deadline(struct conductor *conductor, int64_t after_ns);
+
+static int64_t ready_patience_ns(const struct conductor *conductor) {
+  return conductor->plan->settings->provider == PROVIDER_SSH ? HOSTS_READY_PATIENCE_NS : READY_PATIENCE_NS;
+}
 
 static bool all_clients_ready(const struct conductor *conductor) {
   for (size_t i = 0; i < conductor->client_count; i++)
@@ -215,7 +220,7 @@ static void on_deadline(uv_timer_t *timer) {
   switch (conductor->phase) {
   case STARTING:
     fail(conductor, "the cluster was not ready within %d s: %s; the masters' logs are in %s/nodes",
-         (int)(READY_PATIENCE_NS / NS_PER_S),
+         (int)(ready_patience_ns(conductor) / NS_PER_S),
          conductor->cluster_ready ? "a client got no ok"
                                   : "not every node answered, or nobody became primary",
          conductor->plan->run);
@@ -289,9 +294,12 @@ static void hear_fault(struct conductor *conductor, const json_t *event) {
 }
 
 static void hear_node(struct conductor *conductor, const json_t *event) {
-  if (strcmp(document_string(event, "state", ""), "died") != 0)
+  const char *node = document_string(event, "node", "?"), *state = document_string(event, "state", "");
+  if (strcmp(state, "lost") == 0)
+    fail(conductor, "the host of %s cannot be reached any more: %s", node,
+         document_string(event, "reason", "no reason known"));
+  if (strcmp(state, "died") != 0)
     return;
-  const char *node = document_string(event, "node", "?");
   char path[4096 + 64];
   snprintf(path, sizeof path, "%s/nodes/%s/log", conductor->plan->run, node);
   char *tail = file_tail(path, 5, "  ");
@@ -330,6 +338,7 @@ static void on_nemesis_line(struct child *child, const char *text) {
   note(conductor, json_incref(event));
   if (strcmp(kind, "cluster") == 0) {
     struct conduct_outcome *outcome = conductor->plan->outcome;
+    outcome->cluster_made = true;
     conductor->addresses = json_incref(json_object_get(event, "nodes"));
     snprintf(outcome->link, sizeof outcome->link, "%s", document_string(event, "link", ""));
   } else if (strcmp(kind, "ready") == 0) {
@@ -486,13 +495,19 @@ static void start_nemesis(struct conductor *conductor) {
   if (settings->provider == PROVIDER_NETNS)
     add(&line, "--inside");
   else
-    add(&line, "--provider=host");
+    add(&line, "--provider=%s", provider_name(settings->provider));
   if (settings->link != LINK_AUTO)
     add(&line, "--link=%s", settings->link_name);
   if (settings->pcap)
     add(&line, "--pcap=%s/traffic.pcap", conductor->plan->run);
+  struct host_flag hosts[HOST_FLAGS_MAX];
+  const size_t host_flags = host_flags_given(&settings->hosts, hosts);
+  for (size_t i = 0; i < host_flags; i++)
+    add(&line, "--%s=%s", hosts[i].name, hosts[i].value);
+  add(&line, "--cluster-id=%" PRId64, settings->cluster_id);
   add(&line, "--nodes=%" PRId64, settings->nodes);
-  add(&line, "--master=%s", settings->master_path);
+  if (settings->master_path[0] != '\0')
+    add(&line, "--master=%s", settings->master_path);
   if (settings->old_master)
     add(&line, "--old-master=%s", settings->old_master_path);
   add(&line, "--directory=%s", conductor->plan->run);
@@ -623,7 +638,7 @@ int conduct(void *context) {
   uv_signal_start(&conductor.interrupt, on_signal, SIGINT);
   uv_signal_start(&conductor.terminate, on_signal, SIGTERM);
   uv_timer_start(&conductor.tick, on_tick, TICK_MS, TICK_MS);
-  set_deadline(&conductor, READY_PATIENCE_NS);
+  set_deadline(&conductor, ready_patience_ns(&conductor));
   start_nemesis(&conductor);
   uv_run(&conductor.loop, UV_RUN_DEFAULT);
   uv_loop_close(&conductor.loop);

@@ -27,7 +27,8 @@ enum conduct_ending {
 
 struct conduct_outcome {
   enum conduct_ending ending;
-  bool interrupted; /* by a person; a second time ends everything at once */
+  bool cluster_made; /* nodes have been started, and have left something */
+  bool interrupted;  /* by a person; a second time ends everything at once */
   char message[4000];
   char link[16]; /* what joined the nodes: "veth", "netem", "tap"; "" where nothing of ours did */
 };

@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"fs", "file-system operations on that cluster, or on any other", fs_command},
     {"bench", "measure a fresh cluster: operations a second, latencies", bench_command},
     {"nemesis", "list faults; start and heal them by hand; own a cluster and hurt it", nemesis_command},
+    {"agent", "start and hurt one node on this host (what provider ssh starts there)", agent_command},
     {"client", "load a cluster and record a history (what `assay run` starts several of)", client_command},
 };
 

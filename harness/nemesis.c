@@ -29,12 +29,13 @@
 #define COMPARE_PATIENCE_NS (30 * NS_PER_S)
 
 struct nemesis_settings {
-  int64_t nodes, seed, fault_interval_ns, fault_duration_ns;
+  int64_t nodes, seed, cluster_id, fault_interval_ns, fault_duration_ns;
   const char *provider_name, *master, *old_master, *directory, *history, *families, *schedule;
   enum provider provider;
   const char *link_name, *pcap;
   enum link_kind link;
   struct flag_list master_flags, paces;
+  struct host_flags hosts;
   char master_path[4096];
   bool wait, inside;
 };
@@ -266,11 +267,12 @@ static int make_cluster(struct host *host, struct error *error) {
       .seed = (uint64_t)settings->seed,
       .nodes = (size_t)settings->nodes,
       .needs = nemesis_needs(settings->families, (uint64_t)settings->seed) | told,
-      .master = settings->master_path,
+      .master = settings->master_path[0] ? settings->master_path : NULL,
+      .hosts = host_flags_hosts(&settings->hosts),
       .old_master = settings->old_master,
       .directory = settings->directory,
       .extra = extra,
-      .cluster_id = random_seed_from_system() >> 12};
+      .cluster_id = settings->cluster_id ? (uint64_t)settings->cluster_id : random_seed_from_system() >> 12};
   int status = cluster_new(&host->loop, &options, &host->cluster, error);
   for (size_t i = 0; status == 0 && i < cluster_size(host->cluster); i++)
     status = cluster_start(host->cluster, i, error);
@@ -349,11 +351,13 @@ static int host_run(void *context) {
 
 static int parse(struct nemesis_settings *s, int argc, char **argv) {
   const struct flag flags[] = {
-      {"nodes", FLAG_INT, &s->nodes, "N", "master nodes (default 3)", 1, CLUSTER_NODES_MAX},
-      {"provider", FLAG_STRING, &s->provider_name, "NAME", "netns, host or auto (default auto)", 0, 0},
+      {"nodes", FLAG_INT, &s->nodes, "N", "master nodes (default 3; provider ssh: one a host)", 1,
+       CLUSTER_NODES_MAX},
+      {"provider", FLAG_STRING, &s->provider_name, "NAME", "netns, host, ssh or auto (default auto)", 0, 0},
       {"link", FLAG_STRING, &s->link_name, "NAME", "what joins nodes of netns: veth, tap or auto (default)",
        0, 0},
       {"pcap", FLAG_STRING, &s->pcap, "FILE", "record the cluster's traffic there (takes TAP links)", 0, 0},
+      HOST_FLAGS(&s->hosts),
       {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
       {"old-master", FLAG_STRING, &s->old_master, "PROGRAM", "an older master, for the fault old-build", 0,
        0},
@@ -363,6 +367,7 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
       {"nemesis", FLAG_STRING, &s->families, "FAULTS",
        "families, faults and mixes, comma-separated, swarm or none (default partition,pause,kill)", 0, 0},
       {"seed", FLAG_INT, &s->seed, "N", "of the fault schedule (default 1)", 0, 9e15},
+      {"cluster-id", FLAG_INT, &s->cluster_id, "N", "of the masters (default: drawn)", 1, 9e15},
       {"schedule", FLAG_STRING, &s->schedule, "FILE", "carry out the faults of this schedule, too", 0, 0},
       {"fault-interval", FLAG_DURATION, &s->fault_interval_ns, "TIME",
        "mean time between the heal of a fault and the next fault", 1e6, 3600e9},
@@ -389,8 +394,7 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
 int nemesis_command(int argc, char **argv) {
   if (argc > 1 && argv[1][0] != '-')
     return nemesis_by_hand_command(argc, argv);
-  struct nemesis_settings settings = {.nodes = 3,
-                                      .seed = 1,
+  struct nemesis_settings settings = {.seed = 1,
                                       .provider_name = "auto",
                                       .link_name = "auto",
                                       .directory = ".",
@@ -411,16 +415,19 @@ int nemesis_command(int argc, char **argv) {
     settings.provider = PROVIDER_NETNS;
   else if (status == 0)
     status = settings_choose_provider(settings.provider_name, &settings.provider, reason, &error);
+  settings.nodes = host_flags_nodes(&settings.hosts, settings.nodes);
   if (status == 0)
-    status = settings_find_program(settings.master, "assay-master", "master", settings.master_path,
-                                   sizeof settings.master_path, &error);
+    status = host_flags_check(&settings.hosts, settings.provider, settings.nodes, &error);
+  if (status == 0)
+    status = settings_find_master(settings.master, "master", settings.provider, settings.master_path,
+                                  sizeof settings.master_path, &error);
   if (status != 0) {
     fprintf(stderr, "assay nemesis: %s\n", error.message);
     return status == ERR_BAD_INPUT ? EXIT_USAGE : EXIT_HARNESS;
   }
   if (reason[0] != '\0')
     log_warn("provider host, without partitions: %s", reason);
-  if (settings.inside || settings.provider == PROVIDER_HOST)
+  if (settings.inside || settings.provider != PROVIDER_NETNS)
     return host_run(&settings);
   int exit_code = EXIT_HARNESS;
   if (sandbox_run(host_run, &settings, NULL, &exit_code, &error) != 0) {

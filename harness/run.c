@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "base/base.h"
+#include "harness/collect.h"
 #include "harness/commands.h"
 #include "harness/conductor.h"
 #include "harness/diagnose.h"
@@ -119,7 +120,7 @@ static int run_beside(struct conduct_plan *plan, struct error *error) {
 }
 
 static int run_phase(struct conduct_plan *plan, struct error *error) {
-  if (plan->settings->provider == PROVIDER_HOST)
+  if (plan->settings->provider != PROVIDER_NETNS)
     return run_beside(plan, error);
   int exit_code = 0;
   return sandbox_run(conduct, plan, NULL, &exit_code, error);
@@ -145,6 +146,8 @@ static int finish(const struct settings *settings, const struct case_file *file,
   fflush(out);
   json_t *result = judge(file);
   const int exit_code = verdict_result_exit_code(result);
+  if (file->outcome->cluster_made)
+    collect(settings, file->run, exit_code != EXIT_VALID);
   if (exit_code == EXIT_VALID) {
     remove_data(settings, file->run);
     diagnose_discard(diagnosis, file->run);
@@ -192,7 +195,7 @@ static int run(const struct settings *settings, json_t *line, char **directory, 
     return error_set_errno(error, ERR_NO_MEMORY, "cannot map memory to share with the run");
   begin(settings, *directory);
   struct diagnosis diagnosis;
-  diagnose_begin(&diagnosis, settings->master_path);
+  diagnose_begin(&diagnosis, settings->master_path[0] ? settings->master_path : "assay-master");
   struct conduct_plan plan = {.settings = settings, .run = *directory, .outcome = outcome};
   struct error cause = {0};
   if (run_phase(&plan, &cause) != 0) {

@@ -10,7 +10,6 @@
 #include "workloads/workloads.h"
 
 static const struct settings defaults = {
-    .nodes = 3,
     .time_ns = 30 * NS_PER_S,
     .final_ns = 2 * NS_PER_S,
     .workload = "mixed",
@@ -35,7 +34,8 @@ const struct settings *settings_defaults(void) {
 
 static int parse_flags(struct settings *s, int argc, char **argv) {
   const struct flag flags[] = {
-      {"nodes", FLAG_INT, &s->nodes, "N", "master nodes (default 3)", 1, CLUSTER_NODES_MAX},
+      {"nodes", FLAG_INT, &s->nodes, "N", "master nodes (default 3; provider ssh: one a host)", 1,
+       CLUSTER_NODES_MAX},
       {"time", FLAG_DURATION, &s->time_ns, "TIME", "how long to load and hurt the cluster (default 30s)", 1e9,
        86400e9},
       {"workload", FLAG_STRING, &s->workload, "NAME",
@@ -68,11 +68,12 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
       {"live-within", FLAG_DURATION, &s->live_within_ns, "TIME",
        "after the last fault healed, all nodes and clients must be served (default 30s)", 1e9, 3600e9},
       {"provider", FLAG_STRING, &s->provider_name, "NAME",
-       "where nodes live: netns (namespaces), host (loopback), auto (default)", 0, 0},
+       "where nodes live: netns (namespaces), host (loopback), ssh (hosts of yours), auto (default)", 0, 0},
       {"link", FLAG_STRING, &s->link_name, "NAME",
        "what joins nodes of netns: veth, tap, auto (default: veth unless faults need the other)", 0, 0},
       {"pcap", FLAG_BOOL, &s->pcap, NULL, "record the cluster's traffic, in traffic.pcap (takes TAP links)",
        0, 0},
+      HOST_FLAGS(&s->hosts),
       {"master", FLAG_STRING, &s->master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
       {"old-master", FLAG_STRING, &s->old_master, "PROGRAM", "an older master, for the fault old-build", 0,
        0},
@@ -121,8 +122,21 @@ int settings_find_program(const char *given, const char *name, const char *flag,
   return 0;
 }
 
+int settings_find_master(const char *given, const char *flag, enum provider provider, char *path, size_t size,
+                         struct error *error) {
+  if (provider != PROVIDER_SSH)
+    return settings_find_program(given, "assay-master", flag, path, size, error);
+  if (given && (given[0] != '/' || strlen(given) >= size))
+    return error_set(error, ERR_BAD_INPUT, "--%s %s: with provider ssh it is an absolute path on the hosts",
+                     flag, given);
+  snprintf(path, size, "%s", given ? given : "");
+  return 0;
+}
+
 const char *provider_name(enum provider provider) {
-  return provider == PROVIDER_NETNS ? "netns" : "host";
+  static const char *const names[] = {
+      [PROVIDER_NETNS] = "netns", [PROVIDER_HOST] = "host", [PROVIDER_SSH] = "ssh"};
+  return names[provider];
 }
 
 int settings_choose_link(const char *name, enum link_kind *link, struct error *error) {
@@ -141,8 +155,12 @@ int settings_choose_provider(const char *name, enum provider *provider, char *re
     *provider = PROVIDER_HOST;
     return 0;
   }
+  if (strcmp(name, "ssh") == 0) {
+    *provider = PROVIDER_SSH;
+    return 0;
+  }
   if (strcmp(name, "netns") != 0 && strcmp(name, "auto") != 0)
-    return error_set(error, ERR_BAD_INPUT, "--provider takes auto, netns or host, not '%s'", name);
+    return error_set(error, ERR_BAD_INPUT, "--provider takes auto, netns, host or ssh, not '%s'", name);
   struct error why = {0};
   const int status = sandbox_supported(&why);
   *provider = PROVIDER_NETNS;
@@ -166,6 +184,7 @@ static int check_workload(const char *workload, struct error *error) {
 
 static int check(struct settings *s, struct error *error) {
   int status = check_workload(s->workload, error);
+  s->nodes = host_flags_nodes(&s->hosts, s->nodes);
   if (!s->nemesis)
     s->nemesis = s->schedule ? "none" : "partition,pause,kill";
   if (status == 0)
@@ -190,6 +209,7 @@ static int check(struct settings *s, struct error *error) {
                      s->name);
   if (s->seed < 0)
     s->seed = (int64_t)(random_seed_from_system() & ((1 << 30) - 1));
+  s->cluster_id = (int64_t)(random_seed_from_system() >> 12);
   return 0;
 }
 
@@ -208,11 +228,13 @@ int settings_parse(struct settings *settings, int argc, char **argv) {
   if (status == 0)
     status = settings_choose_link(settings->link_name, &settings->link, &error);
   if (status == 0)
-    status = settings_find_program(settings->master, "assay-master", "master", settings->master_path,
-                                   sizeof settings->master_path, &error);
+    status = host_flags_check(&settings->hosts, settings->provider, settings->nodes, &error);
+  if (status == 0)
+    status = settings_find_master(settings->master, "master", settings->provider, settings->master_path,
+                                  sizeof settings->master_path, &error);
   if (status == 0 && settings->old_master)
-    status = settings_find_program(settings->old_master, "", "old-master", settings->old_master_path,
-                                   sizeof settings->old_master_path, &error);
+    status = settings_find_master(settings->old_master, "old-master", settings->provider,
+                                  settings->old_master_path, sizeof settings->old_master_path, &error);
   if (status != 0) {
     fprintf(stderr, "assay run: %s\n", error.message);
     return status == ERR_BAD_INPUT || (status == ERR_NOT_FOUND && (settings->master || settings->old_master))

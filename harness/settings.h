@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/base.h"
+#include "harness/hosts.h"
 #include "nemesis/nemesis.h"
 
 #define CLIENT_PROCESSES_MAX 16
@@ -26,12 +27,14 @@ struct settings {
   int64_t operations_per_set;
   int64_t request_timeout_ns;
   int64_t live_within_ns;    /* after the last fault healed */
-  const char *provider_name; /* auto, netns, host */
+  const char *provider_name; /* auto, netns, host, ssh */
   enum provider provider;    /* what it came to */
   char provider_reason[600]; /* why auto fell back to host; "" when it did not */
   const char *link_name;     /* auto, veth, tap */
   enum link_kind link;
-  bool pcap; /* record the traffic */
+  bool pcap;               /* record the traffic */
+  struct host_flags hosts; /* provider ssh */
+  int64_t cluster_id;      /* of the masters: drawn, so that none is taken for one of another run */
   const char *store;
   const char *master, *old_master; /* programs */
   const char *bug;
@@ -58,13 +61,18 @@ char *settings_command(const struct settings *settings);
 /* The same as words: "assay", "run", …; NULL-terminated, words and array to free(). */
 char **settings_arguments(const struct settings *settings);
 
+/* The master's program for that provider, as settings_find_program finds it; with PROVIDER_SSH it lies on the
+ * hosts: `given` if that is an absolute path, "" if it is NULL. */
+int settings_find_master(const char *given, const char *flag, enum provider provider, char *path, size_t size,
+                         struct error *error);
+
 /* The program in the directory of the running one, or `given` when it is not NULL; into `path`.
  * ERR_NOT_FOUND with the cure when nothing executable is there. */
 int settings_find_program(const char *given, const char *name, const char *flag, char *path, size_t size,
                           struct error *error);
 
-/* "auto", "netns" or "host"; for auto, `reason` (600 bytes) tells why it came to host. netns on a machine
- * that does not allow it is ERR_UNSUPPORTED. */
+/* "auto", "netns", "host" or "ssh"; for auto, `reason` (600 bytes) tells why it came to host. netns on a
+ * machine that does not allow it is ERR_UNSUPPORTED. */
 int settings_choose_provider(const char *name, enum provider *provider, char *reason, struct error *error);
 
 const char *provider_name(enum provider provider);

@@ -92,6 +92,10 @@ char **settings_arguments(const struct settings *s) {
     add_string(&words, "link", s->link_name);
   if (s->pcap)
     add(&words, "--pcap");
+  struct host_flag hosts[HOST_FLAGS_MAX];
+  const size_t host_flags = host_flags_given(&s->hosts, hosts);
+  for (size_t i = 0; i < host_flags; i++)
+    add_string(&words, hosts[i].name, hosts[i].value);
   if (s->master)
     add_string(&words, "master", s->master);
   if (s->old_master)
@@ -183,6 +187,7 @@ json_t *settings_to_json(const struct settings *s) {
   if (s->old_master)
     json_object_set_new(rest, "old_master", json_string(s->old_master_path));
   json_object_set_new(rest, "master_flags", list_json(&s->master_flags));
+  json_object_set_new(rest, "hosts", list_json(&s->hosts.hosts));
   json_object_set_new(rest, "schedule", s->schedule ? json_string(s->schedule) : json_null());
   json_object_set_new(rest, "fault_every", list_json(&s->paces));
   json_object_set_new(rest, "arguments", arguments_json(s));
