@@ -12,7 +12,9 @@
 #include "nemesis/test/link_probe.h"
 #include "nemesis/test/table/table.h"
 
+/* Datagrams while the fault is present; fewer show that there is none. */
 #define COUNT 1500
+#define PLAIN_COUNT 500
 #define FROM 1
 #define TO 2
 #define BYSTANDER 3
@@ -24,7 +26,7 @@
 /* Of a link without faults, on a machine with other work; there a packet may change its processor on the way,
  * and its place. */
 #define PLAIN_DELAY_MS 2.0
-#define PLAIN_OVERTAKEN (COUNT / 50)
+#define PLAIN_OVERTAKEN (PLAIN_COUNT / 50)
 
 static struct link_probe probe_between(const struct bed *bed, size_t from, size_t to) {
   const struct cluster_node *nodes = bed->cluster->nodes;
@@ -40,8 +42,13 @@ static struct link_probe probe_between(const struct bed *bed, size_t from, size_
  * its own. */
 static double slack_ms;
 
+static size_t count_in(enum phase phase) {
+  return phase == DURING ? COUNT : PLAIN_COUNT;
+}
+
 static struct link_probe_result send_over(const struct bed *bed, enum phase phase) {
-  const struct link_probe probe = probe_between(bed, FROM, TO);
+  struct link_probe probe = probe_between(bed, FROM, TO);
+  probe.count = count_in(phase);
   const struct link_probe_result found = link_probe_run(&probe);
   slack_ms = phase == BEFORE ? MS(found.delay_p90_ns) : slack_ms;
   return found;
@@ -87,7 +94,7 @@ static bool is_share(double percent, double probability, size_t count) {
 static void measure_delay(struct bed *bed, enum phase phase, struct row *row) {
   const struct link_probe_result found = send_over(bed, phase);
   const double median = MS(found.delay_p50_ns), width = MS(found.delay_p90_ns - found.delay_p10_ns);
-  bool holds = is_plain(&found, COUNT);
+  bool holds = is_plain(&found, PLAIN_COUNT);
   if (phase == DURING) {
     const double delay = bed_number(bed, "delay_ms"), jitter = bed_number(bed, "jitter_ms");
     /* Uniform: eight tenths of the packets lie in eight tenths of the width. */
@@ -101,10 +108,11 @@ static void measure_delay(struct bed *bed, enum phase phase, struct row *row) {
 /* ---- Shares ---- */
 
 static void measure_share(struct bed *bed, enum phase phase, struct row *row, const char *number,
-                          double (*share)(const struct link_probe_result *found), const char *word) {
+                          double (*share)(const struct link_probe_result *found, size_t sent),
+                          const char *word) {
   const struct link_probe_result found = send_over(bed, phase);
-  const double percent = share(&found);
-  bool holds = is_plain(&found, COUNT);
+  const double percent = share(&found, count_in(phase));
+  bool holds = is_plain(&found, PLAIN_COUNT);
   if (phase == DURING) {
     const double wanted = bed_number(bed, number);
     holds = is_share(percent, wanted, COUNT) && others_are_plain(bed);
@@ -113,17 +121,17 @@ static void measure_share(struct bed *bed, enum phase phase, struct row *row, co
   row_found(row, phase, holds, "%.1f %% %s", percent, word);
 }
 
-static double missing(const struct link_probe_result *found) {
-  return PERCENT(COUNT - found->distinct - found->damaged, COUNT);
+static double missing(const struct link_probe_result *found, size_t sent) {
+  return PERCENT(sent - found->distinct - found->damaged, sent);
 }
 
-static double twice(const struct link_probe_result *found) {
-  return PERCENT(found->duplicates, COUNT);
+static double twice(const struct link_probe_result *found, size_t sent) {
+  return PERCENT(found->duplicates, sent);
 }
 
 /* Where the damage hits a header, the packet does not arrive at all. */
-static double unsound(const struct link_probe_result *found) {
-  return found->damaged > 0 ? PERCENT(COUNT - found->distinct, COUNT) : 0;
+static double unsound(const struct link_probe_result *found, size_t sent) {
+  return found->damaged > 0 ? PERCENT(sent - found->distinct, sent) : 0;
 }
 
 static void measure_loss(struct bed *bed, enum phase phase, struct row *row) {
@@ -141,8 +149,8 @@ static void measure_corrupt(struct bed *bed, enum phase phase, struct row *row) 
 /* Those that are not delayed overtake all that are. */
 static void measure_reorder(struct bed *bed, enum phase phase, struct row *row) {
   const struct link_probe_result found = send_over(bed, phase);
-  const double percent = PERCENT(found.overtaken, COUNT);
-  bool holds = is_plain(&found, COUNT);
+  const double percent = PERCENT(found.overtaken, count_in(phase));
+  bool holds = is_plain(&found, PLAIN_COUNT);
   if (phase == DURING) {
     const double wanted = 100 - bed_number(bed, "reorder_percent"), delay = bed_number(bed, "delay_ms");
     holds = found.distinct == COUNT && is_share(percent, wanted, COUNT) &&
@@ -249,19 +257,21 @@ static void measure_flap(struct bed *bed, enum phase phase, struct row *row) {
 
 static void measure_mess(struct bed *bed, enum phase phase, struct row *row) {
   const struct link_probe_result found = send_over(bed, phase);
-  const double late = MS(found.delay_p90_ns), gone = PERCENT(COUNT - found.distinct, COUNT);
-  bool holds = is_plain(&found, COUNT);
+  const double late = MS(found.delay_p90_ns),
+               gone = PERCENT(count_in(phase) - found.distinct, count_in(phase)),
+               doubled = twice(&found, count_in(phase));
+  bool holds = is_plain(&found, PLAIN_COUNT);
   if (phase == DURING) {
     const double delay = bed_number(bed, "delay_ms"), jitter = bed_number(bed, "jitter_ms"),
-                 doubled = bed_number(bed, "duplicate_percent"),
+                 again = bed_number(bed, "duplicate_percent"),
                  hurt = bed_number(bed, "loss_percent") + bed_number(bed, "corrupt_percent");
     /* A packet that comes twice is gone only if both are, so these are bounds and no means. */
     holds = late > delay && late < delay + jitter + fmax(2, 0.05 * delay) + slack_ms && gone > 0.4 * hurt &&
-            gone < 1.4 * hurt && found.damaged > 0 && twice(&found) > 0.5 * doubled &&
-            twice(&found) < 1.4 * doubled && found.overtaken > COUNT / 4 && others_are_plain(bed);
-    row_expect(row, "late %.0f, gone %.0f %%, twice %.0f %%", delay, hurt, doubled);
+            gone < 1.4 * hurt && found.damaged > 0 && doubled > 0.5 * again && doubled < 1.4 * again &&
+            found.overtaken > COUNT / 4 && others_are_plain(bed);
+    row_expect(row, "late %.0f, gone %.0f %%, twice %.0f %%", delay, hurt, again);
   }
-  row_found(row, phase, holds, "%.1f ms, %.0f %%, %.0f %%", late, gone, twice(&found));
+  row_found(row, phase, holds, "%.1f ms, %.0f %%, %.0f %%", late, gone, doubled);
 }
 
 #define DATAGRAMS "1500 datagrams n2 to n3"

@@ -255,11 +255,14 @@ static int read_required(const char *list, unsigned *required) {
     int capability = 0;
     while (capability < CAPABILITIES && strcmp(word, capability_names[capability]) != 0)
       capability++;
-    if (capability < CAPABILITIES)
+    if (strcmp(word, "all") == 0)
+      *required |= ~0u;
+    else if (capability < CAPABILITIES)
       *required |= CAPABILITY_BIT(capability);
     else if (word[0] != '\0') {
       fprintf(stderr,
-              "--require: '%s' is unknown: filter, link, disk, clock, resource, old-build, snapshot\n", word);
+              "--require: '%s' is unknown: all, filter, link, disk, clock, resource, old-build, snapshot\n",
+              word);
       code = EXIT_USAGE;
     }
   }
