@@ -248,21 +248,24 @@ static int check_complete(const char *families) {
   return code;
 }
 
+static unsigned capabilities_named(const char *word) {
+  for (int i = 0; i < CAPABILITIES; i++)
+    if (strcmp(word, capability_names[i]) == 0)
+      return CAPABILITY_BIT(i);
+  return strcmp(word, "all") == 0 ? ~0u : 0;
+}
+
 static int read_required(const char *list, unsigned *required) {
   char *copy = xstrdup(list), *rest = copy;
   int code = 0;
   for (char *word; code == 0 && (word = strsep(&rest, ","));) {
-    int capability = 0;
-    while (capability < CAPABILITIES && strcmp(word, capability_names[capability]) != 0)
-      capability++;
-    if (strcmp(word, "all") == 0)
-      *required |= ~0u;
-    else if (capability < CAPABILITIES)
-      *required |= CAPABILITY_BIT(capability);
-    else if (word[0] != '\0') {
-      fprintf(stderr,
-              "--require: '%s' is unknown: all, filter, link, disk, clock, resource, old-build, snapshot\n",
-              word);
+    const unsigned named = capabilities_named(word);
+    *required |= named;
+    if (named == 0) {
+      fprintf(stderr, "--require: '%s' is unknown; it takes all or some of:", word);
+      for (int i = 0; i < CAPABILITIES; i++)
+        fprintf(stderr, " %s", capability_names[i]);
+      fputc('\n', stderr);
       code = EXIT_USAGE;
     }
   }
@@ -308,7 +311,7 @@ int main(int argc, char **argv) {
       {"fault", FLAG_STRING, &settings.fault, "NAME,…", "prove these faults only", 0, 0},
       {"family", FLAG_STRING, &settings.families, "NAME,…", "prove these families only", 0, 0},
       {"require", FLAG_STRING, &settings.require, "WHAT,…",
-       "fail when filter, link, disk, clock or resource faults are lacking", 0, 0},
+       "fail when faults that need this are lacking: all, filter, link, disk, …", 0, 0},
       {"link", FLAG_STRING, &settings.link, "KIND", "what joins the nodes: auto, veth or tap", 0, 0},
       {"expect-link", FLAG_STRING, &settings.expect_link, "KIND",
        "fail when links are shaped by something else: netem or tap", 0, 0},
