@@ -507,16 +507,14 @@ static int refuse_living(const struct cluster *cluster, size_t index, const char
   return status != 0 || node->pid < 0 ? status : refuse(node, what, error);
 }
 
-int cluster_rot_disk(struct cluster *cluster, size_t index, const struct disk_rot *rot,
-                     struct disk_rotten *rotten, struct error *error) {
+int cluster_rot_disk(struct cluster *cluster, size_t index, const struct disk_rot *rot, struct error *error) {
   const int status = refuse_living(cluster, index, "let rot the disk of", error);
-  return status != 0 ? status : cluster->functions->rot_disk(cluster, index, rot, rotten, error);
+  return status != 0 ? status : cluster->functions->rot_disk(cluster, index, rot, error);
 }
 
-int cluster_restore_disk(struct cluster *cluster, size_t index, const struct disk_rotten *rotten,
-                         struct error *error) {
+int cluster_restore_disk(struct cluster *cluster, size_t index, struct error *error) {
   const int status = refuse_living(cluster, index, "restore the disk of", error);
-  return status != 0 ? status : cluster->functions->restore_disk(cluster, index, rotten, error);
+  return status != 0 ? status : cluster->functions->restore_disk(cluster, index, error);
 }
 
 int cluster_count_disk(struct cluster *cluster, size_t index, struct disk_counters *counters,

@@ -4,16 +4,21 @@
  * with EXIT_HARNESS and a reason when a call failed and nothing is known of what it covered; refuse to start
  * from what has rotted. What it may not do shows in the history: forget what it has acknowledged.
  *
- * Rot hits one node, and nothing that only this node knows how to miss: segments of the log that are full and
- * tables, both covered by checksums, never the end of the log, which looks like a torn write when it rots and
- * is then dropped, acknowledged or not: no log can tell these apart. A node that refuses to start is not
- * wiped: one that comes back without what it has promised is another node under an old name, and three nodes
- * of which one forgets can lose what two had. It gets its bytes back, as from a good copy of the disk. */
+ * Rot hits one node, and nothing that this node could miss without knowing: tables, and the first quarter
+ * of a segment of the log, which sound writes follow. Never the end of the log, which looks like a torn write
+ * when it rots and is then dropped, acknowledged or not: no log can tell these apart. A node that refuses to
+ * start is not wiped: one that comes back without what it has promised is another node under an old name, and
+ * three nodes of which one forgets can lose what two had. It gets its bytes back, as from a good copy of the
+ * disk. */
 #include <math.h>
 #include <string.h>
 
 #include "nemesis/cluster.h"
 #include "nemesis/fault.h"
+
+/* So much of a segment must be written that what rots in its first quarter is not the last write, which is of
+ * 8 MiB at most. */
+#define LOG_LEAST (11u << 20)
 
 /* ---- Aiming ---- */
 
@@ -77,6 +82,18 @@ static int aim_errors(const struct fault *fault, const struct facts *facts, stru
   aim_set(aim, "chance", random_chance(random, 0.5) ? 1 : 0.05);
   aim_draw(aim, random);
   return aim_target(fault, facts, random, aim, error);
+}
+
+/* Nobody else may be down: whatever the node turns out not to have, the others must all have. */
+static int aim_rot(const struct fault *fault, const struct facts *facts, struct random *random,
+                   struct aim *aim, struct error *error) {
+  for (size_t i = 0; i < facts->nodes; i++)
+    if (!facts->free[i])
+      return error_set(error, ERR_UNAVAILABLE, "a node is down already");
+  aim_set(aim, "cut", random_chance(random, 0.3));
+  aim_set(aim, "of_log", random_chance(random, 0.5));
+  aim_draw(aim, random);
+  return aim_at_one(fault, facts, random, aim, error);
 }
 
 /* ---- Doing it ---- */
@@ -143,6 +160,45 @@ static int heal_disk(struct cluster *cluster, const struct aim *aim, struct erro
   return for_targets(cluster, aim, set_one, NULL, error);
 }
 
+/* Rots either log or tables: the one that was drawn, or, if there is nothing of it yet, the other. */
+static int rot_some(struct cluster *cluster, size_t node, const struct aim *aim, struct error *error) {
+  const struct disk_rot kinds[] = {{.pattern = "tables/rows-*/*.sst"},
+                                   {.pattern = "journal/log-*", .least = LOG_LEAST, .share = 0.25}};
+  const size_t drawn = aim_get(aim, "of_log") > 0;
+  int status = ERR_UNAVAILABLE;
+  for (size_t i = 0; i < ARRAY_SIZE(kinds) && status == ERR_UNAVAILABLE; i++) {
+    struct disk_rot rot = kinds[i == 0 ? drawn : 1 - drawn];
+    rot.cut = aim_get(aim, "cut") > 0;
+    rot.draw = draw_of(aim);
+    status = cluster_rot_disk(cluster, node, &rot, error);
+  }
+  return status;
+}
+
+static int rot_one(struct cluster *cluster, size_t node, const void *what, struct error *error) {
+  int status = cluster_kill(cluster, node, error);
+  if (status == 0)
+    status = rot_some(cluster, node, what, error);
+  return status != 0 ? status : cluster_start(cluster, node, error);
+}
+
+static int restore_one(struct cluster *cluster, size_t node, const void *what, struct error *error) {
+  (void)what;
+  const enum node_state state = cluster_node_state(cluster, node);
+  int status = state == NODE_RUNNING || state == NODE_PAUSED ? cluster_kill(cluster, node, error) : 0;
+  if (status == 0)
+    status = cluster_restore_disk(cluster, node, error);
+  return status != 0 ? status : cluster_start(cluster, node, error);
+}
+
+static int install_rot(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  return for_targets(cluster, aim, rot_one, aim, error);
+}
+
+static int heal_rot(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  return for_targets(cluster, aim, restore_one, NULL, error);
+}
+
 /* What the disks of the targets did to them, together. */
 static struct disk_counters count_targets(struct cluster *cluster, const struct aim *aim) {
   struct disk_counters sum = {0}, counters;
@@ -180,6 +236,12 @@ static size_t measure_errors(struct cluster *cluster, const struct aim *aim,
   return 1;
 }
 
+static size_t measure_rot(struct cluster *cluster, const struct aim *aim,
+                          struct aim_number evidence[AIM_NUMBERS_MAX]) {
+  evidence[0] = (struct aim_number){"bytes_rotten", (double)count_targets(cluster, aim).bytes_rotten};
+  return 1;
+}
+
 #define DISK(deed, words) .description = {"disk-" deed, "disk", words}, .needs = CAPABILITY_BIT(CAN_DISK)
 #define LOSS(whom, words)                                                                                    \
   DISK("power-loss-" whom, words), .touches = TOUCHES_PROCESSES | TOUCHES_DISKS, .aim = aim_loss,            \
@@ -201,7 +263,7 @@ static const struct fault faults[] = {
      .at_primary = true},
     {LOSS("minority", "the greatest minority loses its power, and what it had not synced"), .nodes_min = 3},
     {LOSS("all", "all nodes lose their power at once, and what they had not synced"), .nodes_min = 1,
-     .alone = true},
+     .alone = true, .cards = 2},
     {FULL("one", "the disk of a random node is full")},
     {FULL("primary", "the primary's disk is full"), .at_primary = true},
     {FULL("all", "all disks are full"), .alone = true},
@@ -211,5 +273,8 @@ static const struct fault faults[] = {
     {ERRORS("sync", "an fsync fails (EIO), and what it covered is lost"), .install = install_sync_errors},
     {ERRORS("write", "writes fail (EIO)"), .install = install_write_errors},
     {ERRORS("read", "reads fail (EIO)"), .install = install_read_errors},
+    {DISK("rot-one", "a bit of a node's log or tables flips, or their end is gone"),
+     .touches = TOUCHES_PROCESSES | TOUCHES_DISKS, .alone = true, .excuses_end = true, .nodes_min = 3,
+     .aim = aim_rot, .install = install_rot, .measure = measure_rot, .heal = heal_rot},
 };
 const struct fault_table disk_faults = {faults, ARRAY_SIZE(faults)};

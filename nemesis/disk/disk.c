@@ -204,21 +204,23 @@ int disk_lose_power(struct disk *disk, const struct disk_loss *loss, struct erro
 
 /* Between two lives nobody has anything of the tree in memory. */
 static int between_lives(struct disk *disk, const struct disk_rot *rot, struct disk_rotten *rotten,
-                         const struct disk_rotten *restored, struct error *error) {
+                         struct error *error) {
   int status = end_life_by(disk, &(struct disk_question){.command = COMMAND_SETTLE}, error);
   if (status != 0)
     return status;
-  status = rot ? rot_tree(disk->data, rot, rotten, error) : rot_restore(disk->data, restored, error);
+  status = rot ? rot_tree(disk->data, rot, rotten, error) : rot_restore(disk->data, rotten, error);
+  if (status == 0)
+    disk->past.bytes_rotten += rot ? rotten->size : -rotten->size;
   const int begun = begin_life(disk, status == 0 ? error : NULL);
   return status != 0 ? status : begun;
 }
 
 int disk_rot(struct disk *disk, const struct disk_rot *rot, struct disk_rotten *rotten, struct error *error) {
-  return between_lives(disk, rot, rotten, NULL, error);
+  return between_lives(disk, rot, rotten, error);
 }
 
-int disk_restore(struct disk *disk, const struct disk_rotten *rotten, struct error *error) {
-  return between_lives(disk, NULL, NULL, rotten, error);
+int disk_restore(struct disk *disk, struct disk_rotten *rotten, struct error *error) {
+  return between_lives(disk, NULL, rotten, error);
 }
 
 pid_t disk_process(const struct disk *disk) {

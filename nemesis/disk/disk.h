@@ -80,6 +80,7 @@ struct disk_counters {
   uint64_t bytes_dirty; /* now */
   uint64_t bytes_lost;  /* at power losses */
   uint64_t names_lost;
+  uint64_t bytes_rotten; /* flipped or cut off, and not put right */
   uint64_t syncs, syncs_delayed;
   uint64_t read_errors, write_errors, sync_errors, no_space; /* answers of ours */
 };
@@ -96,9 +97,9 @@ struct disk_counters disk_counters_since(const struct disk_counters *earlier,
 
 /* What decays: a bit flips, or a file loses its end. */
 struct disk_rot {
-  const char *directory; /* below the data: "journal" */
-  const char *pattern;   /* of file names, as in a shell: "log-*" */
-  size_t spared;         /* so many of the matching files are left alone, the last in the order of names */
+  const char *pattern; /* of files below the data, as in a shell: "journal/log-*" */
+  size_t least;        /* files with less content, zeros at their end aside, are left alone; 0: 1 */
+  double share;        /* a bit flips in this share of the content, from the beginning; 0: 1 */
   bool cut;
   uint64_t draw;
 };
@@ -116,7 +117,7 @@ struct disk_rotten {
  * misses them. ERR_UNAVAILABLE when no file matches. */
 int disk_rot(struct disk *disk, const struct disk_rot *rot, struct disk_rotten *rotten, struct error *error);
 /* Puts right what is still there and still rotten. Called as disk_rot. */
-int disk_restore(struct disk *disk, const struct disk_rotten *rotten, struct error *error);
+int disk_restore(struct disk *disk, struct disk_rotten *rotten, struct error *error);
 
 /* The disk's process, for tests. */
 pid_t disk_process(const struct disk *disk);

@@ -1,44 +1,12 @@
 #include "nemesis/disk/rot.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-struct candidates {
-  char **names;
-  size_t count;
-};
-
-static int by_name(const void *left, const void *right) {
-  return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
-static struct candidates list_candidates(const char *directory, const char *pattern) {
-  struct candidates found = {0};
-  DIR *stream = opendir(directory);
-  for (const struct dirent *entry; stream && (entry = readdir(stream));) {
-    if (entry->d_name[0] == '.' || fnmatch(pattern, entry->d_name, 0) != 0)
-      continue;
-    found.names = xrealloc(found.names, (found.count + 1) * sizeof *found.names);
-    found.names[found.count++] = xstrdup(entry->d_name);
-  }
-  if (stream)
-    closedir(stream);
-  if (found.count > 0)
-    qsort(found.names, found.count, sizeof *found.names, by_name);
-  return found;
-}
-
-static void forget(struct candidates *found) {
-  for (size_t i = 0; i < found->count; i++)
-    free(found->names[i]);
-  free(found->names);
-}
 
 /* Where the content ends, and zeros that were set aside begin. */
 static size_t end_of(const struct bytes *content) {
@@ -48,8 +16,10 @@ static size_t end_of(const struct bytes *content) {
   return end;
 }
 
-static int flip(int fd, const struct bytes *content, struct random *random, struct disk_rotten *rotten) {
-  rotten->offset = random_below(random, end_of(content));
+static int flip(int fd, const struct bytes *content, double share, struct random *random,
+                struct disk_rotten *rotten) {
+  const size_t end = (size_t)((double)end_of(content) * (share > 0 ? share : 1));
+  rotten->offset = random_below(random, end > 0 ? end : 1);
   rotten->size = 1;
   rotten->healthy[0] = content->data[rotten->offset];
   rotten->ill = (unsigned char)(rotten->healthy[0] ^ (1u << random_below(random, 8)));
@@ -64,18 +34,17 @@ static int cut(int fd, const struct bytes *content, struct random *random, struc
   return ftruncate(fd, (off_t)rotten->offset);
 }
 
-static int rot_file(const char *path, bool cuts, struct random *random, struct disk_rotten *rotten,
-                    struct error *error) {
+static int rot_file(const char *path, const struct disk_rot *rot, struct random *random,
+                    struct disk_rotten *rotten, struct error *error) {
   struct bytes content = {0};
-  int status = file_read(path, &content, error);
-  if (status == 0 && end_of(&content) == 0)
-    status = error_set(error, ERR_UNAVAILABLE, "there is nothing in %s that could rot", path);
-  const int fd = status == 0 ? open(path, O_WRONLY | O_CLOEXEC) : -1;
   struct stat info;
+  int status = file_read(path, &content, error);
+  const int fd = status == 0 ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+  rotten->cut = rot->cut;
   if (fd >= 0 && fstat(fd, &info) == 0)
     rotten->inode = info.st_ino;
-  rotten->cut = cuts;
-  if (status == 0 && (fd < 0 || (cuts ? cut : flip)(fd, &content, random, rotten) != 0))
+  if (status == 0 && (fd < 0 || (rot->cut ? cut(fd, &content, random, rotten)
+                                          : flip(fd, &content, rot->share, random, rotten)) != 0))
     status = error_set_errno(error, ERR_IO, "cannot let %s rot", path);
   if (fd >= 0)
     close(fd);
@@ -83,24 +52,38 @@ static int rot_file(const char *path, bool cuts, struct random *random, struct d
   return status;
 }
 
+static bool is_target(const char *path, size_t least) {
+  struct bytes content = {0};
+  const bool large = file_read(path, &content, NULL) == 0 && end_of(&content) >= (least > 0 ? least : 1);
+  bytes_free(&content);
+  return large;
+}
+
 int rot_tree(const char *tree, const struct disk_rot *rot, struct disk_rotten *rotten, struct error *error) {
   struct random random;
   random_seed(&random, rot->draw);
-  char *directory = path_join(tree, rot->directory);
-  struct candidates found = list_candidates(directory, rot->pattern);
-  int status;
-  if (found.count <= rot->spared) {
-    status = error_set(error, ERR_UNAVAILABLE, "%zu files %s/%s are too few: the last %zu are left alone",
-                       found.count, rot->directory, rot->pattern, rot->spared);
-  } else {
-    const char *name = found.names[random_below(&random, found.count - rot->spared)];
-    char *path = path_join(directory, name);
-    snprintf(rotten->path, sizeof rotten->path, "%s/%s", rot->directory, name);
-    status = rot_file(path, rot->cut, &random, rotten, error);
-    free(path);
+  *rotten = (struct disk_rotten){0};
+  char *pattern = path_join(tree, rot->pattern);
+  glob_t found = {0};
+  const size_t matching = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
+  size_t count = 0;
+  for (size_t i = 0; i < matching; i++) {
+    char *path = found.gl_pathv[i];
+    if (!is_target(path, rot->least))
+      continue;
+    found.gl_pathv[i] = found.gl_pathv[count]; /* globfree() wants to see each of them */
+    found.gl_pathv[count++] = path;
   }
-  forget(&found);
-  free(directory);
+  int status = 0;
+  if (count == 0) {
+    status = error_set(error, ERR_UNAVAILABLE, "there is nothing of %s that could rot", rot->pattern);
+  } else {
+    const char *path = found.gl_pathv[random_below(&random, count)];
+    snprintf(rotten->path, sizeof rotten->path, "%s", path + strlen(tree) + 1);
+    status = rot_file(path, rot, &random, rotten, error);
+  }
+  globfree(&found);
+  free(pattern);
   return status;
 }
 

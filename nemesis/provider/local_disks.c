@@ -10,6 +10,8 @@ struct local_disks {
   struct error lack; /* why there are none; code 0: there are */
   struct disk *disks[CLUSTER_NODES_MAX];
   struct disk_counters begun[CLUSTER_NODES_MAX]; /* when something last began to go wrong */
+  struct disk_rotten rotten[CLUSTER_NODES_MAX];
+  bool rots[CLUSTER_NODES_MAX]; /* `rotten` is not put right yet */
 };
 
 static int open_all(struct local_disks *disks, const struct cluster *cluster, struct error *error) {
@@ -73,16 +75,24 @@ int local_lose_power(struct cluster *cluster, size_t node, const struct disk_los
   return status != 0 ? status : disk_lose_power(disks->disks[node], loss, error);
 }
 
-int local_rot_disk(struct cluster *cluster, size_t node, const struct disk_rot *rot,
-                   struct disk_rotten *rotten, struct error *error) {
+int local_rot_disk(struct cluster *cluster, size_t node, const struct disk_rot *rot, struct error *error) {
   struct local_disks *disks = local_disks(cluster);
-  const int status = begin(disks, node, error);
-  return status != 0 ? status : disk_rot(disks->disks[node], rot, rotten, error);
+  struct disk_rotten *rotten = &disks->rotten[node];
+  int status = begin(disks, node, error);
+  if (status == 0)
+    status = disk_rot(disks->disks[node], rot, rotten, error);
+  disks->rots[node] = status == 0;
+  if (status == 0)
+    log_info("node %s: %zu bytes of %s %s at %llu", cluster->nodes[node].name, rotten->size, rotten->path,
+             rotten->cut ? "are cut off" : "change", (unsigned long long)rotten->offset);
+  return status;
 }
 
-int local_restore_disk(struct cluster *cluster, size_t node, const struct disk_rotten *rotten,
-                       struct error *error) {
-  return disk_restore(local_disks(cluster)->disks[node], rotten, error);
+int local_restore_disk(struct cluster *cluster, size_t node, struct error *error) {
+  struct local_disks *disks = local_disks(cluster);
+  const int status = disks->rots[node] ? disk_restore(disks->disks[node], &disks->rotten[node], error) : 0;
+  disks->rots[node] = disks->rots[node] && status != 0;
+  return status;
 }
 
 int local_count_disk(struct cluster *cluster, size_t node, struct disk_counters *counters,

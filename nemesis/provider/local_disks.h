@@ -17,10 +17,8 @@ const char *local_disks_lack(const struct local_disks *disks);
 /* Members of struct provider_functions. */
 int local_set_disk(struct cluster *cluster, size_t node, const struct disk_fault *fault, struct error *error);
 int local_lose_power(struct cluster *cluster, size_t node, const struct disk_loss *loss, struct error *error);
-int local_rot_disk(struct cluster *cluster, size_t node, const struct disk_rot *rot,
-                   struct disk_rotten *rotten, struct error *error);
-int local_restore_disk(struct cluster *cluster, size_t node, const struct disk_rotten *rotten,
-                       struct error *error);
+int local_rot_disk(struct cluster *cluster, size_t node, const struct disk_rot *rot, struct error *error);
+int local_restore_disk(struct cluster *cluster, size_t node, struct error *error);
 int local_count_disk(struct cluster *cluster, size_t node, struct disk_counters *counters,
                      struct error *error);
 

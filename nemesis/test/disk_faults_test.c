@@ -226,18 +226,17 @@ static int rot(void *context) {
     write_content(name, healthy, i % 2);
   }
   for (uint64_t draw = 0; draw < 20; draw++) {
-    const struct disk_rot wanted = {
-        .directory = "journal", .pattern = "log-*", .spared = 2, .cut = draw % 2, .draw = draw};
+    const struct disk_rot wanted = {.pattern = "journal/log-*", .share = 0.5, .cut = draw % 2, .draw = draw};
     struct disk_rotten rotten;
     CHECK(disk_rot(disk, &wanted, &rotten, &error) == 0, "%s", error.message);
-    CHECK(rotten.path[strlen("journal/log-")] < '3', "%s was to be spared", rotten.path);
+    CHECK(rotten.cut || rotten.offset < sizeof healthy / 2, "%zu was to be spared", (size_t)rotten.offset);
     expect_rot(&rotten, healthy);
     CHECK(disk_restore(disk, &rotten, &error) == 0, "%s", error.message);
     char *content = content_of(rotten.path);
     CHECK(strcmp(content, healthy) == 0, "%s: %s", rotten.path, content);
     free(content);
   }
-  const struct disk_rot nothing = {.directory = "journal", .pattern = "log-*", .spared = 5};
+  const struct disk_rot nothing = {.pattern = "journal/log-*", .least = sizeof healthy};
   struct disk_rotten rotten;
   CHECK(disk_rot(disk, &nothing, &rotten, &error) == ERR_UNAVAILABLE, "%s", error.message);
   char *content = content_of("journal/log-4");
