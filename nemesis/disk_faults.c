@@ -40,6 +40,7 @@ static int aim_target(const struct fault *fault, const struct facts *facts, stru
                struct error *error);
   } aims[] = {{"-primary", aim_at_primary},
               {"-minority", aim_at_minority},
+              {"-majority", aim_at_majority},
               {"-all", aim_at_all},
               {"-one", aim_at_one}};
   const char *ending = strrchr(fault->description.name, '-');
@@ -262,6 +263,8 @@ static const struct fault faults[] = {
     {LOSS("primary", "the primary loses its power, and what it had not synced"), .nodes_min = 1,
      .at_primary = true},
     {LOSS("minority", "the greatest minority loses its power, and what it had not synced"), .nodes_min = 3},
+    {LOSS("majority", "the smallest majority loses its power, and what it had not synced"), .nodes_min = 2,
+     .alone = true},
     {LOSS("all", "all nodes lose their power at once, and what they had not synced"), .nodes_min = 1,
      .alone = true, .cards = 2},
     {FULL("one", "the disk of a random node is full")},

@@ -382,6 +382,7 @@ static const struct proof proofs[] = {
     {"disk-power-loss-one", LOSS},
     {"disk-power-loss-primary", LOSS},
     {"disk-power-loss-minority", LOSS},
+    {"disk-power-loss-majority", LOSS},
     {"disk-power-loss-all", LOSS},
     {"disk-full-one", FULL},
     {"disk-full-primary", FULL},
