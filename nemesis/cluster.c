@@ -501,20 +501,23 @@ int cluster_lose_power(struct cluster *cluster, const bool *nodes, const struct 
   return first;
 }
 
-static int refuse_living(const struct cluster *cluster, size_t index, const char *what, struct error *error) {
-  const struct cluster_node *node = node_of(cluster, index);
-  const int status = refuse_lacking(cluster, CAN_DISK, error);
-  return status != 0 || node->pid < 0 ? status : refuse(node, what, error);
-}
-
 int cluster_rot_disk(struct cluster *cluster, size_t index, const struct disk_rot *rot, struct error *error) {
-  const int status = refuse_living(cluster, index, "let rot the disk of", error);
+  const struct cluster_node *node = node_of(cluster, index);
+  int status = refuse_lacking(cluster, CAN_DISK, error);
+  if (status == 0 && !cluster->functions->can_rot(cluster, index, rot, error))
+    status = ERR_UNAVAILABLE;
+  if (status == 0 && node->pid >= 0)
+    status = cluster_kill(cluster, index, error);
   return status != 0 ? status : cluster->functions->rot_disk(cluster, index, rot, error);
 }
 
 int cluster_restore_disk(struct cluster *cluster, size_t index, struct error *error) {
-  const int status = refuse_living(cluster, index, "restore the disk of", error);
-  return status != 0 ? status : cluster->functions->restore_disk(cluster, index, error);
+  const struct cluster_node *node = node_of(cluster, index);
+  const int status = refuse_lacking(cluster, CAN_DISK, error);
+  if (status != 0)
+    return status;
+  return node->pid >= 0 ? refuse(node, "restore the disk of", error)
+                        : cluster->functions->restore_disk(cluster, index, error);
 }
 
 int cluster_count_disk(struct cluster *cluster, size_t index, struct disk_counters *counters,

@@ -56,6 +56,8 @@ struct provider_functions {
   /* -- disks, as disk/disk.h tells; called only where CAN_DISK is not lacking -- */
   int (*set_disk)(struct cluster *cluster, size_t node, const struct disk_fault *fault, struct error *error);
   int (*lose_power)(struct cluster *cluster, size_t node, const struct disk_loss *loss, struct error *error);
+  bool (*can_rot)(const struct cluster *cluster, size_t node, const struct disk_rot *rot,
+                  struct error *error);
   int (*rot_disk)(struct cluster *cluster, size_t node, const struct disk_rot *rot, struct error *error);
   int (*restore_disk)(struct cluster *cluster, size_t node, struct error *error);
   int (*count_disk)(struct cluster *cluster, size_t node, struct disk_counters *counters,
@@ -132,8 +134,8 @@ int cluster_set_disk(struct cluster *cluster, size_t node, const struct disk_fau
  * draw of its own) and stay down. */
 int cluster_lose_power(struct cluster *cluster, const bool *nodes, const struct disk_loss *loss,
                        struct error *error);
-/* Of a node that does not run: ERR_NOT_FOUND when it does. What rots is remembered until it is put right;
- * once at a time. */
+/* The node is killed if need be, and stays down; ERR_UNAVAILABLE, and it lives on, when there is nothing that
+ * could rot. What rots is remembered until it is put right, once the node is down. */
 int cluster_rot_disk(struct cluster *cluster, size_t node, const struct disk_rot *rot, struct error *error);
 int cluster_restore_disk(struct cluster *cluster, size_t node, struct error *error);
 /* What befell the disk since something last began to go wrong with it. */

@@ -177,9 +177,7 @@ static int rot_some(struct cluster *cluster, size_t node, const struct aim *aim,
 }
 
 static int rot_one(struct cluster *cluster, size_t node, const void *what, struct error *error) {
-  int status = cluster_kill(cluster, node, error);
-  if (status == 0)
-    status = rot_some(cluster, node, what, error);
+  const int status = rot_some(cluster, node, what, error);
   return status != 0 ? status : cluster_start(cluster, node, error);
 }
 

@@ -215,6 +215,10 @@ static int between_lives(struct disk *disk, const struct disk_rot *rot, struct d
   return status != 0 ? status : begun;
 }
 
+bool disk_can_rot(const struct disk *disk, const struct disk_rot *rot, struct error *error) {
+  return rot_possible(disk->data, rot, error);
+}
+
 int disk_rot(struct disk *disk, const struct disk_rot *rot, struct disk_rotten *rotten, struct error *error) {
   return between_lives(disk, rot, rotten, error);
 }

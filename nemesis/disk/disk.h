@@ -116,6 +116,8 @@ struct disk_rotten {
 /* Called when no process uses the disk; what is un-synced stays. Zeros at a file's end are no target: nobody
  * misses them. ERR_UNAVAILABLE when no file matches. */
 int disk_rot(struct disk *disk, const struct disk_rot *rot, struct disk_rotten *rotten, struct error *error);
+/* Whether disk_rot would find something; a process may use the disk meanwhile. */
+bool disk_can_rot(const struct disk *disk, const struct disk_rot *rot, struct error *error);
 /* Puts right what is still there and still rotten. Called as disk_rot. */
 int disk_restore(struct disk *disk, struct disk_rotten *rotten, struct error *error);
 

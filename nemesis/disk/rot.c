@@ -59,11 +59,10 @@ static bool is_target(const char *path, size_t least) {
   return large;
 }
 
-int rot_tree(const char *tree, const struct disk_rot *rot, struct disk_rotten *rotten, struct error *error) {
-  struct random random;
-  random_seed(&random, rot->draw);
-  *rotten = (struct disk_rotten){0};
-  char *pattern = path_join(tree, rot->pattern);
+/* The path of a random target, to free(); NULL when there is none. */
+static char *find_target(const char *tree, const struct disk_rot *rot, struct random *random,
+                         struct error *error) {
+  char *pattern = path_join(tree, rot->pattern), *target = NULL;
   glob_t found = {0};
   const size_t matching = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
   size_t count = 0;
@@ -74,17 +73,34 @@ int rot_tree(const char *tree, const struct disk_rot *rot, struct disk_rotten *r
     found.gl_pathv[i] = found.gl_pathv[count]; /* globfree() wants to see each of them */
     found.gl_pathv[count++] = path;
   }
-  int status = 0;
-  if (count == 0) {
-    status = error_set(error, ERR_UNAVAILABLE, "there is nothing of %s that could rot", rot->pattern);
-  } else {
-    const char *path = found.gl_pathv[random_below(&random, count)];
-    snprintf(rotten->path, sizeof rotten->path, "%s", path + strlen(tree) + 1);
-    status = rot_file(path, rot, &random, rotten, error);
-  }
+  if (count > 0)
+    target = xstrdup(found.gl_pathv[random_below(random, count)]);
+  else
+    error_set(error, ERR_UNAVAILABLE, "there is nothing of %s that could rot", rot->pattern);
   globfree(&found);
   free(pattern);
+  return target;
+}
+
+int rot_tree(const char *tree, const struct disk_rot *rot, struct disk_rotten *rotten, struct error *error) {
+  struct random random;
+  random_seed(&random, rot->draw);
+  char *path = find_target(tree, rot, &random, error);
+  if (!path)
+    return ERR_UNAVAILABLE;
+  *rotten = (struct disk_rotten){0};
+  snprintf(rotten->path, sizeof rotten->path, "%s", path + strlen(tree) + 1);
+  const int status = rot_file(path, rot, &random, rotten, error);
+  free(path);
   return status;
+}
+
+bool rot_possible(const char *tree, const struct disk_rot *rot, struct error *error) {
+  struct random random;
+  random_seed(&random, rot->draw);
+  char *path = find_target(tree, rot, &random, error);
+  free(path);
+  return path != NULL;
 }
 
 static bool still_rotten(int fd, const struct disk_rotten *rotten) {

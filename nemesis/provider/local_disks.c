@@ -75,6 +75,11 @@ int local_lose_power(struct cluster *cluster, size_t node, const struct disk_los
   return status != 0 ? status : disk_lose_power(disks->disks[node], loss, error);
 }
 
+bool local_can_rot(const struct cluster *cluster, size_t node, const struct disk_rot *rot,
+                   struct error *error) {
+  return disk_can_rot(local_disks(cluster)->disks[node], rot, error);
+}
+
 int local_rot_disk(struct cluster *cluster, size_t node, const struct disk_rot *rot, struct error *error) {
   struct local_disks *disks = local_disks(cluster);
   struct disk_rotten *rotten = &disks->rotten[node];
