@@ -459,25 +459,12 @@ static int stop_supervisor(const struct cluster_state *state, struct error *erro
   return status;
 }
 
-/* The flags of a command that only needs to know which cluster. -1 to go on, or the exit code. */
-static int parse_store_flags(const char *program, const char *summary, int argc, char **argv,
-                             const char **store, bool *json) {
-  const struct flag flags[] = {
-      {"store", FLAG_STRING, store, "DIR", "where assay cluster up put it (default store)", 0, 0},
-      {"json", FLAG_BOOL, json, NULL, "one JSON object", 0, 0},
-  };
-  const struct flag_set set = {
-      .program = program, .summary = summary, .flags = flags, .count = ARRAY_SIZE(flags)};
-  int positional;
-  return flags_parse_or_exit_code(&set, argc, argv, &positional);
-}
-
 static int down_command(int argc, char **argv) {
   const char *store = "store";
   bool json = false;
-  const int code = parse_store_flags("assay cluster down",
-                                     "Ends the cluster; its data stays for the next assay cluster up.", argc,
-                                     argv, &store, &json);
+  const int code = cluster_command_flags("assay cluster down",
+                                         "Ends the cluster; its data stays for the next assay cluster up.",
+                                         NULL, &argc, argv, &store, &json);
   if (code >= 0)
     return code;
   struct error error = {0};
@@ -574,8 +561,9 @@ static void print_status(const struct cluster_state *state, const struct inquiry
 static int status_command(int argc, char **argv) {
   const char *store = "store";
   bool json = false;
-  const int code = parse_store_flags("assay cluster status", "What every node of the cluster says of itself.",
-                                     argc, argv, &store, &json);
+  const int code =
+      cluster_command_flags("assay cluster status", "What every node of the cluster says of itself.", NULL,
+                            &argc, argv, &store, &json);
   if (code >= 0)
     return code;
   struct error error = {0};

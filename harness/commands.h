@@ -4,6 +4,7 @@
 #ifndef ASSAY_HARNESS_COMMANDS_H
 #define ASSAY_HARNESS_COMMANDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 int run_command(int argc, char **argv);
@@ -32,5 +33,10 @@ struct command {
 };
 int command_dispatch(const char *program, const char *summary, const struct command *commands, size_t count,
                      int argc, char **argv);
+
+/* The flags of a command that only needs to know which cluster of assay cluster up: --store and --json.
+ * Leaves what stands beside flags in argv[1 … *argc - 1]. -1 to go on, or the exit code. */
+int cluster_command_flags(const char *program, const char *summary, const char *positional, int *argc,
+                          char **argv, const char **store, bool *json);
 
 #endif

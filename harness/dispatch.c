@@ -63,3 +63,20 @@ int command_dispatch(const char *program, const char *summary, const struct comm
     return unknown_command(program, commands, count, name);
   return command->run(argc - 1, argv + 1);
 }
+
+int cluster_command_flags(const char *program, const char *summary, const char *positional, int *argc,
+                          char **argv, const char **store, bool *json) {
+  const struct flag flags[] = {
+      {"store", FLAG_STRING, store, "DIR", "where assay cluster up put it (default store)", 0, 0},
+      {"json", FLAG_BOOL, json, NULL, "one JSON object", 0, 0},
+  };
+  const struct flag_set set = {.program = program,
+                               .summary = summary,
+                               .positional = positional,
+                               .flags = flags,
+                               .count = ARRAY_SIZE(flags)};
+  int count = 0;
+  const int code = flags_parse_or_exit_code(&set, *argc, argv, &count);
+  *argc = 1 + count;
+  return code;
+}

@@ -144,24 +144,15 @@ static int start_fault(int argc, char **argv) {
 static int heal_faults(int argc, char **argv) {
   const char *store = "store";
   bool json = false;
-  const struct flag flags[] = {
-      {"store", FLAG_STRING, &store, "DIR", "where assay cluster up put the cluster (default store)", 0, 0},
-      {"json", FLAG_BOOL, &json, NULL, "one JSON object", 0, 0},
-  };
-  const struct flag_set set = {.program = "assay nemesis heal",
-                               .summary =
-                                   "Undoes one fault by its number, or all of them; starts nodes that died.",
-                               .positional = "[NUMBER]",
-                               .flags = flags,
-                               .count = ARRAY_SIZE(flags)};
-  int count;
-  const int code = flags_parse_or_exit_code(&set, argc, argv, &count);
+  const int code = cluster_command_flags(
+      "assay nemesis heal", "Undoes one fault by its number, or all of them; starts nodes that died.",
+      "[NUMBER]", &argc, argv, &store, &json);
   if (code >= 0)
     return code;
   struct error error = {0};
   char *end = NULL;
-  const long long number = count == 1 ? strtoll(argv[1], &end, 10) : 0;
-  if (count > 1 || (count == 1 && (*end != '\0' || number <= 0))) {
+  const long long number = argc == 2 ? strtoll(argv[1], &end, 10) : 0;
+  if (argc > 2 || (argc == 2 && (*end != '\0' || number <= 0))) {
     error_set(&error, ERR_BAD_INPUT, "heal takes one number at the most (assay nemesis status shows them)");
     return fail("heal", &error);
   }
@@ -195,16 +186,9 @@ static void print_fault(const json_t *fault) {
 static int show_status(int argc, char **argv) {
   const char *store = "store";
   bool json = false;
-  const struct flag flags[] = {
-      {"store", FLAG_STRING, &store, "DIR", "where assay cluster up put the cluster (default store)", 0, 0},
-      {"json", FLAG_BOOL, &json, NULL, "one JSON object", 0, 0},
-  };
-  const struct flag_set set = {.program = "assay nemesis status",
-                               .summary = "Shows which faults are present, and the state of every node.",
-                               .flags = flags,
-                               .count = ARRAY_SIZE(flags)};
-  int positional;
-  const int code = flags_parse_or_exit_code(&set, argc, argv, &positional);
+  const int code = cluster_command_flags("assay nemesis status",
+                                         "Shows which faults are present, and the state of every node.", NULL,
+                                         &argc, argv, &store, &json);
   if (code >= 0)
     return code;
   struct error error = {0};
