@@ -7,7 +7,8 @@ struct cluster_hosts host_flags_hosts(const struct host_flags *flags) {
                                 .ssh = flags->ssh,
                                 .config = flags->config,
                                 .agent = flags->agent,
-                                .directory = flags->directory};
+                                .directory = flags->directory,
+                                .own_clocks = flags->clocks != NULL};
 }
 
 int64_t host_flags_nodes(const struct host_flags *flags, int64_t asked) {
@@ -25,6 +26,8 @@ int host_flags_check(const struct host_flags *flags, enum provider provider, int
     return error_set(error, ERR_BAD_INPUT, "%d hosts at most, not %d", CLUSTER_NODES_MAX, (int)nodes);
   if (provider != PROVIDER_SSH)
     return 0;
+  if (flags->clocks && strcmp(flags->clocks, "own") != 0)
+    return error_set(error, ERR_BAD_INPUT, "--clocks takes own, or is not given; not '%s'", flags->clocks);
   const struct cluster_hosts all = host_flags_hosts(flags);
   return cluster_check_hosts(&all, (size_t)nodes, error);
 }
@@ -33,7 +36,8 @@ size_t host_flags_given(const struct host_flags *flags, struct host_flag out[HOS
   const struct host_flag single[] = {{"ssh-config", flags->config},
                                      {"ssh", flags->ssh},
                                      {"agent", flags->agent},
-                                     {"remote-directory", flags->directory}};
+                                     {"remote-directory", flags->directory},
+                                     {"clocks", flags->clocks}};
   size_t count = 0;
   for (size_t i = 0; i < flags->hosts.count; i++)
     out[count++] = (struct host_flag){"host", flags->hosts.items[i]};

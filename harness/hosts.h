@@ -8,30 +8,18 @@
 
 struct host_flags {
   struct flag_list hosts;
-  const char *ssh, *config, *agent, *directory;
+  const char *ssh, *config, *agent, *directory, *clocks;
 };
 
 /* Entries of a command's list of flags; `to` is a struct host_flags *. */
-#define HOST_FLAGS(to)                                                                                        \
-  {"host",                                                                                                    \
-   FLAG_LIST,                                                                                                 \
-   &(to)->hosts,                                                                                              \
-   "NODE=HOST",                                                                                               \
-   "provider ssh: n1=[user@]host[:port][,address], for each node",                                            \
-   0,                                                                                                         \
-   0},                                                                                                        \
-      {"ssh-config", FLAG_STRING, &(to)->config, "FILE", "provider ssh: ssh's configuration (ssh -F)", 0, 0}, \
-      {"ssh", FLAG_STRING, &(to)->ssh, "PROGRAM", "provider ssh: in place of ssh", 0, 0},                     \
-      {"agent",                                                                                               \
-       FLAG_STRING,                                                                                           \
-       &(to)->agent,                                                                                          \
-       "COMMAND",                                                                                             \
-       "provider ssh: runs the agent there (default: assay agent, by sudo if not root)",                      \
-       0,                                                                                                     \
-       0},                                                                                                    \
-  {                                                                                                           \
-    "remote-directory", FLAG_STRING, &(to)->directory, "DIR",                                                 \
-        "provider ssh: nodes keep their data below it (default /var/lib/assay)", 0, 0                         \
+#define HOST_FLAGS(to)                                                                                       \
+  {"host", FLAG_LIST, &(to)->hosts, "NODE=HOST", "ssh: n1=[user@]host[:port][,address], each node", 0, 0},   \
+      {"ssh-config", FLAG_STRING, &(to)->config, "FILE", "ssh: as ssh -F", 0, 0},                            \
+      {"ssh", FLAG_STRING, &(to)->ssh, "PROGRAM", "ssh: in place of ssh", 0, 0},                             \
+      {"agent", FLAG_STRING, &(to)->agent, "COMMAND", "ssh: runs the agent (assay agent, as root)", 0, 0},   \
+      {"remote-directory", FLAG_STRING, &(to)->directory, "DIR", "ssh: nodes' data (/var/lib/assay)", 0, 0}, \
+  {                                                                                                          \
+    "clocks", FLAG_STRING, &(to)->clocks, "own", "ssh: own: the hosts' clocks may be set wrong", 0, 0        \
   }
 
 /* Valid as long as the flags are. */
@@ -49,7 +37,7 @@ int host_flags_check(const struct host_flags *flags, enum provider provider, int
 struct host_flag {
   const char *name, *value;
 };
-#define HOST_FLAGS_MAX (ARRAY_SIZE(((struct flag_list *)0)->items) + 4)
+#define HOST_FLAGS_MAX (ARRAY_SIZE(((struct flag_list *)0)->items) + 5)
 size_t host_flags_given(const struct host_flags *flags, struct host_flag out[HOST_FLAGS_MAX]);
 
 #endif

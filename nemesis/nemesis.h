@@ -69,6 +69,7 @@ struct cluster_hosts {
   const char *ssh;          /* NULL: ssh. Another program must take what ssh takes */
   const char *config;       /* ssh's -F; NULL: none */
   const char *agent;        /* the agent's command line there; NULL: assay agent, through sudo if need be */
+  bool own_clocks;          /* each host is a machine whose clock may be set wrong */
   const char *directory;    /* below which a node has its own there; NULL: /var/lib/assay */
 };
 

@@ -143,7 +143,7 @@ int agent_run(void) {
   serve(&agent, signals);
   agent_undo(&agent);
   free(agent.master);
-  free(agent.left.directory);
+  leftovers_free(&agent.left);
   close(signals);
   close(agent.network);
   return 0;
@@ -165,7 +165,7 @@ int agent_collect(const char *directory, bool remove) {
   if (status == 0 && remove)
     status = leftovers_remove(&left, &error);
   close(network);
-  free(left.directory);
+  leftovers_free(&left);
   if (status != 0) {
     fprintf(stderr, "assay agent: %s\n", error.message);
     return EXIT_HARNESS;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "nemesis/firewall.h"
+#include "nemesis/link/netem.h"
 
 #define LOCK_NAME "assay-agent"
 #define LOCK_PATIENCE_NS (20 * NS_PER_S)
@@ -70,15 +71,33 @@ static char *note_path(void) {
   return (char *)path.data;
 }
 
+static json_t *clock_json(const struct host_clock *clock) {
+  return clock->calls ? json_pack("{s:I, s:I, s:I, s:I}", "wall_ns", (json_int_t)clock->wall_ns, "raw_ns",
+                                  (json_int_t)clock->raw_ns, "tick", (json_int_t)clock->tick, "frequency",
+                                  (json_int_t)clock->frequency)
+                      : json_null();
+}
+
 int leftovers_save(const struct leftovers *left, struct error *error) {
-  json_t *note = json_pack("{s:I, s:I, s:s?, s:b}", "pid", (json_int_t)left->pid, "begun",
-                           (json_int_t)left->begun, "directory", left->directory, "keep", (int)left->keep);
+  json_t *note = json_pack("{s:I, s:I, s:s?, s:s?, s:b, s:o}", "pid", (json_int_t)left->pid, "begun",
+                           (json_int_t)left->begun, "directory", left->directory, "interface",
+                           left->interface, "keep", (int)left->keep, "clock", clock_json(&left->clock));
   char *text = json_dumps(note, JSON_COMPACT), *path = note_path();
   const int status = file_replace(path, text, strlen(text), error);
   json_decref(note);
   free(text);
   free(path);
   return status;
+}
+
+static void load_clock(const json_t *note, struct host_clock *clock) {
+  if (json_is_object(note))
+    *clock = (struct host_clock){.calls = &host_clock_kernel,
+                                 .wall_ns = json_integer_value(json_object_get(note, "wall_ns")),
+                                 .raw_ns = json_integer_value(json_object_get(note, "raw_ns")),
+                                 .tick = (long)json_integer_value(json_object_get(note, "tick")),
+                                 .frequency = (long)json_integer_value(json_object_get(note, "frequency")),
+                                 .rate = 1};
 }
 
 int leftovers_load(struct leftovers *left, struct error *error) {
@@ -89,10 +108,13 @@ int leftovers_load(struct leftovers *left, struct error *error) {
   int status = file_read(path, &text, &why);
   json_t *note = status == 0 ? json_loadb((const char *)text.data, text.size, 0, NULL) : NULL;
   if (note) {
+    const char *interface = json_string_value(json_object_get(note, "interface"));
     const char *directory = json_string_value(json_object_get(note, "directory"));
     left->pid = (pid_t)json_integer_value(json_object_get(note, "pid"));
     left->begun = (unsigned long long)json_integer_value(json_object_get(note, "begun"));
     left->directory = directory ? xstrdup(directory) : NULL;
+    left->interface = interface ? xstrdup(interface) : NULL;
+    load_clock(json_object_get(note, "clock"), &left->clock);
     left->keep = json_is_true(json_object_get(note, "keep"));
   } else if (status == 0) {
     status = error_set(error, ERR_CORRUPT, "%s is not what an agent wrote; remove it", path);
@@ -150,11 +172,46 @@ static int end_process(const struct leftovers *left, struct error *error) {
 
 /* ---- Taking away ---- */
 
+int leftovers_note_interface(struct leftovers *left, const char *interface, struct error *error) {
+  left->interface = xstrdup(interface);
+  return leftovers_save(left, error);
+}
+
+int leftovers_note_clock(struct leftovers *left, const struct host_clock *clock, struct error *error) {
+  left->clock = *clock;
+  return leftovers_save(left, error);
+}
+
+static int clear_shapes(struct leftovers *left, struct error *error) {
+  struct netem *netem = NULL;
+  int status = netem_open(left->interface, &netem, error);
+  if (status == 0)
+    status = netem_take_away(netem, error);
+  netem_close(netem);
+  if (status != 0)
+    return status;
+  free(left->interface);
+  left->interface = NULL;
+  return leftovers_save(left, error);
+}
+
+static int clear_clock(struct leftovers *left, struct error *error) {
+  const int status = host_clock_set(&left->clock, &CLOCK_RIGHT, error);
+  if (status != 0)
+    return status;
+  left->clock.calls = NULL;
+  return leftovers_save(left, error);
+}
+
 int leftovers_clear(struct leftovers *left, int network, struct error *error) {
   struct firewall_job open = {.network = network, .name = "this host"};
   int status = end_process(left, error);
   if (status == 0)
     status = firewall_replace(&open, 1, error);
+  if (status == 0 && left->interface)
+    status = clear_shapes(left, error);
+  if (status == 0 && left->clock.calls)
+    status = clear_clock(left, error);
   if (status == 0 && left->pid >= 0)
     status = leftovers_note_process(left, -1, error);
   return status;
@@ -167,7 +224,12 @@ int leftovers_remove(struct leftovers *left, struct error *error) {
   char *path = note_path();
   unlink(path);
   free(path);
-  free(left->directory);
-  *left = (struct leftovers){.pid = -1};
+  leftovers_free(left);
   return 0;
+}
+
+void leftovers_free(struct leftovers *left) {
+  free(left->directory);
+  free(left->interface);
+  *left = (struct leftovers){.pid = -1};
 }

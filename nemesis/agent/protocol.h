@@ -7,14 +7,22 @@
  *           ◀── {"event": "ended", "life": 2, "status": 9} ─             unasked: how its second process
  *                                                                        ended, as wait() tells
  *
- * What can be asked:
+ * What can be asked, with what, and what the answer tells:
  *
- *   hello          protocol, node, directory, keep, master; the first request of all
- *                  -> protocol, version, build, host, kernel, master, lacks: {"filter": null, "disk": "why
- * not"} start          arguments, program (null: the master that was told at hello) -> pid, life signal
- * number await-stopped  timeout_ms filter         hosts: whom the node shall not hear count          ->
- * rules, dropped log            from -> text: what follows in the node's log; next stay           a sign of
- * life, when there is nothing else to say
+ *   hello          protocol, node, address, directory, keep, master, own_clock; the first request
+ *                  -> protocol, version, build, host, kernel, master,
+ *                     lacks: {"filter": null, "clock": "why not"}
+ *   start          arguments, program (null: the master of hello) -> pid, life
+ *   signal         number
+ *   await-stopped  timeout_ms
+ *   filter         hosts: whom the node shall not hear
+ *   count          -> rules, dropped
+ *   shape          hosts: to whom; shape: as link/link.h tells
+ *   count-shapes   -> shaped, seen, lost
+ *   set-clock      offset_ns, rate
+ *   read-clock     -> offset_ns, rate
+ *   log            from -> text: what follows in the node's log; next
+ *   stay           a sign of life, when there is nothing else to say
  *
  * A "keep" directory outlives the agent and its successors; any other is removed by the next agent at the
  * latest. */

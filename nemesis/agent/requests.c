@@ -9,7 +9,7 @@
 
 #include "nemesis/agent/agent_internal.h"
 #include "nemesis/agent/protocol.h"
-#include "nemesis/firewall.h"
+#include "nemesis/link/netem.h"
 
 #define END_PATIENCE_MS 10000
 #define ARGUMENTS_MAX 256
@@ -45,12 +45,29 @@ static int find_master(struct agent *agent, const char *given, struct error *err
                          agent->master);
 }
 
+static int open_clock(struct agent *agent, const json_t *request, struct error *error) {
+  if (!json_is_true(json_object_get(request, "own_clock")))
+    return error_set(error, ERR_UNSUPPORTED,
+                     "its clock may be others' as well: give --clocks own if it is the node's alone");
+  const int status = host_clock_open(&agent->clock, &host_clock_kernel, error);
+  if (status != 0)
+    agent->clock.calls = NULL;
+  return status;
+}
+
+static json_t *lack(int status, const struct error *why) {
+  return status == 0 ? json_null() : json_string(why->message);
+}
+
 /* What this host cannot do, with the reason; null for what it can. */
-static json_t *lacks(const struct agent *agent) {
-  struct firewall_job look = {.network = agent->network, .name = "this host"};
+static json_t *lacks(struct agent *agent, const json_t *request) {
   struct error error = {0};
-  const bool filters = firewall_list(&look, 1, &error) == 0;
-  return json_pack("{s:s?}", "filter", filters ? NULL : error.message);
+  json_t *all = json_object();
+  json_object_set_new(all, "filter", lack(agent_lacks_filter(agent, &error), &error));
+  json_object_set_new(all, "clock", lack(open_clock(agent, request, &error), &error));
+  json_object_set_new(all, "shape",
+                      lack(agent_open_shapes(agent, text_of(request, "address"), &error), &error));
+  return all;
 }
 
 /* The directory of another cluster that comes back stays; what it is of is no longer noted. */
@@ -61,7 +78,7 @@ static int take_over(struct agent *agent, const char *directory, struct error *e
     status = leftovers_clear(&before, agent->network, error);
   if (status == 0 && !before.keep)
     status = leftovers_remove(&before, error);
-  free(before.directory);
+  leftovers_free(&before);
   if (status != 0)
     return status;
   agent->left.directory = xstrdup(directory);
@@ -103,7 +120,7 @@ static int hello(struct agent *agent, const json_t *request, json_t *answer, str
   json_object_set_new(answer, "host", json_string(name.nodename));
   json_object_set_new(answer, "kernel", json_string(name.release));
   json_object_set_new(answer, "master", json_string(agent->master));
-  json_object_set_new(answer, "lacks", lacks(agent));
+  json_object_set_new(answer, "lacks", lacks(agent, request));
   return 0;
 }
 
@@ -164,31 +181,27 @@ static int await_stopped(struct agent *agent, const json_t *request, json_t *ans
                      : process_await_stopped(&agent->process, (int)number_of(request, "timeout_ms"), error);
 }
 
-/* ---- Links ---- */
+/* ---- Its clock ---- */
 
-static int filter(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+/* The note comes first: what is not noted would stay wrong. */
+static int set_clock(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  const struct clock_setting setting = {.offset_ns = number_of(request, "offset_ns"),
+                                        .rate = json_number_value(json_object_get(request, "rate"))};
   (void)answer;
-  struct firewall_job job = {.network = agent->network, .name = agent->node};
-  const json_t *hosts = json_object_get(request, "hosts"), *host;
-  size_t i;
-  if (json_array_size(hosts) > CLUSTER_NODES_MAX)
-    return error_set(error, ERR_BAD_INPUT, "more than %d hosts", CLUSTER_NODES_MAX);
-  json_array_foreach(hosts, i, host) {
-    const char *address = json_string_value(host);
-    if (!address || strspn(address, "0123456789.") != strlen(address))
-      return error_set(error, ERR_BAD_INPUT, "a host is no IPv4 address");
-    job.dropped_hosts[job.dropped_count++] = address;
-  }
-  return firewall_replace(&job, 1, error);
+  if (!agent->clock.calls)
+    return error_set(error, ERR_UNSUPPORTED, "the clock cannot be set here");
+  int status = agent->left.clock.calls ? 0 : leftovers_note_clock(&agent->left, &agent->clock, error);
+  return status != 0 ? status : host_clock_set(&agent->clock, &setting, error);
 }
 
-static int count_rules(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+static int read_clock(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
   (void)request;
-  struct firewall_job job = {.network = agent->network, .name = agent->node};
-  const int status = firewall_list(&job, 1, error);
-  json_object_set_new(answer, "rules", json_integer((json_int_t)job.rules_found));
-  json_object_set_new(answer, "dropped", json_integer((json_int_t)job.packets_dropped));
-  return status;
+  if (!agent->clock.calls)
+    return error_set(error, ERR_UNSUPPORTED, "the clock cannot be set here");
+  const struct clock_setting setting = host_clock_get(&agent->clock);
+  json_object_set_new(answer, "offset_ns", json_integer((json_int_t)setting.offset_ns));
+  json_object_set_new(answer, "rate", json_real(setting.rate));
+  return 0;
 }
 
 /* ---- Its log ---- */
@@ -246,8 +259,16 @@ static const struct {
   const char *name;
   int (*carry_out)(struct agent *agent, const json_t *request, json_t *answer, struct error *error);
 } requests[] = {
-    {"start", start},   {"signal", send_signal}, {"await-stopped", await_stopped},
-    {"filter", filter}, {"count", count_rules},  {"log", read_log},
+    {"start", start},
+    {"signal", send_signal},
+    {"await-stopped", await_stopped},
+    {"filter", agent_filter},
+    {"count", agent_count_rules},
+    {"shape", agent_shape},
+    {"count-shapes", agent_count_shapes},
+    {"set-clock", set_clock},
+    {"read-clock", read_clock},
+    {"log", read_log},
     {"stay", stay},
 };
 
@@ -267,6 +288,7 @@ int agent_carry_out(struct agent *agent, const json_t *request, json_t *answer, 
 
 void agent_undo(struct agent *agent) {
   struct error error = {0};
+  netem_close(agent->netem);
   end_process(agent);
   if (agent->left.directory && leftovers_clear(&agent->left, agent->network, &error) != 0)
     log_error("%s", error.message);

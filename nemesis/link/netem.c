@@ -345,6 +345,11 @@ int netem_clear(struct netem *netem, struct error *error) {
   return status;
 }
 
+int netem_take_away(struct netem *netem, struct error *error) {
+  netem->count = 1; /* whatever it is */
+  return netem_clear(netem, error);
+}
+
 int netem_count(struct netem *netem, size_t *count, struct link_counters *counters, struct error *error) {
   struct listing listing;
   const int status = list(netem, &listing, error);

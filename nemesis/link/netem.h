@@ -37,6 +37,9 @@ int netem_set(struct netem *netem, const struct link_shape *shape, const struct 
               struct error *error);
 int netem_clear(struct netem *netem, struct error *error);
 
+/* Takes away all that the interface's sending is put through, also what a process that is gone has set. */
+int netem_take_away(struct netem *netem, struct error *error);
+
 /* How many netems the kernel lists on the interface, and what befell the frames in them: netem tells of
  * `seen` and, as `lost`, of all that were dropped. */
 int netem_count(struct netem *netem, size_t *count, struct link_counters *counters, struct error *error);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "nemesis/agent/protocol.h"
+#include "nemesis/clock/host_clock.h"
 #include "nemesis/cluster.h"
 #include "nemesis/provider/ssh_hosts.h"
 #include "nemesis/remote.h"
@@ -157,9 +158,10 @@ static int greet(struct cluster *cluster, const struct cluster_options *options,
   struct ssh *ssh = cluster->provider;
   json_t *arguments[CLUSTER_NODES_MAX], *answers[CLUSTER_NODES_MAX] = {NULL};
   for (size_t i = 0; i < cluster->size; i++)
-    arguments[i] =
-        json_pack("{s:i, s:s, s:s, s:b, s:s?}", "protocol", AGENT_PROTOCOL, "node", cluster->nodes[i].name,
-                  "directory", cluster->nodes[i].home, "keep", (int)options->keep, "master", options->master);
+    arguments[i] = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:s?}", "protocol", AGENT_PROTOCOL, "node",
+                             cluster->nodes[i].name, "address", cluster->nodes[i].host, "directory",
+                             cluster->nodes[i].home, "own_clock", (int)options->hosts.own_clocks, "keep",
+                             (int)options->keep, "master", options->master);
   const int status = ask_all(cluster, "hello", arguments, answers, HELLO_PATIENCE_MS, error);
   for (size_t i = 0; i < cluster->size && status == 0; i++)
     note_lacks(ssh, &ssh->remotes[i], answers[i]);
@@ -286,6 +288,70 @@ static int ssh_count_rules(struct cluster *cluster, size_t *rules, uint64_t *dro
   return status;
 }
 
+static const char *ssh_link_kind(const struct cluster *cluster) {
+  return ssh_lacks(cluster, CAN_SHAPE) ? "hosts" : "hosts with netem";
+}
+
+static json_t *shape_json(const struct link_shape *shape) {
+  return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I}", "delay_ns", (json_int_t)shape->delay_ns,
+                   "jitter_ns", (json_int_t)shape->jitter_ns, "loss", shape->loss, "duplicate",
+                   shape->duplicate, "reorder", shape->reorder, "corrupt", shape->corrupt, "rate_bytes_per_s",
+                   (json_int_t)shape->rate_bytes_per_s, "limit", (json_int_t)shape->limit);
+}
+
+/* Every host shapes what it sends. */
+static int ssh_shape_links(struct cluster *cluster, const struct link_shape *shape, const bool *shaped,
+                           struct error *error) {
+  json_t *arguments[CLUSTER_NODES_MAX];
+  const struct link_shape plain = link_shape_plain();
+  for (size_t from = 0; from < cluster->size; from++) {
+    json_t *hosts = json_array();
+    for (size_t to = 0; shape && to < cluster->size; to++)
+      if (to != from && shaped[to * cluster->size + from])
+        json_array_append_new(hosts, json_string(cluster->nodes[to].host));
+    arguments[from] = json_pack("{s:o, s:o}", "hosts", hosts, "shape", shape_json(shape ? shape : &plain));
+  }
+  return ask_all(cluster, "shape", arguments, NULL, ANSWER_PATIENCE_MS, error);
+}
+
+static int ssh_count_shapes(struct cluster *cluster, size_t *shaped, struct link_counters *counters,
+                            struct error *error) {
+  json_t *answers[CLUSTER_NODES_MAX] = {NULL};
+  const int status = ask_all(cluster, "count-shapes", NULL, answers, ANSWER_PATIENCE_MS, error);
+  *shaped = 0;
+  *counters = (struct link_counters){0};
+  for (size_t i = 0; i < cluster->size; i++) {
+    *shaped += (size_t)json_integer_value(json_object_get(answers[i], "shaped"));
+    counters->seen += (uint64_t)json_integer_value(json_object_get(answers[i], "seen"));
+    counters->lost += (uint64_t)json_integer_value(json_object_get(answers[i], "lost"));
+  }
+  forget_answers(answers, cluster->size);
+  return status;
+}
+
+/* ---- Clocks ---- */
+
+/* The kernel's own rates reach 10 %: what is faster or slower becomes that, and the history's evidence says
+ * so. */
+static int ssh_set_clock(struct cluster *cluster, size_t node, const struct clock_setting *setting,
+                         struct error *error) {
+  const double rate = setting->rate > HOST_CLOCK_RATE_MAX   ? HOST_CLOCK_RATE_MAX
+                      : setting->rate < HOST_CLOCK_RATE_MIN ? HOST_CLOCK_RATE_MIN
+                                                            : setting->rate;
+  json_t *request = json_pack("{s:I, s:f}", "offset_ns", (json_int_t)setting->offset_ns, "rate", rate);
+  return ask(cluster, node, "set-clock", request, NULL, error);
+}
+
+static int ssh_get_clock(struct cluster *cluster, size_t node, struct clock_setting *setting,
+                         struct error *error) {
+  json_t *answer = NULL;
+  const int status = ask(cluster, node, "read-clock", NULL, &answer, error);
+  setting->offset_ns = json_integer_value(json_object_get(answer, "offset_ns"));
+  setting->rate = json_number_value(json_object_get(answer, "rate"));
+  json_decref(answer);
+  return status;
+}
+
 const struct provider_functions provider_ssh = {.name = "ssh",
                                                 .open = ssh_open,
                                                 .close = ssh_close,
@@ -298,4 +364,9 @@ const struct provider_functions provider_ssh = {.name = "ssh",
                                                 .reap = ssh_reap,
                                                 .end_fd = ssh_end_fd,
                                                 .set_links = ssh_set_links,
-                                                .count_rules = ssh_count_rules};
+                                                .count_rules = ssh_count_rules,
+                                                .link_kind = ssh_link_kind,
+                                                .shape_links = ssh_shape_links,
+                                                .count_shapes = ssh_count_shapes,
+                                                .set_clock = ssh_set_clock,
+                                                .get_clock = ssh_get_clock};

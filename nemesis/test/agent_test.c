@@ -299,6 +299,31 @@ Test(agent, only_the_process_that_was_started_is_ended) {
   cr_assert_eq(run_inside(USER_AS_IS, spares_strangers, NULL), 0);
 }
 
+static int writes_down(void *context) {
+  (void)context;
+  struct leftovers left = {.pid = -1, .directory = xstrdup("/var/lib/assay/1-n1"), .keep = true}, found;
+  const struct host_clock clock = {
+      .calls = &host_clock_kernel, .wall_ns = 5, .raw_ns = 6, .tick = 10001, .frequency = -7, .rate = 1};
+  struct error error = {0};
+  CHECK(leftovers_note_interface(&left, "eth1", &error) == 0, "%s", error.message);
+  CHECK(leftovers_load(&found, &error) == 0 && !found.clock.calls,
+        "a clock that was left alone would be set");
+  leftovers_free(&found);
+  CHECK(leftovers_note_clock(&left, &clock, &error) == 0, "%s", error.message);
+  CHECK(leftovers_load(&found, &error) == 0, "%s", error.message);
+  CHECK(strcmp(found.interface, "eth1") == 0 && strcmp(found.directory, "/var/lib/assay/1-n1") == 0 &&
+            found.keep,
+        "not what was written");
+  CHECK(memcmp(&found.clock, &clock, sizeof clock) == 0, "another clock");
+  leftovers_free(&found);
+  leftovers_free(&left);
+  return 0;
+}
+
+Test(agent, what_is_about_to_be_done_is_written_down) {
+  cr_assert_eq(run_inside(USER_AS_IS, writes_down, NULL), 0);
+}
+
 /* ---- Hosts ---- */
 
 static void expect_hosts(const char *first, const char *second, const char *text) {
