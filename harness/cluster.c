@@ -22,6 +22,7 @@
 #include "harness/observer.h"
 #include "harness/settings.h"
 #include "harness/store.h"
+#include "harness/vagrant.h"
 #include "nemesis/nemesis.h"
 
 #define UP_PATIENCE_MS 60000
@@ -382,7 +383,8 @@ static int up_command(int argc, char **argv) {
   const struct flag flags[] = {
       {"nodes", FLAG_INT, &s.nodes, "N", "master nodes (default 3; provider ssh: one a host)", 1,
        CLUSTER_NODES_MAX},
-      {"provider", FLAG_STRING, &s.provider_name, "NAME", "netns, host, ssh or auto (default auto)", 0, 0},
+      {"provider", FLAG_STRING, &s.provider_name, "NAME",
+       "netns, host, ssh, vagrant (on control) or auto (default auto)", 0, 0},
       HOST_FLAGS(&s.hosts),
       {"link", FLAG_STRING, &s.link_name, "NAME", "what joins nodes of netns: veth, tap or auto (default)", 0,
        0},
@@ -413,6 +415,8 @@ static int up_command(int argc, char **argv) {
     status = settings_choose_provider(s.provider_name, &s.provider, s.reason, &error);
   if (status == 0)
     status = settings_choose_link(s.link_name, &s.link, &error);
+  if (status == 0 && strcmp(s.provider_name, "vagrant") == 0)
+    status = vagrant_hosts(&s.hosts, &error);
   s.nodes = host_flags_nodes(&s.hosts, s.nodes);
   if (status == 0)
     status = host_flags_check(&s.hosts, s.provider, s.nodes, &error);

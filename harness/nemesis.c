@@ -24,6 +24,7 @@
 #include "harness/observer.h"
 #include "harness/settings.h"
 #include "harness/stacks.h"
+#include "harness/vagrant.h"
 #include "nemesis/nemesis.h"
 
 #define COMPARE_PATIENCE_NS (30 * NS_PER_S)
@@ -353,7 +354,8 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
   const struct flag flags[] = {
       {"nodes", FLAG_INT, &s->nodes, "N", "master nodes (default 3; provider ssh: one a host)", 1,
        CLUSTER_NODES_MAX},
-      {"provider", FLAG_STRING, &s->provider_name, "NAME", "netns, host, ssh or auto (default auto)", 0, 0},
+      {"provider", FLAG_STRING, &s->provider_name, "NAME",
+       "netns, host, ssh, vagrant (on control) or auto (default auto)", 0, 0},
       {"link", FLAG_STRING, &s->link_name, "NAME", "what joins nodes of netns: veth, tap or auto (default)",
        0, 0},
       {"pcap", FLAG_STRING, &s->pcap, "FILE", "record the cluster's traffic there (takes TAP links)", 0, 0},
@@ -415,6 +417,8 @@ int nemesis_command(int argc, char **argv) {
     settings.provider = PROVIDER_NETNS;
   else if (status == 0)
     status = settings_choose_provider(settings.provider_name, &settings.provider, reason, &error);
+  if (status == 0 && strcmp(settings.provider_name, "vagrant") == 0)
+    status = vagrant_hosts(&settings.hosts, &error);
   settings.nodes = host_flags_nodes(&settings.hosts, settings.nodes);
   if (status == 0)
     status = host_flags_check(&settings.hosts, settings.provider, settings.nodes, &error);

@@ -23,6 +23,7 @@
 #include "harness/judge.h"
 #include "harness/store.h"
 #include "harness/summary.h"
+#include "harness/vagrant.h"
 #include "harness/verdict.h"
 
 /* ---- Before ---- */
@@ -212,10 +213,17 @@ static int run(const struct settings *settings, json_t *line, char **directory, 
 int run_command(int argc, char **argv) {
   struct settings settings;
   json_t *line = command_line_json(argc, argv);
+  char *given[argc]; /* parsing moves them */
+  memcpy((void *)given, (void *)argv, sizeof given);
   const int code = settings_parse(&settings, argc, argv);
-  if (code >= 0) {
+  if (code < 0 && settings.delegated) {
+    struct error error = {0};
+    vagrant_delegate(&settings, argc, given, &error);
+    fprintf(stderr, "assay run: %s\n", error.message);
+  }
+  if (code >= 0 || settings.delegated) {
     json_decref(line);
-    return code;
+    return code >= 0 ? code : EXIT_HARNESS;
   }
   struct error error = {0};
   char *directory = NULL, *command = settings_command(&settings);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "harness/store.h"
+#include "harness/vagrant.h"
 #include "workloads/workloads.h"
 
 static const struct settings defaults = {
@@ -21,6 +22,7 @@ static const struct settings defaults = {
     .provider_name = "auto",
     .link_name = "auto",
     .store = "store",
+    .vagrant_directory = "vagrant",
     .floor = 100,
     .time_budget_ns = 60 * NS_PER_S,
 };
@@ -31,6 +33,9 @@ const struct settings *settings_defaults(void) {
 
 /* Where a run's seed is shown, copied and typed again; 2^53 keeps it exact in every JSON reader. */
 #define SEED_LIMIT (INT64_C(1) << 53)
+
+#define MACHINES_REQUEST_TIMEOUT_NS (10 * NS_PER_S)
+#define MACHINES_LIVE_WITHIN_NS (120 * NS_PER_S)
 
 static int parse_flags(struct settings *s, int argc, char **argv) {
   const struct flag flags[] = {
@@ -68,7 +73,10 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
       {"live-within", FLAG_DURATION, &s->live_within_ns, "TIME",
        "after the last fault healed, all nodes and clients must be served (default 30s)", 1e9, 3600e9},
       {"provider", FLAG_STRING, &s->provider_name, "NAME",
-       "where nodes live: netns (namespaces), host (loopback), ssh (hosts of yours), auto (default)", 0, 0},
+       "where nodes live: netns (namespaces), host (loopback), ssh (hosts of yours), vagrant, auto (default)",
+       0, 0},
+      {"vagrant-directory", FLAG_STRING, &s->vagrant_directory, "DIR",
+       "provider vagrant: its folder (default vagrant)", 0, 0},
       {"link", FLAG_STRING, &s->link_name, "NAME",
        "what joins nodes of netns: veth, tap, auto (default: veth unless faults need the other)", 0, 0},
       {"pcap", FLAG_BOOL, &s->pcap, NULL, "record the cluster's traffic, in traffic.pcap (takes TAP links)",
@@ -155,12 +163,13 @@ int settings_choose_provider(const char *name, enum provider *provider, char *re
     *provider = PROVIDER_HOST;
     return 0;
   }
-  if (strcmp(name, "ssh") == 0) {
+  if (strcmp(name, "ssh") == 0 || strcmp(name, "vagrant") == 0) {
     *provider = PROVIDER_SSH;
     return 0;
   }
   if (strcmp(name, "netns") != 0 && strcmp(name, "auto") != 0)
-    return error_set(error, ERR_BAD_INPUT, "--provider takes auto, netns, host or ssh, not '%s'", name);
+    return error_set(error, ERR_BAD_INPUT, "--provider takes auto, netns, host, ssh or vagrant, not '%s'",
+                     name);
   struct error why = {0};
   const int status = sandbox_supported(&why);
   *provider = PROVIDER_NETNS;
@@ -213,18 +222,33 @@ static int check(struct settings *s, struct error *error) {
   return 0;
 }
 
+/* An emulated machine is ten times as slow as the one that the other defaults are for. */
+static int choose_machines(struct settings *s, struct error *error) {
+  if (strcmp(s->provider_name, "vagrant") != 0)
+    return 0;
+  if (s->request_timeout_ns == defaults.request_timeout_ns)
+    s->request_timeout_ns = MACHINES_REQUEST_TIMEOUT_NS;
+  if (s->live_within_ns == defaults.live_within_ns)
+    s->live_within_ns = MACHINES_LIVE_WITHIN_NS;
+  s->delegated = !vagrant_is_control();
+  return s->delegated ? 0 : vagrant_hosts(&s->hosts, error);
+}
+
 int settings_parse(struct settings *settings, int argc, char **argv) {
   *settings = defaults;
   const int code = parse_flags(settings, argc, argv);
   if (code >= 0)
     return code;
   struct error error = {0};
-  if (check(settings, &error) != 0) {
+  int status = choose_machines(settings, &error);
+  if (status != 0 || check(settings, &error) != 0) {
     fprintf(stderr, "assay run: %s\n", error.message);
-    return EXIT_USAGE;
+    return status != 0 ? EXIT_HARNESS : EXIT_USAGE;
   }
-  int status = settings_choose_provider(settings->provider_name, &settings->provider,
-                                        settings->provider_reason, &error);
+  if (settings->delegated)
+    return -1;
+  status = settings_choose_provider(settings->provider_name, &settings->provider, settings->provider_reason,
+                                    &error);
   if (status == 0)
     status = settings_choose_link(settings->link_name, &settings->link, &error);
   if (status == 0)

@@ -27,14 +27,17 @@ struct settings {
   int64_t operations_per_set;
   int64_t request_timeout_ns;
   int64_t live_within_ns;    /* after the last fault healed */
-  const char *provider_name; /* auto, netns, host, ssh */
+  const char *provider_name; /* auto, netns, host, ssh, vagrant */
   enum provider provider;    /* what it came to */
   char provider_reason[600]; /* why auto fell back to host; "" when it did not */
   const char *link_name;     /* auto, veth, tap */
   enum link_kind link;
   bool pcap;               /* record the traffic */
   struct host_flags hosts; /* provider ssh */
-  int64_t cluster_id;      /* of the masters: drawn, so that none is taken for one of another run */
+  const char *vagrant_directory;
+  bool delegated;     /* provider vagrant, outside of its machines: there is nothing to be done but
+                         vagrant_delegate() */
+  int64_t cluster_id; /* of the masters: drawn, so that none is taken for one of another run */
   const char *store;
   const char *master, *old_master; /* programs */
   const char *bug;

@@ -93,7 +93,8 @@ char **settings_arguments(const struct settings *s) {
   if (s->pcap)
     add(&words, "--pcap");
   struct host_flag hosts[HOST_FLAGS_MAX];
-  const size_t host_flags = host_flags_given(&s->hosts, hosts);
+  const bool told = strcmp(s->provider_name, "vagrant") != 0; /* which knows its hosts itself */
+  const size_t host_flags = told ? host_flags_given(&s->hosts, hosts) : 0;
   for (size_t i = 0; i < host_flags; i++)
     add_string(&words, hosts[i].name, hosts[i].value);
   if (s->master)

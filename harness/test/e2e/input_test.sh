@@ -16,7 +16,7 @@ expect 64 'duration such as' "$assay" run --time soon
 expect 64 '--time needs a value' "$assay" run --time
 expect 64 'mixed' "$assay" run --workload nothing
 expect 64 'partition' "$assay" run --nemesis earthquake
-expect 64 'auto, netns, host or ssh' "$assay" run --provider moon
+expect 64 'auto, netns, host, ssh or vagrant' "$assay" run --provider moon
 expect 64 "a test's name" "$assay" run --name ../x
 expect 64 'client-processes' "$assay" run --clients 1 --client-processes 2
 expect 64 '/nowhere cannot be executed' "$assay" run --master /nowhere
