@@ -202,17 +202,17 @@ struct totals {
 };
 
 static void print_totals(const struct settings *settings, const struct totals *totals) {
+  const size_t short_of = totals->of[FALLS_SHORT] + totals->of[BROKE_OFF];
   struct utsname system;
   uname(&system);
   if (settings->json)
     print_json(json_pack("{s:I, s:I, s:I, s:I, s:s, s:s}", "faults", (json_int_t)totals->faults, "hold",
-                         (json_int_t)totals->of[HOLDS], "fall_short",
-                         (json_int_t)(totals->of[FALLS_SHORT] + totals->of[BROKE_OFF]), "lacking",
+                         (json_int_t)totals->of[HOLDS], "fall_short", (json_int_t)short_of, "lacking",
                          (json_int_t)totals->of[LACKING], "link", totals->link, "kernel", system.release));
   else
     printf("%zu faults: %zu hold, %zu fall short, %zu lacking; links shaped by %s; kernel %s\n",
-           totals->faults, totals->of[HOLDS], totals->of[FALLS_SHORT] + totals->of[BROKE_OFF],
-           totals->of[LACKING], totals->link[0] != '\0' ? totals->link : "nobody", system.release);
+           totals->faults, totals->of[HOLDS], short_of, totals->of[LACKING],
+           totals->link[0] != '\0' ? totals->link : "nobody", system.release);
 }
 
 /* ---- What is asked for ---- */
