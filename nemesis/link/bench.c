@@ -206,7 +206,7 @@ static int measure(void *context) {
         NS_PER_US;
     const double frames_per_s = flood_frames_per_s(&bed), bulk = bulk_bytes_per_s(&bed);
     printf("%s\"%s\": {\"one_way_p50_us\": %.1f, \"frames_per_s\": %.0f, \"bulk_mb_per_s\": %.0f},\n",
-           tap ? " " : "{", netns_links_kind(bed.links), trip_us, frames_per_s, bulk / 1e6);
+           tap ? " " : "{", tap ? "tap" : "veth", trip_us, frames_per_s, bulk / 1e6);
     if (tap)
       print_delays(&bed);
     bed_close(&bed);
