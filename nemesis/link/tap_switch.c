@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -48,10 +49,19 @@ static void keep_only(const struct switch_setup *setup) {
   syscall(SYS_close_range, from, ~0u, 0u);
 }
 
+/* The kernel's own links are served before any process; so are these where we may. Elsewhere, frames are late
+ * by as long as a busy machine lets the switch wait, some milliseconds. */
+static void serve_first(void) {
+  const struct sched_param lowest = {.sched_priority = sched_get_priority_min(SCHED_RR)};
+  if (sched_setscheduler(0, SCHED_RR, &lowest) != 0)
+    log_debug("the switch waits its turn with all other processes: %s", strerror(errno));
+}
+
 __attribute__((noreturn)) static void child_main(const struct switch_setup *setup, pid_t owner) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != owner)
     _exit(1);
+  serve_first();
   setsid(); /* a Ctrl-C is a matter for the owner, who then heals and ends us */
   for (int number = 1; number < SIGRTMIN; number++)
     if (number != SIGKILL && number != SIGSTOP)
