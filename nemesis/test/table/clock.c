@@ -46,6 +46,7 @@ static bool is_hurt(const struct bed *bed, size_t node) {
 
 static void measure_jump(struct bed *bed, enum phase phase, struct row *row, int sign) {
   const double offset = phase == DURING ? sign * bed_number(bed, "offset_ms") : 0;
+  row->again = true;
   double farthest = 0;
   size_t off = 0;
   bool holds = true;
@@ -107,6 +108,7 @@ static void measure_strobe(struct bed *bed, enum phase phase, struct row *row) {
     return;
   }
   const double offset = bed_number(bed, "offset_ms"), every = bed_number(bed, "every_ms");
+  row->again = true;
   const struct strobe strobe = watch_strobe(bed, bed_first_target(bed), offset);
   row_expect(row, "+-%.0f ms, every %.0f ms", offset, every);
   /* The acts come by the nemesis's timer, which this probe holds up: late, and never early. */
@@ -157,6 +159,7 @@ static struct pace watch_pace(struct bed *bed, size_t node) {
 static void measure_drift(struct bed *bed, enum phase phase, struct row *row) {
   const size_t node = phase == BEFORE ? BED_PRIMARY : bed_first_target(bed), other = (node + 1) % BED_NODES;
   const double rate = phase == DURING ? bed_number(bed, "rate") : 1;
+  row->again = true;
   const struct pace pace = watch_pace(bed, node), right = watch_pace(bed, other);
   if (phase == DURING)
     row_expect(row, "%.4f s in a second", rate);

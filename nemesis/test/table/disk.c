@@ -115,6 +115,7 @@ static void measure_read_errors(struct bed *bed, enum phase phase, struct row *r
 #define SYNC_MS 200
 
 static void measure_slow(struct bed *bed, enum phase phase, struct row *row) {
+  row->again = true;
   double slowest = 0, fastest_hurt = 0;
   bool holds = true;
   lay_out(bed, phase);

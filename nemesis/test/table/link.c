@@ -92,6 +92,7 @@ static bool is_share(double percent, double probability, size_t count) {
 /* ---- Delay ---- */
 
 static void measure_delay(struct bed *bed, enum phase phase, struct row *row) {
+  row->again = true;
   const struct link_probe_result found = send_over(bed, phase);
   const double median = MS(found.delay_p50_ns), width = MS(found.delay_p90_ns - found.delay_p10_ns);
   bool holds = is_plain(&found, PLAIN_COUNT);
@@ -110,6 +111,7 @@ static void measure_delay(struct bed *bed, enum phase phase, struct row *row) {
 static void measure_share(struct bed *bed, enum phase phase, struct row *row, const char *number,
                           double (*share)(const struct link_probe_result *found, size_t sent),
                           const char *word) {
+  row->again = true;
   const struct link_probe_result found = send_over(bed, phase);
   const double percent = share(&found, count_in(phase));
   bool holds = is_plain(&found, PLAIN_COUNT);
@@ -148,6 +150,7 @@ static void measure_corrupt(struct bed *bed, enum phase phase, struct row *row) 
 
 /* Those that are not delayed overtake all that are. */
 static void measure_reorder(struct bed *bed, enum phase phase, struct row *row) {
+  row->again = true;
   const struct link_probe_result found = send_over(bed, phase);
   const double percent = PERCENT(found.overtaken, count_in(phase));
   bool holds = is_plain(&found, PLAIN_COUNT);
@@ -178,6 +181,7 @@ static bool is_rate(double rate, double wanted) {
 }
 
 static void measure_rate(struct bed *bed, enum phase phase, struct row *row) {
+  row->again = true;
   const double rate = flood(bed, 200), wanted = phase == DURING ? bed_number(bed, "rate_kb_per_s") : 0;
   if (phase == DURING)
     row_expect(row, "%.0f kB/s", wanted);
@@ -246,6 +250,7 @@ static void measure_flap(struct bed *bed, enum phase phase, struct row *row) {
     return;
   }
   const double every = (bed_number(bed, "down_ms") + bed_number(bed, "up_ms")) / 2;
+  row->again = true;
   const struct flaps flaps = watch_flaps(bed);
   row_expect(row, "up or down every %.0f ms", every);
   /* The acts come by the nemesis's timer, which this probe holds up: late, and never early. */
@@ -256,6 +261,7 @@ static void measure_flap(struct bed *bed, enum phase phase, struct row *row) {
 /* ---- All at once ---- */
 
 static void measure_mess(struct bed *bed, enum phase phase, struct row *row) {
+  row->again = true;
   const struct link_probe_result found = send_over(bed, phase);
   const double late = MS(found.delay_p50_ns),
                gone = PERCENT(count_in(phase) - found.distinct, count_in(phase)),

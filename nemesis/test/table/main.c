@@ -12,7 +12,7 @@
 
 #define EXIT_SKIPPED 77
 
-/* Other work on the machine can spoil a measurement, and makes no fault out of none, nor none out of one. */
+/* Where a proof allows it. */
 #define LOOKS 3
 
 static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &lifecycle_proofs,
@@ -89,11 +89,14 @@ static bool is_lacking(const struct bed *bed, const struct fault *fault, struct 
 static void look(struct bed *bed, const struct task *task, enum phase phase) {
   static const char *const when[PHASES] = {"before it was installed", "while it was present",
                                            "after it was healed"};
-  struct cell *cell = &task->row->cells[phase];
-  for (int attempt = 0; attempt < LOOKS && !cell->holds; attempt++)
-    task->proof->measure(bed, phase, task->row);
-  if (!cell->holds)
-    fall_short(task->row, "%s the probe did not find what it should", when[phase]);
+  struct row *row = task->row;
+  row->again = true;
+  for (int looks = 0; looks < LOOKS && row->again && !row->cells[phase].holds; looks++) {
+    row->again = false;
+    task->proof->measure(bed, phase, row);
+  }
+  if (!row->cells[phase].holds)
+    fall_short(row, "%s the probe did not find what it should", when[phase]);
 }
 
 static void note_link(const struct bed *bed, const struct task *task) {

@@ -31,6 +31,10 @@ struct cell {
 struct row {
   char expected[64];
   struct cell cells[PHASES];
+  /* Set by a proof that measures time, or shares of many: other work on the machine can spoil that, and makes
+   * no fault out of none, nor none out of one, so it may look again when it did not find what it should. Not
+   * for what moves a fault on. */
+  bool again;
   enum verdict verdict;
   char reason[512];
   unsigned lacks; /* CAPABILITY_BITs */
