@@ -22,6 +22,9 @@
 #define BACK_WHILE_CUT_OFF                                                                                   \
   "--fault-every=clock-jump-back=3s", "--fault-every=partition-primary=6s", "--fault-duration=3s"
 
+/* One disk after the other fails before all nodes are started again. */
+#define ALL_ADRIFT "--fault-interval=300ms", "--fault-duration=1s", "--fault-every=kill-all=12s"
+
 /* Elections within the two seconds that a vote waits to be saved. */
 #define RUSHED "--fault-interval=200ms", "--fault-duration=400ms"
 
@@ -56,11 +59,8 @@ static const struct recipe recipes[] = {
     {"snapshot-back", "partition,pause,kill", {SHORT_SNAPSHOTS, NULL}, NULL},
     {"replay-twice", "kill,partition", {SHORT_SNAPSHOTS, NULL}, NULL},
     {"no-fsync", "disk-power-loss-all,disk-power-loss-minority", {OFTEN, NULL}, NULL},
-    {"unpersisted-vote",
-     "disk-power-loss-primary,disk-power-loss-minority,partition-primary",
-     {RUSHED, NULL},
-     NULL},
-    {"disk-error-continue", "disk-error-sync,disk-error-write,disk-power-loss-all", {OFTEN, NULL}, NULL},
+    {"unpersisted-vote", "kill-primary,kill-minority,partition-primary", {RUSHED, NULL}, NULL},
+    {"disk-error-continue", "disk-error-sync,disk-error-write,kill-all", {ALL_ADRIFT, NULL}, NULL},
     {"commit-old-term", NULL, {NULL}, "needs three changes of leader around one entry that is in flight"},
     {"old-primary-writes", "partition,pause", {NULL}, NULL},
     {"info-as-fail", "partition,kill", {NULL}, NULL},

@@ -60,7 +60,8 @@ struct fault {
   unsigned touches; /* enum touches */
   bool at_primary;  /* cannot be aimed while nobody is known to be primary */
   bool alone;       /* no other fault beside it: it hits a majority or all, or hurts in two ways itself */
-  bool excuses_end; /* a target may end by itself with EXIT_HARNESS; it stays down until the heal */
+  bool excuses_end; /* a target may end by itself with EXIT_HARNESS, and stays down until the heal; or just
+                       after it, and is started again at once */
   size_t nodes_min;
   size_t cards;            /* how often it lies in its deck; 0: once */
   int64_t duration_min_ns; /* it is never planned to stay for less */

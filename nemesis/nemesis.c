@@ -25,9 +25,15 @@ static bool is_held_down(const struct nemesis *nemesis, size_t node) {
   return false;
 }
 
-static bool is_excused(const struct nemesis *nemesis, size_t node, int wait_status) {
-  if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != EXIT_HARNESS)
-    return false;
+/* A call that failed just before its fault was healed takes a moment to end a node. */
+#define EXCUSE_NS (3 * NS_PER_S)
+
+static bool ended_by_itself(int wait_status) {
+  return WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_HARNESS;
+}
+
+/* A fault that is present allows the end; the node stays down until its heal. */
+static bool is_excused(const struct nemesis *nemesis, size_t node) {
   for (size_t i = 0; i < nemesis->schedule.present_count; i++)
     if (nemesis->schedule.present[i].plan.fault->excuses_end &&
         nemesis->schedule.present[i].aim.targets[node])
@@ -35,16 +41,27 @@ static bool is_excused(const struct nemesis *nemesis, size_t node, int wait_stat
   return false;
 }
 
+static void excuse_for_a_moment(struct nemesis *nemesis, const struct present *healed, int64_t now_ns) {
+  for (size_t i = 0; i < cluster_size(nemesis->cluster); i++)
+    if (healed->plan.fault->excuses_end && healed->aim.targets[i])
+      nemesis->excused_until_ns[i] = now_ns + EXCUSE_NS;
+}
+
 static void on_death(void *context, size_t node) {
   struct nemesis *nemesis = context;
   const int wait_status = cluster_node_exit_status(nemesis->cluster, node);
+  const bool excused = ended_by_itself(wait_status) && is_excused(nemesis, node);
+  const bool late =
+      ended_by_itself(wait_status) && !excused && time_monotonic_ns() < nemesis->excused_until_ns[node];
   char reason[64];
   const char *lost = cluster_node_lost(nemesis->cluster, node);
   process_describe_end(wait_status, reason, sizeof reason);
   if (lost)
     tell_node(nemesis, node, "lost", lost);
   else
-    tell_node(nemesis, node, is_excused(nemesis, node, wait_status) ? "ended" : "died", reason);
+    tell_node(nemesis, node, excused || late ? "ended" : "died", reason);
+  if (late && cluster_start(nemesis->cluster, node, NULL) == 0)
+    tell_node(nemesis, node, "restarted", "it had ended");
 }
 
 /* ---- Doing ---- */
@@ -148,6 +165,7 @@ static int heal_present(struct nemesis *nemesis, size_t which, struct error *err
   if (evidence)
     json_object_set_new(value, "evidence", evidence);
   schedule_healed(&nemesis->schedule, which, now_ns);
+  excuse_for_a_moment(nemesis, &present, now_ns);
   tell_history(nemesis, false, "heal", value, now_ns);
   tell_fault(nemesis, "healed", value, now_ns);
   restart_dead(nemesis, NULL);

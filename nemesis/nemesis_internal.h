@@ -15,6 +15,7 @@ struct nemesis {
   uv_timer_t timer;
   int primary, old_primary;
   uint64_t primary_term;
+  int64_t excused_until_ns[CLUSTER_NODES_MAX]; /* what a fault that was healed may still bring about */
   int64_t elected_ns; /* when the last election was seen; 0: none since the faults began */
   struct node_facts nodes[CLUSTER_NODES_MAX];
   struct observation seen;
