@@ -132,15 +132,16 @@ char *path_absolute(const char *path) {
   return path[0] == '/' || !getcwd(here, sizeof here) ? xstrdup(path) : path_join(here, path);
 }
 
+/* Read once: in a chroot, a process that has gone into new namespaces is told another path, from the root of
+ * the machine, which leads nowhere there. */
 char *program_directory(void) {
-  char path[PATH_MAX];
-  const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-  if (length <= 0)
-    return NULL;
-  path[length] = '\0';
-  char *slash = strrchr(path, '/');
-  if (!slash)
-    return NULL;
-  *slash = '\0';
-  return xstrdup(path);
+  static char path[PATH_MAX];
+  if (path[0] == '\0') {
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(path, '/');
+    if (slash)
+      *slash = '\0';
+  }
+  return path[0] != '\0' ? xstrdup(path) : NULL;
 }

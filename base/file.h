@@ -33,7 +33,7 @@ char *path_join(const char *first, const char *second);
 char *path_absolute(const char *path);
 
 /* The directory of the running program, without a slash at the end; to free(). NULL if the system does not
- * tell. */
+ * tell. A program that goes into new namespaces calls it before that once: it is remembered. */
 char *program_directory(void);
 
 #endif

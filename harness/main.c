@@ -1,5 +1,6 @@
 /* main.c: the program `assay`. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -26,6 +27,7 @@ static const struct command commands[] = {
 
 int main(int argc, char **argv) {
   log_open("assay", LOG_LEVEL_INFO);
+  free(program_directory()); /* remembered for when this process is in a sandbox */
   if (argc == 2 && strcmp(argv[1], "--version") == 0) {
     printf("assay %s\n", ASSAY_VERSION);
     return 0;
