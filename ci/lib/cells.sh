@@ -6,17 +6,6 @@
 
 workloads=(mixed register names moves)
 
-# What --nemesis takes for a mix, and further flags with it.
-declare -A nemesis_of=(
-  [standard]=standard
-  [brutal]=brutal
-  [journal]="kill-primary,kill-all,kill-majority --fault-interval 800ms"
-  [network]=network
-  [storage]=storage
-  [process]=process
-  [time]=time
-  [swarm]=swarm
-)
 mixes=(standard brutal journal network storage process time swarm)
 
 # Of a run beside its load: start, load without faults, comparison, check.
@@ -32,7 +21,7 @@ plan_runs() {
     nodes=$((n / 3 % 2 ? 5 : 3))
     seed=$((base * 1000 + n + 1))
     echo "run/$workload/$mix/$seed $((seconds + around_a_run))" \
-      "$bin/assay run --nodes $nodes --time ${seconds}s --workload $workload --nemesis ${nemesis_of[$mix]} --seed $seed"
+      "$bin/assay run --nodes $nodes --time ${seconds}s --workload $workload --nemesis $mix --seed $seed"
   done
 }
 

@@ -101,6 +101,7 @@ why_not() { # KIND PROGRAM
 flags_of() { # KIND
   case $1 in
   run | canary) echo "--json --store $store" ;;
+  vm) [ "$name" != vm/vagrant ] || echo "--json --store $store" ;;
   simulator) echo "--json --details 1 --store $store" ;;
   esac
 }
