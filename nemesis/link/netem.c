@@ -116,9 +116,8 @@ int netem_parse(struct nlattr *options, struct link_shape *shape) {
 
 static int refused(const struct netem *netem, const char *what, int nl_status, struct error *error) {
   if (nl_status == -NLE_OBJ_NOTFOUND || nl_status == -NLE_OPNOTSUPP)
-    return error_set(
-        error, ERR_UNSUPPORTED,
-        "the kernel has no %s: try modprobe sch_netem sch_prio cls_u32, which Debian's kernels have", what);
+    return error_set(error, ERR_UNSUPPORTED, "the kernel has no %s (modprobe -a sch_netem sch_prio cls_u32)",
+                     what);
   return error_set(error, ERR_IO, "cannot set up %s on %s: %s", what, netem->interface,
                    nl_geterror(nl_status));
 }

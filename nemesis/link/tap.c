@@ -19,11 +19,9 @@
 
 static int explain(struct error *error) {
   if (errno == EACCES || errno == EPERM)
-    return error_set(error, ERR_UNSUPPORTED,
-                     DEVICE " cannot be opened by this user: chmod 0666 " DEVICE
-                            ", as most distributions have it, or run as root");
+    return error_set(error, ERR_UNSUPPORTED, DEVICE " may not be opened (chmod 0666 " DEVICE ", or be root)");
   if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
-    return error_set(error, ERR_UNSUPPORTED, "there is no " DEVICE ": try modprobe tun");
+    return error_set(error, ERR_UNSUPPORTED, "there is no " DEVICE " (modprobe tun)");
   return error_set_errno(error, ERR_UNSUPPORTED, "cannot open " DEVICE);
 }
 

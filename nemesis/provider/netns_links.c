@@ -209,8 +209,8 @@ static int choose(struct netns_links *links, const struct netns_links_options *o
   network_enter(links->home);
   links->tap = !netem && tap_supported(&no_tap) == 0;
   if (!netem && !links->tap)
-    error_set(&links->lack, ERR_UNSUPPORTED, "links cannot be shaped here: %s; and in its place: %s",
-              no_netem.message, no_tap.message);
+    error_set(&links->lack, ERR_UNSUPPORTED, "links cannot be shaped here: %s, and %s", no_netem.message,
+              no_tap.message);
   return 0;
 }
 
