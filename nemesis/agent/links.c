@@ -18,9 +18,9 @@ static int take_hosts(const json_t *request, const char *hosts[CLUSTER_NODES_MAX
                       struct error *error) {
   const json_t *list = json_object_get(request, "hosts"), *host;
   size_t i;
+  *count = 0;
   if (json_array_size(list) > CLUSTER_NODES_MAX)
     return error_set(error, ERR_BAD_INPUT, "more than %d hosts", CLUSTER_NODES_MAX);
-  *count = 0;
   json_array_foreach(list, i, host) {
     struct in_addr address;
     hosts[*count] = json_string_value(host);
@@ -107,7 +107,7 @@ static struct link_shape shape_of(const json_t *told) {
 int agent_shape(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
   const char *hosts[CLUSTER_NODES_MAX];
   struct in_addr addresses[CLUSTER_NODES_MAX];
-  size_t count;
+  size_t count = 0;
   (void)answer;
   if (!agent->netem)
     return error_set(error, ERR_UNSUPPORTED, "links cannot be shaped here");

@@ -239,7 +239,7 @@ static int read_log(struct agent *agent, const json_t *request, json_t *answer, 
   text.size = got > 0 ? (size_t)got : 0;
   json_t *part = log_text(&text);
   json_object_set_new(answer, "text", part);
-  json_object_set_new(answer, "next", json_integer((json_int_t)(from + (int64_t)text.size)));
+  json_object_set_new(answer, "next", json_integer(from + (json_int_t)text.size));
   bytes_free(&text);
   free(path);
   return status;

@@ -73,10 +73,19 @@ expect_broken_off "agents that were killed" 'cannot be reached any more'
 
 # Everything at once: nobody is left to fetch or to remove, until the next run comes.
 begin_cut_run
-kill -9 $(pgrep -f "^$assay run") $(nemesis) $(agents)
+kill -9 $(agents) $(nemesis) $(pgrep -f "^$assay run") # agents first: they must not see the others end
 wait "$runner" 2>/dev/null
 [ -n "$(at_host 1 nft list tables)" ] || fail "the rules of a dead agent should still be there"
 expect_valid "the run after everybody was killed"
+
+# A cluster that stays finds its data again.
+timeout 60 "$assay" cluster up --store "$store" "${ssh_flags[@]}" >/dev/null 2>"$scratch/text" || fail "cluster up: $(cat "$scratch/text")"
+expect 0 '' "$assay" fs mkdir /kept --store "$store"
+expect 0 '3 nodes stopped' "$assay" cluster down --store "$store"
+[ -z "$(at_host 1 nft list tables)$(agents)" ] || fail "something runs after cluster down"
+timeout 60 "$assay" cluster up --store "$store" "${ssh_flags[@]}" >/dev/null 2>"$scratch/text" || fail "cluster up again: $(cat "$scratch/text")"
+expect 0 'kept' "$assay" fs ls / --store "$store"
+expect 0 '3 nodes stopped' "$assay" cluster down --store "$store"
 
 expect 3 'n1 .*(command not found|No such file)' "$assay" run --time 5s --store "$store" "${ssh_flags[@]}" --agent "$scratch/nowhere"
 expect 64 'node n3 has no host' "$assay" run --provider ssh --nodes 3 --host n1=10.24.0.1 --host n2=10.24.0.2
