@@ -4,14 +4,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <xxhash.h>
 
+#include "base/error.h"
 #include "base/log.h"
 
 static void *or_die(void *memory, size_t size) {
   if (!memory && size > 0) {
     log_error("out of memory: %zu bytes could not be had", size);
-    abort();
+    _exit(EXIT_HARNESS);
   }
   return memory;
 }

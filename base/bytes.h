@@ -87,7 +87,7 @@ uint64_t checksum(const void *data, size_t size);
 /* The checksum of more than one piece: fold the pieces in order, starting from 0. */
 uint64_t checksum_fold(uint64_t so_far, const void *data, size_t size);
 
-/* malloc, realloc and strdup that do not return NULL. */
+/* malloc, realloc and strdup that do not return NULL: without memory the process ends with EXIT_HARNESS. */
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *memory, size_t size);

@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "master/data_directory.h"
+#include "master/descriptors.h"
 #include "master/node_options.h"
 #include "master/primary.h"
 #include "master/raft/raft_journal.h"
@@ -31,6 +32,7 @@ struct node {
   uv_async_t store_wake;
   uv_signal_t terminate, interrupt;
   uv_timer_t last_turn;
+  struct descriptors descriptors;
   struct uv_world *world;
   struct row_store *store;
   struct primary *primary;
@@ -57,6 +59,7 @@ static void world_closed(void *context) {
   uv_close((uv_handle_t *)&node->terminate, NULL);
   uv_close((uv_handle_t *)&node->interrupt, NULL);
   uv_close((uv_handle_t *)&node->last_turn, NULL);
+  descriptors_close(&node->descriptors);
 }
 
 static void on_last_turn(uv_timer_t *timer) {
@@ -156,6 +159,10 @@ static int open_journal(struct node *node, struct error *error) {
   return node->journal->functions->start(node->journal, error);
 }
 
+static bool is_full(void *context) {
+  return descriptors_are_short(context);
+}
+
 static int open_server(struct node *node, struct error *error) {
   struct server_member members[MEMBERS_MAX];
   for (size_t i = 0; i < node->options.member_count; i++)
@@ -167,6 +174,8 @@ static int open_server(struct node *node, struct error *error) {
                                          .id = node->options.id,
                                          .address = node->options.self->client_address,
                                          .session_limit = raise_descriptor_limit(),
+                                         .is_full = is_full,
+                                         .full_context = &node->descriptors,
                                          .members = members,
                                          .member_count = node->options.member_count};
   return server_open(&options, &node->server, error);
@@ -177,6 +186,7 @@ static void open_handles(struct node *node) {
   uv_signal_init(&node->loop, &node->terminate);
   uv_signal_init(&node->loop, &node->interrupt);
   uv_timer_init(&node->loop, &node->last_turn);
+  descriptors_open(&node->descriptors, &node->loop);
   node->store_wake.data = node->terminate.data = node->interrupt.data = node->last_turn.data = node;
   uv_signal_start(&node->terminate, on_signal, SIGTERM);
   uv_signal_start(&node->interrupt, on_signal, SIGINT);
@@ -196,6 +206,24 @@ static int open_node(struct node *node, struct error *error) {
   return status;
 }
 
+/* ---- memory: where none is left, there is an end as any other ---- */
+
+__attribute__((noreturn)) static void out_of_memory(void) {
+  log_error("out of memory: the tables need more than this process may have");
+  _exit(EXIT_HARNESS);
+}
+
+/* The tables' library is C++ and would end by a signal; these are std::set_new_handler and std::set_terminate
+ * (a thread that cannot be started throws as well). */
+void (*set_new_handler(void (*handler)(void)))(void) __asm__("_ZSt15set_new_handlerPFvvE");
+void (*set_terminate(void (*handler)(void)))(void) __asm__("_ZSt13set_terminatePFvvE");
+
+static void mind_memory(void) {
+  set_new_handler(out_of_memory);
+  set_terminate(out_of_memory);
+  uv_replace_allocator(xmalloc, xrealloc, xcalloc, free);
+}
+
 int main(int argc, char **argv) {
   static struct node node;
   log_open("assay-master", LOG_LEVEL_INFO);
@@ -203,6 +231,7 @@ int main(int argc, char **argv) {
   if (exit_code >= 0)
     return exit_code;
   signal(SIGPIPE, SIG_IGN);
+  mind_memory();
   uv_loop_init(&node.loop);
   open_handles(&node);
   int status = open_node(&node, &node.error);

@@ -9,6 +9,7 @@
 #include <raft.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/base.h"
 
@@ -23,7 +24,7 @@ static inline struct batch *batch_new(size_t size) {
   struct batch *batch = raft_malloc(sizeof *batch + size);
   if (!batch) {
     log_error("out of memory: %zu bytes for log entries could not be had", size);
-    abort();
+    _exit(EXIT_HARNESS);
   }
   batch->references = 1;
   batch->size = size;

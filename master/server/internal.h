@@ -52,6 +52,8 @@ struct server {
   uv_timer_t sweep;
   struct list sessions, dirty;
   size_t session_count, session_limit;
+  bool (*is_full)(void *context);
+  void *full_context;
   size_t tickets; /* at the primary */
   struct ticket *spare;
   struct rpc_arena arena; /* of the message at hand */
@@ -79,6 +81,8 @@ void session_touch(struct session *session);
 bool dispatch_frame(struct session *session, const struct rpc_frame *frame);
 
 /* server.c */
+/* No new client is taken. */
+bool server_is_full(const struct server *server);
 void server_flush_soon(struct server *server);
 void server_release(struct server *server);
 

@@ -39,14 +39,19 @@ static void complain(struct server *server, const char *what, const char *cure) 
   log_warn("a client was turned away: %s; %s", what, cure);
 }
 
+bool server_is_full(const struct server *server) {
+  return server->session_count >= server->session_limit ||
+         (server->is_full && server->is_full(server->full_context));
+}
+
 static void on_connection(uv_stream_t *stream, int status) {
   struct server *server = stream->data;
   if (status < 0) {
     complain(server, uv_strerror(status), "raise the limit of open files (ulimit -n)");
     return;
   }
-  if (server->session_count >= server->session_limit)
-    complain(server, "too many sessions",
+  if (server_is_full(server))
+    complain(server, "too many sessions or files",
              "use fewer connections or raise the limit of open files (ulimit -n)");
   session_accept(server);
 }
@@ -92,6 +97,8 @@ int server_open(const struct server_options *options, struct server **opened, st
   server->cluster = options->cluster;
   server->id = options->id;
   server->session_limit = options->session_limit ? options->session_limit : SESSION_LIMIT_DEFAULT;
+  server->is_full = options->is_full;
+  server->full_context = options->full_context;
   server->started_ns = (int64_t)uv_hrtime();
   server->complained_ns = INT64_MIN / 2;
   server->member_count = options->member_count;

@@ -25,6 +25,9 @@ struct server_options {
   uint64_t cluster, id;
   const char *address;  /* "host:port" to listen on, numeric; port 0: any free one */
   size_t session_limit; /* sessions at one time; 0: 16384 */
+  /* Asked at every new client: true turns it away. NULL: never. */
+  bool (*is_full)(void *context);
+  void *full_context;
   const struct server_member *members;
   size_t member_count;
 };

@@ -232,8 +232,7 @@ void session_accept(struct server *server) {
   session->tcp.data = session;
   uv_tcp_init(server->loop, &session->tcp);
   server->handles++;
-  if (uv_accept((uv_stream_t *)&server->tcp, (uv_stream_t *)&session->tcp) < 0 ||
-      server->session_count >= server->session_limit) {
+  if (uv_accept((uv_stream_t *)&server->tcp, (uv_stream_t *)&session->tcp) < 0 || server_is_full(server)) {
     uv_close((uv_handle_t *)&session->tcp, on_unused);
     return;
   }

@@ -19,6 +19,7 @@ static struct {
   char addresses[NODES_MAX][32];
   const char *address_list[NODES_MAX];
   pid_t pids[NODES_MAX];
+  const char *const *flags;
 } set;
 
 /* Holds all ports at once, so that they differ. */
@@ -42,6 +43,7 @@ static void choose_ports(void) {
 void nodes_make(size_t count) {
   assert(count <= NODES_MAX);
   set.count = count;
+  set.flags = NULL;
   snprintf(set.directory, sizeof set.directory, "/tmp/assay-master-test-XXXXXX");
   const char *made = mkdtemp(set.directory);
   assert(made);
@@ -70,7 +72,7 @@ const char *const *nodes_addresses(void) {
 
 const char **nodes_arguments(size_t node) {
   static char id[16], data[96], members[NODES_MAX][64];
-  static const char *arguments[8 + 2 * NODES_MAX];
+  static const char *arguments[16 + 2 * NODES_MAX];
   size_t count = 0;
   snprintf(id, sizeof id, "%zu", node + 1);
   snprintf(data, sizeof data, "%s/n%zu", set.directory, node + 1);
@@ -85,6 +87,9 @@ const char **nodes_arguments(size_t node) {
     arguments[count++] = "--member";
     arguments[count++] = members[i];
   }
+  for (const char *const *flag = set.flags; flag && *flag; flag++)
+    arguments[count++] = *flag;
+  assert(count < sizeof arguments / sizeof *arguments);
   arguments[count] = NULL;
   return arguments;
 }
@@ -116,6 +121,11 @@ void nodes_start(size_t node) {
   close(log);
 }
 
+bool nodes_has_ended(size_t node) {
+  siginfo_t info = {0};
+  return waitid(P_PID, (id_t)set.pids[node], &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
 static int end(size_t node, int signal_number) {
   int status = 0;
   if (set.pids[node] == 0)
@@ -124,6 +134,14 @@ static int end(size_t node, int signal_number) {
   waitpid(set.pids[node], &status, 0);
   set.pids[node] = 0;
   return status;
+}
+
+pid_t nodes_pid(size_t node) {
+  return set.pids[node];
+}
+
+void nodes_flags(const char *const *flags) {
+  set.flags = flags;
 }
 
 void nodes_kill(size_t node) {

@@ -3,8 +3,10 @@
 #ifndef ASSAY_MASTER_TEST_NODES_H
 #define ASSAY_MASTER_TEST_NODES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define NODES_MAX 5
 
@@ -17,9 +19,15 @@ const char *nodes_directory(void);
 /* "host:port" of every client port, in node order. */
 const char *const *nodes_addresses(void);
 
+/* Further flags for all nodes that are started from now on, NULL-terminated and static; until nodes_make. */
+void nodes_flags(const char *const *flags);
+
 /* Nodes count from 0; the program's ids from 1. */
 void nodes_start(size_t node);
 void nodes_kill(size_t node);
+pid_t nodes_pid(size_t node);
+/* True: it has ended by itself; nodes_stop tells how. */
+bool nodes_has_ended(size_t node);
 /* SIGTERM; returns the exit status as wait() tells it. */
 int nodes_stop(size_t node);
 
