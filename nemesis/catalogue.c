@@ -7,7 +7,7 @@
 
 static const struct fault_table *const tables[] = {&partition_faults, &process_faults, &lifecycle_faults,
                                                    &link_faults,      &clock_faults,   &disk_faults,
-                                                   &snapshot_faults};
+                                                   &snapshot_faults,  &resource_faults};
 
 static size_t catalogue(const struct fault **faults) {
   size_t count = 0;

@@ -527,3 +527,13 @@ int cluster_count_disk(struct cluster *cluster, size_t index, struct disk_counte
              ? status
              : cluster->functions->count_disk(cluster, node_of(cluster, index)->index, counters, error);
 }
+
+/* ---- Limits ---- */
+
+int cluster_set_limit(struct cluster *cluster, size_t index, enum limit limit, double more,
+                      struct error *error) {
+  const int status = refuse_lacking(cluster, CAN_LIMIT, error);
+  return status != 0
+             ? status
+             : cluster->functions->set_limit(cluster, node_of(cluster, index)->index, limit, more, error);
+}

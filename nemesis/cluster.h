@@ -7,6 +7,7 @@
 
 #include "nemesis/clock/clock.h"
 #include "nemesis/disk/disk.h"
+#include "nemesis/limit.h"
 #include "nemesis/link/link.h"
 #include "nemesis/nemesis.h"
 #include "nemesis/node.h"
@@ -62,6 +63,9 @@ struct provider_functions {
   int (*restore_disk)(struct cluster *cluster, size_t node, struct error *error);
   int (*count_disk)(struct cluster *cluster, size_t node, struct disk_counters *counters,
                     struct error *error);
+
+  /* -- limits of a running process; called only where CAN_LIMIT is not lacking -- */
+  int (*set_limit)(struct cluster *cluster, size_t node, enum limit limit, double more, struct error *error);
 };
 
 extern const struct provider_functions provider_netns;
@@ -125,6 +129,12 @@ void cluster_use_old_build(struct cluster *cluster, size_t node, bool old);
 int cluster_set_clock(struct cluster *cluster, size_t node, const struct clock_setting *setting,
                       struct error *error);
 int cluster_get_clock(struct cluster *cluster, size_t node, struct clock_setting *setting,
+                      struct error *error);
+
+/* Lets the process of a node have `more` than it has now, as limit.h tells; LIMIT_LIFTED: as much as before.
+ * A new process of the node is not limited. ERR_UNSUPPORTED where CAN_LIMIT is lacking. */
+#define LIMIT_LIFTED (-1.0)
+int cluster_set_limit(struct cluster *cluster, size_t node, enum limit limit, double more,
                       struct error *error);
 /* What goes wrong with a node's disk from now on; NULL: nothing. ERR_UNSUPPORTED where CAN_DISK is lacking.
  */

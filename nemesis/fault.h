@@ -135,6 +135,7 @@ extern const struct fault_table link_faults;
 extern const struct fault_table lifecycle_faults;
 extern const struct fault_table clock_faults;
 extern const struct fault_table snapshot_faults;
+extern const struct fault_table resource_faults;
 extern const struct fault_table disk_faults;
 
 #define FAULTS_MAX 128

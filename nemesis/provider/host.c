@@ -67,7 +67,6 @@ static const char *host_lacks(const struct cluster *cluster, enum capability cap
   static const char *const reasons[CAPABILITIES] = {
       [CAN_FILTER] = "provider host cannot cut links",
       [CAN_SHAPE] = "provider host cannot shape links",
-      [CAN_LIMIT] = "provider host cannot limit resources",
   };
   if (capability == CAN_DISK)
     return local_disks_lack(local_disks(cluster));

@@ -12,6 +12,7 @@ struct local {
   struct error no_clock;
   struct clock_page *clocks[CLUSTER_NODES_MAX];
   struct local_disks *disks;
+  struct limit_before limits[CLUSTER_NODES_MAX][LIMITS];
 };
 
 /* ---- Making and taking back ---- */
@@ -129,4 +130,16 @@ int local_get_clock(struct cluster *cluster, size_t node, struct clock_setting *
   (void)error;
   *setting = clock_page_get(cluster->local->clocks[node]);
   return 0;
+}
+
+/* ---- Limits ---- */
+
+int local_set_limit(struct cluster *cluster, size_t node, enum limit limit, double more,
+                    struct error *error) {
+  struct limit_before *before = &cluster->local->limits[node][limit];
+  if (more < 0)
+    return limit_lift(limit, before, error);
+  if (cluster->nodes[node].pid < 0)
+    return error_set(error, ERR_NOT_FOUND, "node %s does not run", cluster->nodes[node].name);
+  return limit_lower(cluster->nodes[node].pid, limit, (uint64_t)more, before, error);
 }

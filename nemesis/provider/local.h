@@ -1,5 +1,5 @@
-/* local.h: the processes and the clocks of nodes that live on this machine, for the providers that house them
- * here: members of struct provider_functions, which tells what they do. */
+/* local.h: the processes, clocks and limits of nodes that live on this machine, for the providers that house
+ * them here: members of struct provider_functions, which tells what they do. */
 #ifndef ASSAY_NEMESIS_PROVIDER_LOCAL_H
 #define ASSAY_NEMESIS_PROVIDER_LOCAL_H
 
@@ -23,10 +23,11 @@ int local_end_fd(const struct cluster *cluster, size_t node);
 int local_set_clock(struct cluster *cluster, size_t node, const struct clock_setting *setting,
                     struct error *error);
 int local_get_clock(struct cluster *cluster, size_t node, struct clock_setting *setting, struct error *error);
+int local_set_limit(struct cluster *cluster, size_t node, enum limit limit, double more, struct error *error);
 
 #define LOCAL_PROCESSES                                                                                      \
   .start = local_start, .signal = local_signal, .await_stopped = local_await_stopped,                        \
   .await_end = local_await_end, .reap = local_reap, .end_fd = local_end_fd, .set_clock = local_set_clock,    \
-  .get_clock = local_get_clock
+  .get_clock = local_get_clock, .set_limit = local_set_limit
 
 #endif

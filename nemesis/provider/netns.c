@@ -84,6 +84,7 @@ static const char *netns_lacks(const struct cluster *cluster, enum capability ca
   const struct netns *netns = cluster->provider;
   switch (capability) {
   case CAN_FILTER:
+  case CAN_LIMIT:
     return NULL;
   case CAN_SHAPE:
     return netns_links_lack_shapes(netns->links);

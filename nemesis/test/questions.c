@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +14,30 @@ static long long clock_ns(clockid_t clock) {
   struct timespec now;
   clock_gettime(clock, &now);
   return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* ---- Resources ---- */
+
+/* Opened, counted and closed again. */
+static int count_descriptors(void) {
+  int opened[QUESTION_DESCRIPTORS], count = 0;
+  while (count < QUESTION_DESCRIPTORS && (opened[count] = open("/dev/null", O_RDONLY)) >= 0)
+    count++;
+  for (int i = 0; i < count; i++)
+    close(opened[i]);
+  return count;
+}
+
+static int count_kib(void) {
+  static void *pages[QUESTION_MEMORY_KIB / 4];
+  int count = 0;
+  while (count < QUESTION_MEMORY_KIB / 4 &&
+         (pages[count] = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) !=
+             MAP_FAILED)
+    count++;
+  for (int i = 0; i < count; i++)
+    munmap(pages[i], 4096);
+  return 4 * count;
 }
 
 /* ---- Files: each is opened anew, so that nothing stays open over a loss of power ---- */
@@ -100,6 +125,10 @@ void question_answer(const char *data_directory, const char *question, char *rep
     snprintf(reply, size, "%d", (int)getpid());
   else if (strcmp(question, "clock") == 0)
     snprintf(reply, size, "%lld %lld", clock_ns(CLOCK_REALTIME), clock_ns(CLOCK_MONOTONIC));
+  else if (strcmp(question, "descriptors") == 0)
+    snprintf(reply, size, "%d", count_descriptors());
+  else if (strcmp(question, "memory") == 0)
+    snprintf(reply, size, "%d", count_kib());
   else if (sscanf(question, "write %63s %ld %zu %c", name, &job.offset, &job.size, &job.letter) == 4)
     time_job(&job, write_file, reply, size);
   else if (sscanf(question, "sync %63s", name) == 1)

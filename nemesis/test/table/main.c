@@ -17,7 +17,7 @@
 
 static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &lifecycle_proofs,
                                                    &link_proofs,      &clock_proofs,   &disk_proofs,
-                                                   &snapshot_proofs};
+                                                   &snapshot_proofs,  &resource_proofs};
 
 /* In the order of enum capability. */
 static const char *const capability_names[CAPABILITIES] = {"filter",   "link",      "disk",    "clock",

@@ -61,6 +61,7 @@ extern const struct proof_table lifecycle_proofs;
 extern const struct proof_table link_proofs;
 extern const struct proof_table clock_proofs;
 extern const struct proof_table snapshot_proofs;
+extern const struct proof_table resource_proofs;
 extern const struct proof_table disk_proofs;
 
 void row_expect(struct row *row, const char *format, ...) __attribute__((format(printf, 2, 3)));
