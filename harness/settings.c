@@ -251,6 +251,8 @@ int settings_parse(struct settings *settings, int argc, char **argv) {
                                     &error);
   if (status == 0)
     status = settings_choose_link(settings->link_name, &settings->link, &error);
+  if (status == 0 && settings->pcap && settings->link == LINK_VETH)
+    status = error_set(&error, ERR_BAD_INPUT, "--pcap records TAP links: it excludes --link veth");
   if (status == 0)
     status = host_flags_check(&settings->hosts, settings->provider, settings->nodes, &error);
   if (status == 0)

@@ -87,10 +87,10 @@ Test(settings, the_test_is_named_after_its_workload) {
 }
 
 Test(settings, what_makes_no_sense_is_wrong_usage) {
-  static const char *const lines[] = {BASE "--nodes 0",     BASE "--nodes 10",       BASE "--time 0",
-                                      BASE "--workload no", BASE "--nemesis no",     BASE "--clients 1",
-                                      BASE "--name latest", BASE "--seed -1",        BASE "--provider moon",
-                                      BASE "--link moon",   BASE "--master /nowhere"};
+  static const char *const lines[] = {
+      BASE "--nodes 0",       BASE "--nodes 10",  BASE "--time 0",           BASE "--workload no",
+      BASE "--nemesis no",    BASE "--clients 1", BASE "--name latest",      BASE "--seed -1",
+      BASE "--provider moon", BASE "--link moon", BASE "--link veth --pcap", BASE "--master /nowhere"};
   cr_redirect_stderr();
   for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
     struct settings settings;
