@@ -73,6 +73,7 @@ static void watch(struct bed *bed, double percent[BED_NODES]) {
 }
 
 static void measure_processor(struct bed *bed, enum phase phase, struct row *row) {
+  row->again = true;
   double percent[BED_NODES], least = 100;
   bool holds = true;
   watch(bed, percent);
