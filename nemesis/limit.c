@@ -63,7 +63,7 @@ static int set_soft(pid_t pid, enum limit limit, uint64_t soft, struct rlimit *b
 
 int limit_lower(pid_t pid, enum limit limit, uint64_t more, struct limit_before *before,
                 struct error *error) {
-  uint64_t has;
+  uint64_t has = 0;
   struct rlimit found;
   int status = has_now(pid, limit, &has, error);
   if (status == 0)

@@ -40,9 +40,9 @@ static struct clock_page *page; /* NULL before the constructor ran */
  * from another library's constructor, before ours. Two threads that look at once find the same. */
 #define REAL(type, name, parameters, arguments)                                                              \
   static type real_##name parameters {                                                                       \
-    static type(*function) parameters;                                                                       \
+    static __typeof__(&(name)) function;                                                                     \
     if (!__atomic_load_n(&function, __ATOMIC_ACQUIRE)) {                                                     \
-      type(*found) parameters;                                                                               \
+      __typeof__(&(name)) found;                                                                             \
       *(void **)&found = dlsym(RTLD_NEXT, #name);                                                            \
       __atomic_store_n(&function, found, __ATOMIC_RELEASE);                                                  \
     }                                                                                                        \
