@@ -6,6 +6,7 @@
  *
  * Taken for granted: everything done to the cluster here is short and bounded, so it blocks the loop. */
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -441,11 +442,34 @@ void nemesis_start(struct nemesis *nemesis) {
   observe(nemesis);
 }
 
+#define CLOCK_TOLERANCE_NS NS_PER_S
+#define RATE_TOLERANCE 0.001
+
+/* The clock and the disk of a node, for heals that failed for good. */
+static int restore_node(struct cluster *cluster, size_t node, struct error *error) {
+  struct clock_setting clock = CLOCK_RIGHT;
+  int status = 0;
+  if (!cluster_lacks(cluster, CAN_CLOCK) && cluster_get_clock(cluster, node, &clock, NULL) == 0 &&
+      (llabs(clock.offset_ns) > CLOCK_TOLERANCE_NS || fabs(clock.rate - 1) > RATE_TOLERANCE)) {
+    log_warn("the clock of %s was still wrong", cluster_node_name(cluster, node));
+    status = cluster_set_clock(cluster, node, &CLOCK_RIGHT, error);
+  }
+  if (status == 0 && !cluster_lacks(cluster, CAN_DISK))
+    status = cluster_set_disk(cluster, node, NULL, error);
+  return status;
+}
+
 /* All that nemesis_stop promises, whatever state the faults have left behind. */
 static int restore(struct nemesis *nemesis, struct error *error) {
   bool all[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
   memset(all, true, sizeof all);
-  int status = restart_dead(nemesis, error);
+  int status = 0;
+  for (size_t i = 0; i < cluster_size(nemesis->cluster); i++) {
+    const int restored = restore_node(nemesis->cluster, i, status == 0 ? error : NULL);
+    status = status == 0 ? restored : status;
+  }
+  const int restarted = restart_dead(nemesis, status == 0 ? error : NULL);
+  status = status == 0 ? restarted : status;
   if (!cluster_links_clear(nemesis->cluster, NULL)) {
     log_warn("links were still cut or shaped");
     cluster_set_links(nemesis->cluster, all, NULL);
