@@ -213,14 +213,15 @@ static int run(const struct settings *settings, json_t *line, char **directory, 
 int run_command(int argc, char **argv) {
   struct settings settings;
   json_t *line = command_line_json(argc, argv);
-  char *given[argc]; /* parsing moves them */
-  memcpy((void *)given, (void *)argv, sizeof given);
+  char **given = xcalloc((size_t)argc, sizeof *given); /* parsing moves them */
+  memcpy((void *)given, (void *)argv, (size_t)argc * sizeof *given);
   const int code = settings_parse(&settings, argc, argv);
   if (code < 0 && settings.delegated) {
     struct error error = {0};
     vagrant_delegate(&settings, argc, given, &error);
     fprintf(stderr, "assay run: %s\n", error.message);
   }
+  free((void *)given);
   if (code >= 0 || settings.delegated) {
     json_decref(line);
     return code >= 0 ? code : EXIT_HARNESS;

@@ -15,11 +15,11 @@ void aim_set(struct aim *aim, const char *name, double value) {
 }
 
 double aim_get(const struct aim *aim, const char *name) {
-  for (size_t i = 0; i < aim->number_count; i++)
-    if (strcmp(aim->numbers[i].name, name) == 0)
-      return aim->numbers[i].value;
-  assert(!"a fault asks for a number that its aim did not set");
-  return 0;
+  size_t at = 0;
+  while (at < aim->number_count && strcmp(aim->numbers[at].name, name) != 0)
+    at++;
+  assert(at < aim->number_count); /* a fault asks for what its aim has set */
+  return aim->numbers[at].value;
 }
 
 bool fault_unsuitable(const struct fault *fault, const struct facts *facts, struct error *error) {

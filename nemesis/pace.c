@@ -43,7 +43,7 @@ static int parse(const char *text, struct pace *pace, struct error *error) {
 }
 
 int nemesis_check_pace(const char *text, struct error *error) {
-  struct pace pace;
+  struct pace pace = {0};
   return parse(text, &pace, error);
 }
 
@@ -53,8 +53,8 @@ static int64_t around(struct random *random, int64_t mean_ns) {
 
 static void plan_one(const struct pace *pace, struct random *random, int64_t duration_ns, size_t room,
                      struct script *script) {
-  const struct fault *mine[FAULTS_MAX];
-  size_t count;
+  const struct fault *mine[FAULTS_MAX] = {NULL};
+  size_t count = 0;
   catalogue_select(pace->faults, mine, &count, NULL);
   int64_t at_ns = 0;
   for (size_t i = 0; count > 0 && i < room; i++) {
@@ -95,7 +95,7 @@ void pace_plan(const char *const *paces, uint64_t seed, int64_t duration_ns, con
   struct random random;
   random_seed(&random, seed ^ 0x70616365);
   for (size_t i = 0; i < pace_count; i++) {
-    struct pace pace;
+    struct pace pace = {0};
     struct random own = random_split(&random);
     const int status = parse(paces[i], &pace, NULL);
     assert(status == 0); /* checked when it was given */

@@ -30,6 +30,7 @@ expect 64 'one number' nemesis heal x
 expect 0 'healed' nemesis heal 1
 [ "$(present)" = partition-one ] || fail "present: $(present)"
 [ "$(state n2)" = running ] || fail "n2 is $(state n2)"
+for _ in $(seq 200); do nemesis status --json | jq -e '[.nodes[].primary] | any' >/dev/null && break; sleep 0.05; done
 expect 0 'number [0-9]+' nemesis start pause-one --targets primary --for 300ms
 for _ in $(seq 100); do [ "$(present)" = partition-one ] && break; sleep 0.05; done
 expect 0 'healed' nemesis heal
