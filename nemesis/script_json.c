@@ -71,7 +71,7 @@ static int read_node(const struct place *place, const char *name, size_t *node) 
 }
 
 static int read_nodes(const struct place *place, const json_t *value, const char *member, bool *nodes) {
-  size_t i, node;
+  size_t i, node = 0;
   const json_t *name;
   if (!json_is_array(value))
     return refuse(place, "%s must be a list of nodes, as [\"n1\", \"n3\"]", member);
@@ -112,7 +112,7 @@ static int read_links(const struct place *place, const json_t *value, const char
   entry->has_links = true;
   memset(entry->links, grudge, sizeof entry->links);
   json_object_foreach((json_t *)value, name, others) {
-    size_t node;
+    size_t node = 0;
     bool named[CLUSTER_NODES_MAX] = {false};
     int status = read_node(place, name, &node);
     if (status == 0)
