@@ -47,10 +47,6 @@ int nemesis_check_pace(const char *text, struct error *error) {
   return parse(text, &pace, error);
 }
 
-static int64_t around(struct random *random, int64_t mean_ns) {
-  return mean_ns / 2 + (int64_t)(random_unit(random) * (double)mean_ns);
-}
-
 static void plan_one(const struct pace *pace, struct random *random, int64_t duration_ns, size_t room,
                      struct script *script) {
   const struct fault *mine[FAULTS_MAX] = {NULL};
@@ -58,9 +54,9 @@ static void plan_one(const struct pace *pace, struct random *random, int64_t dur
   catalogue_select(pace->faults, mine, &count, NULL);
   int64_t at_ns = 0;
   for (size_t i = 0; count > 0 && i < room; i++) {
-    at_ns += around(random, pace->every_ns);
+    at_ns += planner_around(random, pace->every_ns);
     const struct fault *fault = mine[random_below(random, count)];
-    int64_t for_ns = around(random, duration_ns > 0 ? duration_ns : DURATION_DEFAULT_NS);
+    int64_t for_ns = planner_around(random, duration_ns > 0 ? duration_ns : DURATION_DEFAULT_NS);
     if (for_ns < fault->duration_min_ns)
       for_ns = fault->duration_min_ns;
     const struct scripted entry = {.fault = fault,

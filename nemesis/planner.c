@@ -81,8 +81,7 @@ static bool may_overlap(const struct planner *planner, const struct fault *fault
   return (last->touches & fault->touches) == 0;
 }
 
-/* Uniform in [mean / 2, 3/2 mean]: bounded, so that the number of faults in a run is, too. */
-static int64_t around(struct random *random, int64_t mean_ns) {
+int64_t planner_around(struct random *random, int64_t mean_ns) {
   return mean_ns / 2 + (int64_t)(random_unit(random) * (double)mean_ns);
 }
 
@@ -96,8 +95,8 @@ bool planner_next(struct planner *planner, struct plan *plan) {
   family->primary_last = at_primary;
   *plan = (struct plan){.number = ++planner->planned,
                         .fault = deal(at_primary ? &family->at_primary : &family->others, random),
-                        .wait_ns = around(random, planner->interval_ns),
-                        .duration_ns = around(random, planner->duration_ns)};
+                        .wait_ns = planner_around(random, planner->interval_ns),
+                        .duration_ns = planner_around(random, planner->duration_ns)};
   if (plan->duration_ns < plan->fault->duration_min_ns)
     plan->duration_ns = plan->fault->duration_min_ns;
   const bool overlap_drawn = random_chance(random, OVERLAP_CHANCE);

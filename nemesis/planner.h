@@ -63,4 +63,7 @@ bool planner_next(struct planner *planner, struct plan *plan);
  * false. */
 bool planner_instead(struct planner *planner, struct plan *plan);
 
+/* Uniform in [mean / 2, 3/2 mean]: bounded, so that the number of faults in a run is, too. */
+int64_t planner_around(struct random *random, int64_t mean_ns);
+
 #endif
