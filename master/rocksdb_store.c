@@ -28,6 +28,7 @@
 #define LEVEL0_LIMIT 32       /* files that wait for compaction at which the writer waits too */
 #define RETRY_INTERVAL_MS 200 /* while the disk is full, or compaction behind */
 #define BLOOM_BITS_PER_KEY 10
+#define ROCKSDB_LOG_HEADER 5 /* InfoLogLevel's HEADER_LEVEL */
 
 struct rocksdb_store *rocksdb_store_of(struct row_store *store) {
   return CONTAINER_OF(store, struct rocksdb_store, store);
@@ -204,7 +205,7 @@ static char *add_rows(rocksdb_sstfilewriter_t *file, const struct write_job *wri
 static int write_table_file(struct rocksdb_store *store, const struct write_job *write, const char *path,
                             struct error *error) {
   rocksdb_envoptions_t *environment = rocksdb_envoptions_create();
-  rocksdb_sstfilewriter_t *file = rocksdb_sstfilewriter_create(environment, store->options);
+  rocksdb_sstfilewriter_t *file = rocksdb_sstfilewriter_create(environment, store->file_options);
   char *text = NULL;
   rocksdb_sstfilewriter_open(file, path, &text);
   if (!text)
@@ -345,7 +346,8 @@ static void make_options(struct rocksdb_store *store) {
   store->options = rocksdb_options_create();
   rocksdb_options_set_create_if_missing(store->options, 1);
   rocksdb_options_set_compression(store->options, rocksdb_no_compression);
-  rocksdb_options_set_bottommost_compression(store->options, rocksdb_lz4_compression);
+  /* Not LZ4: RocksDB 7.8 hands it memory that could not be had, and dies. Snappy asks for it as C++ does. */
+  rocksdb_options_set_bottommost_compression(store->options, rocksdb_snappy_compression);
   rocksdb_options_set_max_background_jobs(store->options, 2);
   /* Rows are written once and mostly in places of their own: merging whole runs, late, rewrites them least.
    * What merging there is yields to everything that a client waits for. */
@@ -356,7 +358,9 @@ static void make_options(struct rocksdb_store *store) {
   rocksdb_options_set_env(store->options, environment);
   rocksdb_env_destroy(environment);
   rocksdb_options_set_max_open_files(store->options, 512);
-  rocksdb_options_set_info_log_level(store->options, 2); /* warnings */
+  /* RocksDB 7.8 asserts when it writes to its log again after a failure, as on a full disk: so it writes
+   * nothing after opening. What matters comes back as an error. */
+  rocksdb_options_set_info_log_level(store->options, ROCKSDB_LOG_HEADER);
   rocksdb_options_set_keep_log_file_num(store->options, 2);
   store->table_options = rocksdb_block_based_options_create();
   store->block_cache = rocksdb_cache_create_lru(BLOCK_CACHE_SIZE);
@@ -365,6 +369,9 @@ static void make_options(struct rocksdb_store *store) {
                                                 rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS_PER_KEY));
   rocksdb_options_set_block_based_table_factory(store->options, store->table_options);
   store->read_options = rocksdb_readoptions_create();
+  /* A file that is taken in is soon merged with others: compressing it would be work done twice. */
+  store->file_options = rocksdb_options_create_copy(store->options);
+  rocksdb_options_set_bottommost_compression(store->file_options, rocksdb_no_compression);
 }
 
 int rocksdb_store_open_database(struct rocksdb_store *store, struct error *error) {
@@ -478,6 +485,7 @@ static void store_close(struct row_store *base) {
   rocksdb_store_close_database(store);
   if (store->options) {
     rocksdb_options_destroy(store->options);
+    rocksdb_options_destroy(store->file_options);
     rocksdb_block_based_options_destroy(store->table_options);
     rocksdb_cache_destroy(store->block_cache);
     rocksdb_readoptions_destroy(store->read_options);

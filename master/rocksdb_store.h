@@ -50,7 +50,7 @@ struct rocksdb_store {
   int lock_fd;
   uint64_t generation; /* the database is in rows-<generation> */
   rocksdb_t *database;
-  rocksdb_options_t *options;
+  rocksdb_options_t *options, *file_options; /* of the database; of a file to be taken in */
   rocksdb_block_based_table_options_t *table_options;
   rocksdb_cache_t *block_cache;
   rocksdb_readoptions_t *read_options;
