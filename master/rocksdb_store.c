@@ -236,10 +236,14 @@ static void run_write(struct rocksdb_store *store, struct job *job) {
   struct write_job *write = CONTAINER_OF(job, struct write_job, job);
   qsort(write->rows, write->count, sizeof(struct store_row *), row_order);
   char *path = path_join(store->path, "write" TABLE_FILE_SUFFIX);
-  /* A full disk is waited for: nothing has happened yet, and the tables keep the rows meanwhile. */
+  /* A full disk is waited for: the tables keep the rows meanwhile. Where the database itself met it, while taking the
+   * file in, it refuses with the same error until it has found room and has recovered by itself; rows that it then
+   * has already are the same rows again. */
   for (bool told = false;; told = true) {
     unlink(path);
     job->status = write_table_file(store, write, path, &job->error);
+    if (job->status == 0)
+      job->status = ingest(store, path, &job->error);
     if (job->status != ERR_NO_SPACE)
       break;
     if (!told)
@@ -247,8 +251,6 @@ static void run_write(struct rocksdb_store *store, struct job *job) {
     if (!pause_writer(store))
       break;
   }
-  if (job->status == 0)
-    job->status = ingest(store, path, &job->error);
   free(path);
   while (job->status == 0 && compaction_behind(store) && pause_writer(store))
     continue;

@@ -68,7 +68,8 @@ struct wal {
   struct wal_write write;
   struct wal_reset_request reset;
   struct timer *retry;
-  bool full; /* the disk had no room when last asked */
+  bool full;            /* the disk had no room when last asked */
+  int64_t tell_full_ns; /* from when on that is news again */
   bool failed;
   struct wal_defects {
     bool promised, sync_armed; /* no-fsync: what is appended was called durable; the timer is set */

@@ -8,6 +8,8 @@
 
 /* One write carries at most this much: a sync of more would hold up what comes behind it. */
 #define WRITE_LIMIT (8u << 20)
+/* How often a full disk is told of. */
+#define TELL_FULL_NS (5 * NS_PER_S)
 /* How soon a full disk is asked again. */
 #define RETRY_NS (INT64_C(100) * 1000 * 1000)
 
@@ -41,16 +43,18 @@ void wal_fail(struct wal *wal, int code, const char *format, ...) {
   wal->options.observer.failed(wal->options.observer.owner, &error);
 }
 
+/* A disk on the edge is full and has room many times a second; people are told once. */
 static void note_full(struct wal *wal) {
-  if (!wal->full)
+  const int64_t now = world_of(wal)->now_ns(world_of(wal)->context);
+  if (!wal->full && now >= wal->tell_full_ns) {
     log_warn("the disk of the log is full: no new entries until there is room");
+    wal->tell_full_ns = now + TELL_FULL_NS;
+  }
   wal->full = true;
-  world_of(wal)->timer_set(wal->retry, world_of(wal)->now_ns(world_of(wal)->context) + RETRY_NS);
+  world_of(wal)->timer_set(wal->retry, now + RETRY_NS);
 }
 
 static void note_room(struct wal *wal) {
-  if (wal->full)
-    log_info("the disk of the log has room again");
   wal->full = false;
 }
 
