@@ -19,10 +19,15 @@ expect 0 '' "$assay" fs mkdir --address "127.0.0.1:$client_port" /before
 client=$!
 RANDOM=1
 while kill -0 $client 2>/dev/null; do
-  used_kib=$(df --output=used -k "$scratch/data" | tail -n 1)
-  mount -o "remount,size=$((used_kib + RANDOM % 600 + 4))k" "$scratch/data"
+  # Bytes run out, or names (which a link takes as well).
+  if [ $((RANDOM % 2)) -eq 0 ]; then
+    limit=size=$(($(df --output=used -k "$scratch/data" | tail -n 1) + RANDOM % 600 + 4))k
+  else
+    limit=nr_inodes=$(($(df --output=iused "$scratch/data" | tail -n 1) + RANDOM % 4))
+  fi
+  mount -o "remount,$limit" "$scratch/data" 2>/dev/null
   sleep 0.$((RANDOM % 8 + 1)) # the disk is full for a while: time is what is tested
-  mount -o remount,size=1g "$scratch/data"
+  mount -o remount,size=1g,nr_inodes=100000 "$scratch/data"
   sleep 0.3
 done
 wait $client
