@@ -2,16 +2,39 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 static const char *log_name = "assay";
-static enum log_level log_threshold = LOG_LEVEL_INFO;
+static _Atomic(enum log_level) log_threshold = LOG_LEVEL_INFO;
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static _Thread_local const struct log_sink *log_diversion;
 
 void log_open(const char *name, enum log_level level) {
   log_name = name;
   log_threshold = level;
+}
+
+void log_set_level(enum log_level level) {
+  log_threshold = level;
+}
+
+enum log_level log_level(void) {
+  return log_threshold;
+}
+
+const char *log_level_name(enum log_level level) {
+  return level_names[level];
+}
+
+bool log_level_parse(const char *name, enum log_level *level) {
+  for (size_t i = 0; i < sizeof level_names / sizeof level_names[0]; i++)
+    if (strcmp(name, level_names[i]) == 0) {
+      *level = (enum log_level)i;
+      return true;
+    }
+  return false;
 }
 
 void log_divert(const struct log_sink *sink) {
@@ -27,7 +50,6 @@ static void write_to_sink(enum log_level level, const char *format, va_list argu
 }
 
 void log_write(enum log_level level, const char *format, ...) {
-  static const char *const names[] = {"debug", "info", "warn", "error"};
   if (log_diversion) {
     va_list diverted;
     va_start(diverted, format);
@@ -44,7 +66,7 @@ void log_write(enum log_level level, const char *format, ...) {
   char line[2048];
   size_t length = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
   length += (size_t)snprintf(line + length, sizeof line - length, ".%06ldZ %s %s: ", now.tv_nsec / 1000,
-                             names[level], log_name);
+                             level_names[level], log_name);
   va_list arguments;
   va_start(arguments, format);
   const int text = vsnprintf(line + length, sizeof line - length - 1, format, arguments);
