@@ -16,6 +16,7 @@ int report_command(int argc, char **argv);
 int pack_command(int argc, char **argv);
 int cluster_command(int argc, char **argv);
 int fs_command(int argc, char **argv);
+int admin_command(int argc, char **argv);
 int nemesis_command(int argc, char **argv);
 int nemesis_by_hand_command(int argc, char **argv); /* `assay nemesis list` and the like */
 int client_command(int argc, char **argv);

@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"pack", "make one file of a run, for a bug report", pack_command},
     {"cluster", "start, end or look at a cluster to play with", cluster_command},
     {"fs", "file-system operations on that cluster, or on any other", fs_command},
+    {"admin", "what an operator asks of running masters", admin_command},
     {"bench", "measure a fresh cluster: operations a second, latencies", bench_command},
     {"nemesis", "list faults; start and heal them by hand; own a cluster and hurt it", nemesis_command},
     {"agent", "start and hurt one node on this host (what provider ssh starts there)", agent_command},

@@ -142,6 +142,42 @@ struct node_status {
 void master_client_status(struct master_client *client, size_t which, bool with_hash,
                           void (*callback)(void *context, const struct node_status *status), void *context);
 
+/* -- administration -- */
+
+/* What can be asked of a node; the numbers are those of AdminKind in rpc.proto, which tells what each takes
+ * and answers. */
+enum admin_kind {
+  ADMIN_LOG_LEVEL = 40, /* text: the level to set, NULL: none; answers with the level in force */
+};
+
+/* Strings belong to the caller until the call returns. */
+struct admin_request {
+  enum admin_kind kind;
+  const char *text;
+};
+
+enum admin_status {
+  ADMIN_DONE,
+  ADMIN_REFUSED,     /* nothing was done */
+  ADMIN_FAILED,      /* what was begun did not end well */
+  ADMIN_UNREACHABLE, /* no answer in time: nobody knows whether it was done */
+};
+
+/* Valid during the callback only; strings are never NULL. */
+struct admin_answer {
+  enum admin_status status;
+  uint64_t node;       /* id of the node that answered, 0 when none did */
+  const char *message; /* why not, for people */
+  const char *text;
+};
+
+typedef void master_admin_callback(void *context, const struct admin_answer *answer);
+
+/* Asks the one node at addresses[which], once. The callback comes exactly once, from the loop, after
+ * `timeout_ns` (0: the client's attempt_timeout_ns) at the latest. */
+void master_client_admin(struct master_client *client, size_t which, const struct admin_request *request,
+                         int64_t timeout_ns, master_admin_callback *callback, void *context);
+
 /* Outstanding requests end as they would by time-out, at once; then the client is gone and `closed` (may be
  * NULL) is called. */
 void master_client_close(struct master_client *client, void (*closed)(void *context), void *context);

@@ -36,13 +36,13 @@ struct call {
   struct attempts attempts;
 };
 
-/* The status requests to one node, and their connection. */
+/* What one node is asked for itself (its status, administration), and the connection for it. */
 struct probe {
   struct master_client *client;
   size_t node;
   struct connection *connection; /* NULL: none */
   bool greeted;
-  struct list queries; /* in order of submission, so of deadline */
+  struct list queries; /* in order of deadline */
   uint64_t next_id;
 };
 
@@ -141,7 +141,7 @@ void link_close(struct master_client *client);
 /* The node said that it is not the primary and, maybe, who is. */
 void link_refused(struct master_client *client, uint64_t leader, const char *leader_address);
 
-/* probe.c: status requests */
+/* probe.c: status requests, administration */
 /* Dials, sends, gives up: whatever is due at `now_ns`. */
 void probes_pump(struct master_client *client, int64_t now_ns);
 int64_t probes_next_ns(const struct master_client *client);

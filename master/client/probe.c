@@ -1,4 +1,5 @@
-/* probe.c: status requests, to each node on a connection of its own that is kept between them. */
+/* probe.c: what one node is asked for itself, its status or administration: to each node on a connection of
+ * its own that is kept between them. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -7,15 +8,27 @@
 struct query {
   struct list link; /* probe->queries */
   uint64_t id;
-  bool with_hash, sent;
-  status_callback *callback;
+  struct bytes frame;            /* to be sent; empty once it was */
+  status_callback *status_known; /* one of the two */
+  master_admin_callback *answered;
   void *context;
   int64_t deadline_ns;
 };
 
-static void reply(struct query *query, const struct node_status *status) {
+static void query_end(struct query *query) {
   list_remove(&query->link);
-  query->callback(query->context, status);
+  bytes_free(&query->frame);
+}
+
+static void reply(struct query *query, const struct node_status *status) {
+  query_end(query);
+  query->status_known(query->context, status);
+  free(query);
+}
+
+static void reply_admin(struct query *query, const struct admin_answer *answer) {
+  query_end(query);
+  query->answered(query->context, answer);
   free(query);
 }
 
@@ -53,7 +66,11 @@ static void give_up(struct probe *probe) {
   disconnect(probe);
   while (!list_is_empty(&queries)) {
     struct query *query = CONTAINER_OF(queries.next, struct query, link);
-    reply(query, &(struct node_status){.role = NODE_UNREACHABLE});
+    if (query->status_known)
+      reply(query, &(struct node_status){.role = NODE_UNREACHABLE});
+    else
+      reply_admin(query, &(struct admin_answer){
+                             .status = ADMIN_UNREACHABLE, .message = "no answer from the node", .text = ""});
   }
 }
 
@@ -64,47 +81,77 @@ static void on_greeted(void *context, const Rpc__Hello *hello) {
   client_pump_soon(probe->client);
 }
 
-static bool on_frame(void *context, const struct rpc_frame *frame) {
-  struct probe *probe = context;
-  struct master_client *client = probe->client;
-  rpc_arena_reset(&client->arena);
-  const Rpc__NodeStatus *read = frame->kind == RPC_NODE_STATUS
-                                    ? rpc_unpack(&client->arena, &rpc__node_status__descriptor, frame)
-                                    : NULL;
-  if (!read) {
-    client_complain(client, probe->node, "sent something that is no status");
-    return false;
-  }
+static struct query *find_query(struct probe *probe, uint64_t id) {
   for (struct list *at = probe->queries.next; at != &probe->queries; at = at->next) {
     struct query *query = CONTAINER_OF(at, struct query, link);
-    if (query->id != read->id)
-      continue;
-    const struct node_status status = {
-        .id = read->node,
-        .role = role_of(read->role),
-        .term = read->term,
-        .leader = read->leader,
-        .commit_index = read->commit_index,
-        .applied_index = read->applied_index,
-        .first_index = read->first_index,
-        .last_index = read->last_index,
-        .snapshot_index = read->snapshot_index,
-        .state_hash = read->state_hash,
-        .inodes = read->inodes,
-        .uptime_ns = (int64_t)read->uptime_ns,
-        .wall_ns = read->wall_ns,
-        .taking_snapshot = read->taking_snapshot,
-        .sending_snapshot = read->sending_snapshot,
-        .installing_snapshot = read->installing_snapshot,
-        .snapshots_begun = read->snapshots_begun,
-        .snapshots_taken = read->snapshots_taken,
-        .snapshots_sent = read->snapshots_sent,
-        .snapshots_installed = read->snapshots_installed,
-    };
-    reply(query, &status);
-    break;
+    if (query->id == id)
+      return query;
   }
-  return true;
+  return NULL;
+}
+
+static void take_status(struct probe *probe, const Rpc__NodeStatus *read) {
+  struct query *query = find_query(probe, read->id);
+  const struct node_status status = {
+      .id = read->node,
+      .role = role_of(read->role),
+      .term = read->term,
+      .leader = read->leader,
+      .commit_index = read->commit_index,
+      .applied_index = read->applied_index,
+      .first_index = read->first_index,
+      .last_index = read->last_index,
+      .snapshot_index = read->snapshot_index,
+      .state_hash = read->state_hash,
+      .inodes = read->inodes,
+      .uptime_ns = (int64_t)read->uptime_ns,
+      .wall_ns = read->wall_ns,
+      .taking_snapshot = read->taking_snapshot,
+      .sending_snapshot = read->sending_snapshot,
+      .installing_snapshot = read->installing_snapshot,
+      .snapshots_begun = read->snapshots_begun,
+      .snapshots_taken = read->snapshots_taken,
+      .snapshots_sent = read->snapshots_sent,
+      .snapshots_installed = read->snapshots_installed,
+  };
+  if (query && query->status_known)
+    reply(query, &status);
+}
+
+_Static_assert((int)ADMIN_FAILED == RPC__ADMIN_STATUS__ADMIN_STATUS_FAILED, "wire and door agree");
+
+static void take_admin(struct probe *probe, const Rpc__AdminResponse *read) {
+  struct query *query = find_query(probe, read->id);
+  const struct admin_answer answer = {
+      .status = read->status <= RPC__ADMIN_STATUS__ADMIN_STATUS_FAILED ? (enum admin_status)read->status
+                                                                       : ADMIN_FAILED,
+      .node = read->node,
+      .message = read->message,
+      .text = read->text,
+  };
+  if (query && query->answered)
+    reply_admin(query, &answer);
+}
+
+static bool on_frame(void *context, const struct rpc_frame *frame) {
+  struct probe *probe = context;
+  struct rpc_arena *arena = &probe->client->arena;
+  rpc_arena_reset(arena);
+  if (frame->kind == RPC_NODE_STATUS) {
+    const Rpc__NodeStatus *status = rpc_unpack(arena, &rpc__node_status__descriptor, frame);
+    if (status) {
+      take_status(probe, status);
+      return true;
+    }
+  } else if (frame->kind == RPC_ADMIN_RESPONSE) {
+    const Rpc__AdminResponse *response = rpc_unpack(arena, &rpc__admin_response__descriptor, frame);
+    if (response) {
+      take_admin(probe, response);
+      return true;
+    }
+  }
+  client_complain(probe->client, probe->node, "sent something that is no status and no answer");
+  return false;
 }
 
 static void on_ended(void *context, enum connection_end end) {
@@ -143,13 +190,9 @@ static void dial(struct probe *probe) {
 static void send_queries(struct probe *probe) {
   for (struct list *at = probe->queries.next; at != &probe->queries; at = at->next) {
     struct query *query = CONTAINER_OF(at, struct query, link);
-    if (query->sent)
-      continue;
-    Rpc__NodeStatusRequest request = RPC__NODE_STATUS_REQUEST__INIT;
-    request.id = query->id;
-    request.with_hash = query->with_hash;
-    rpc_append(connection_output(probe->connection), RPC_NODE_STATUS_REQUEST, &request.base);
-    query->sent = true;
+    if (query->frame.size > 0)
+      bytes_append(connection_output(probe->connection), query->frame.data, query->frame.size);
+    bytes_free(&query->frame);
   }
   connection_flush(probe->connection);
 }
@@ -186,18 +229,42 @@ void probes_close(struct master_client *client) {
     give_up(&client->nodes[i].probe);
 }
 
+static struct query *add_query(struct master_client *client, size_t which, int64_t timeout_ns,
+                               void *context) {
+  assert(!client->closing && which < client->node_count);
+  struct probe *probe = &client->nodes[which].probe;
+  struct query *query = xcalloc(1, sizeof *query);
+  query->id = ++probe->next_id;
+  query->context = context;
+  query->deadline_ns = (int64_t)uv_hrtime() + timeout_ns;
+  struct list *at = &probe->queries;
+  while (at->previous != &probe->queries &&
+         CONTAINER_OF(at->previous, struct query, link)->deadline_ns > query->deadline_ns)
+    at = at->previous;
+  list_append(at, &query->link);
+  client_pump_soon(client);
+  return query;
+}
+
 void master_client_status(struct master_client *client, size_t which, bool with_hash,
                           status_callback *callback, void *context) {
-  assert(!client->closing && which < client->node_count && callback);
-  struct probe *probe = &client->nodes[which].probe;
-  struct query *query = xmalloc(sizeof *query);
-  *query = (struct query){
-      .id = ++probe->next_id,
-      .with_hash = with_hash,
-      .callback = callback,
-      .context = context,
-      .deadline_ns = (int64_t)uv_hrtime() + client->attempt_timeout_ns,
-  };
-  list_append(&probe->queries, &query->link);
-  client_pump_soon(client);
+  struct query *query = add_query(client, which, client->attempt_timeout_ns, context);
+  query->status_known = callback;
+  Rpc__NodeStatusRequest request = RPC__NODE_STATUS_REQUEST__INIT;
+  request.id = query->id;
+  request.with_hash = with_hash;
+  rpc_append(&query->frame, RPC_NODE_STATUS_REQUEST, &request.base);
+}
+
+void master_client_admin(struct master_client *client, size_t which, const struct admin_request *asked,
+                         int64_t timeout_ns, master_admin_callback *callback, void *context) {
+  struct query *query =
+      add_query(client, which, timeout_ns ? timeout_ns : client->attempt_timeout_ns, context);
+  query->answered = callback;
+  Rpc__AdminRequest request = RPC__ADMIN_REQUEST__INIT;
+  request.id = query->id;
+  request.kind = (Rpc__AdminKind)asked->kind;
+  if (asked->text)
+    request.text = (char *)(uintptr_t)asked->text;
+  rpc_append(&query->frame, RPC_ADMIN_REQUEST, &request.base);
 }

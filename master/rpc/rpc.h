@@ -30,6 +30,8 @@ enum rpc_kind {
   RPC_RESPONSE,
   RPC_NODE_STATUS_REQUEST,
   RPC_NODE_STATUS,
+  RPC_ADMIN_REQUEST,
+  RPC_ADMIN_RESPONSE,
 };
 
 /* A frame in place, in the bytes that were read. */

@@ -223,6 +223,8 @@ bool dispatch_frame(struct session *session, const struct rpc_frame *frame) {
     return dispatch_request(session, frame);
   case RPC_NODE_STATUS_REQUEST:
     return dispatch_status(session, frame);
+  case RPC_ADMIN_REQUEST:
+    return dispatch_admin(session, frame);
   default:
     return false;
   }

@@ -80,6 +80,10 @@ void session_touch(struct session *session);
 /* Handles one frame; false: it is malformed. */
 bool dispatch_frame(struct session *session, const struct rpc_frame *frame);
 
+/* admin.c */
+/* Handles an AdminRequest; false: it is malformed. */
+bool dispatch_admin(struct session *session, const struct rpc_frame *frame);
+
 /* server.c */
 /* No new client is taken. */
 bool server_is_full(const struct server *server);

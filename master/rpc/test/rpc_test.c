@@ -136,7 +136,7 @@ Test(rpc, oversized_and_unknown_frames_are_malformed) {
   cr_assert_eq(rpc_parse(header, sizeof header, 100, &frame), RPC_PARTIAL);
   header[4] = 0;
   cr_assert_eq(rpc_parse(header, sizeof header, 100, &frame), RPC_MALFORMED);
-  header[4] = RPC_NODE_STATUS + 1;
+  header[4] = RPC_ADMIN_RESPONSE + 1;
   cr_assert_eq(rpc_parse(header, sizeof header, 100, &frame), RPC_MALFORMED);
   cr_assert_eq(rpc_parse("GET / HTTP/1.1", 14, RPC_REQUEST_MAX, &frame), RPC_MALFORMED);
 }

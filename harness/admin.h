@@ -1,0 +1,69 @@
+/* admin.h: what the commands of `assay admin` share: whom to ask, and asking.
+ *
+ * One file a noun: admin.c (report, log-level), admin_journal.c, … Each asks single nodes, one after another,
+ * and waits for each answer. */
+#ifndef ASSAY_HARNESS_ADMIN_H
+#define ASSAY_HARNESS_ADMIN_H
+
+#include <uv.h>
+
+#include "base/base.h"
+#include "harness/commands.h"
+#include "master/client/client.h"
+#include "nemesis/nemesis.h"
+
+/* The nodes of a cluster, and the connections to them. */
+struct admin {
+  const char *program; /* "assay admin report" */
+  /* flags */
+  struct flag_list addresses;
+  const char *store;
+  int64_t node; /* 0: not given */
+  int64_t timeout_ns;
+  bool json;
+  /* after admin_open */
+  uv_loop_t loop;
+  struct master_client *client;
+  size_t count; /* of nodes, all there are in `addresses` or in the cluster of the store */
+  char names[CLUSTER_NODES_MAX][32]; /* addresses, for people */
+  /* of the last answer */
+  bool answered;
+  struct node_status status;
+  enum admin_status outcome;
+  struct bytes message, text; /* NUL-terminated */
+};
+
+#define ADMIN_INIT(name)                                                                                     \
+  { .program = (name), .store = "store", .timeout_ns = 2 * NS_PER_S }
+
+/* The flags that every command takes, beside its own. */
+#define ADMIN_FLAGS(admin)                                                                                   \
+  {"address",                                                                                                \
+   FLAG_LIST,                                                                                                \
+   &(admin)->addresses,                                                                                      \
+   "HOST:PORT",                                                                                              \
+   "client port of a node; once for each (default: the cluster of --store)",                                 \
+   0,                                                                                                        \
+   0},                                                                                                       \
+      {"store", FLAG_STRING, &(admin)->store, "DIR", "where assay cluster up put it (default store)", 0, 0}, \
+  {                                                                                                          \
+    "timeout", FLAG_DURATION, &(admin)->timeout_ns, "TIME", "how long to wait for an answer", 1e7, 86400e9   \
+  }
+
+/* Finds the cluster; says why not, and returns false, when it cannot. */
+bool admin_open(struct admin *admin);
+void admin_close(struct admin *admin);
+
+/* Asks one node for its status; false when it did not answer (role NODE_UNREACHABLE). */
+bool admin_ask_status(struct admin *admin, size_t which);
+
+/* Asks one node; the answer is in outcome, message and text until the next one. True when it is done. */
+bool admin_ask(struct admin *admin, size_t which, const struct admin_request *request);
+
+/* The node with the id of --node. Says so, and returns false, when none that answers has it. */
+bool admin_find_node(struct admin *admin, size_t *which);
+
+/* The line on standard error for a command that ends without success. */
+void admin_complain(const struct admin *admin, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

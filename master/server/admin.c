@@ -1,0 +1,52 @@
+/* admin.c: what a person asks of this node (assay admin), whatever its role. */
+#include "master/server/internal.h"
+
+/* A request being answered. */
+struct admin {
+  struct session *session;
+  const Rpc__AdminRequest *request;
+  Rpc__AdminResponse response;
+};
+
+static void refuse(struct admin *admin, const char *why) {
+  admin->response.status = RPC__ADMIN_STATUS__ADMIN_STATUS_REFUSED;
+  admin->response.message = (char *)(uintptr_t)why;
+}
+
+static void answer_log_level(struct admin *admin) {
+  enum log_level level = log_level();
+  const char *asked = admin->request->text;
+  if (asked[0] != '\0' && !log_level_parse(asked, &level)) {
+    refuse(admin, "there is no such level: give debug, info, warn or error");
+    return;
+  }
+  if (level != log_level())
+    log_write(LOG_LEVEL_INFO, "messages are written from level %s on", log_level_name(level));
+  log_set_level(level);
+  admin->response.text = (char *)(uintptr_t)log_level_name(level);
+}
+
+static void answer(struct admin *admin) {
+  switch (admin->request->kind) {
+  case RPC__ADMIN_KIND__ADMIN_KIND_LOG_LEVEL:
+    answer_log_level(admin);
+    break;
+  default:
+    refuse(admin, "this master does not know what is asked: use an assay of its own version");
+    break;
+  }
+}
+
+bool dispatch_admin(struct session *session, const struct rpc_frame *frame) {
+  struct server *server = session->server;
+  struct admin admin = {.session = session, .response = RPC__ADMIN_RESPONSE__INIT};
+  admin.request = rpc_unpack(&server->arena, &rpc__admin_request__descriptor, frame);
+  if (!admin.request)
+    return false;
+  admin.response.id = admin.request->id;
+  admin.response.node = server->id;
+  answer(&admin);
+  rpc_append(&session->output, RPC_ADMIN_RESPONSE, &admin.response.base);
+  session_touch(session);
+  return true;
+}
