@@ -34,7 +34,7 @@ static void take(struct descriptors *descriptors) {
 }
 
 /* Counted, not tried: while it tried, the tables would have none. */
-static size_t count_open(void) {
+size_t descriptors_open_count(void) {
   struct stat info;
   if (stat("/proc/self/fd", &info) == 0 && info.st_size > 0)
     return (size_t)info.st_size; /* Linux >= 6.2 tells at once */
@@ -55,7 +55,7 @@ static size_t count_free(void) {
   close(lowest);
   if (limit.rlim_cur > (rlim_t)lowest + FAR)
     return FAR;
-  const size_t open = count_open();
+  const size_t open = descriptors_open_count();
   return open < limit.rlim_cur ? (size_t)limit.rlim_cur - open : 0;
 }
 

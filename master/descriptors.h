@@ -26,6 +26,9 @@ void descriptors_open(struct descriptors *descriptors, uv_loop_t *loop);
 /* Closes its handle; the loop must run once more. */
 void descriptors_close(struct descriptors *descriptors);
 
+/* How many are open in this process. */
+size_t descriptors_open_count(void);
+
 /* True: hardly any are left but those that were put by. */
 bool descriptors_are_short(const struct descriptors *descriptors);
 

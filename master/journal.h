@@ -40,6 +40,7 @@ struct journal_status {
   uint64_t commit_index;
   uint64_t first_index;    /* oldest entry that a follower can still be sent; older ones take a snapshot */
   uint64_t snapshot_index; /* of the last snapshot taken or installed, 0: none */
+  bool disk_full; /* the log found no room when it last wanted some: nothing is appended until there is */
   struct journal_snapshots snapshots;
 };
 

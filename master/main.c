@@ -15,7 +15,9 @@
 #include "base/base.h"
 #include "master/data_directory.h"
 #include "master/descriptors.h"
+#include "master/http/http.h"
 #include "master/node_options.h"
+#include "master/observe.h"
 #include "master/primary.h"
 #include "master/raft/raft_journal.h"
 #include "master/server/server.h"
@@ -38,6 +40,8 @@ struct node {
   struct primary *primary;
   struct journal *journal;
   struct server *server;
+  struct http *http; /* NULL: nobody watches */
+  int64_t started_wall_ns;
   bool stopping;
   bool failed;
   struct error error;
@@ -88,6 +92,7 @@ static void on_signal(uv_signal_t *handle, int number) {
     return;
   node->stopping = true;
   log_info("stopping on signal %d", number);
+  http_close(node->http);
   server_close(node->server, server_closed, node);
 }
 
@@ -181,6 +186,33 @@ static int open_server(struct node *node, struct error *error) {
   return server_open(&options, &node->server, error);
 }
 
+/* ---- being watched ---- */
+
+static void observe(void *context, struct observation *seen) {
+  struct node *node = context;
+  *seen = (struct observation){.cluster = node->options.cluster,
+                               .node = node->options.id,
+                               .status = primary_status(node->primary),
+                               .primary = primary_statistics(node->primary),
+                               .tables = primary_tables_statistics(node->primary),
+                               .disk = uv_world_disk_statistics(node->world),
+                               .server = server_statistics(node->server),
+                               .started_wall_ns = node->started_wall_ns,
+                               .descriptors_short = descriptors_are_short(&node->descriptors)};
+  observe_process(seen, node->options.data);
+}
+
+static int open_http(struct node *node, struct error *error) {
+  if (!node->options.http)
+    return 0;
+  const struct http_options options = {.loop = &node->loop,
+                                       .address = (const struct sockaddr *)&node->options.http_address,
+                                       .address_text = node->options.http,
+                                       .observe = observe,
+                                       .context = node};
+  return http_open(&options, &node->http, error);
+}
+
 static void open_handles(struct node *node) {
   uv_async_init(&node->loop, &node->store_wake, on_store_wake);
   uv_signal_init(&node->loop, &node->terminate);
@@ -201,6 +233,8 @@ static int open_node(struct node *node, struct error *error) {
     status = open_primary(node, error);
   if (status == 0)
     status = open_server(node, error);
+  if (status == 0)
+    status = open_http(node, error);
   if (status == 0)
     status = open_journal(node, error);
   return status;
@@ -227,6 +261,7 @@ static void mind_memory(void) {
 int main(int argc, char **argv) {
   static struct node node;
   log_open("assay-master", LOG_LEVEL_INFO);
+  node.started_wall_ns = time_wall_ns();
   const int exit_code = node_options_parse(&node.options, argc, argv);
   if (exit_code >= 0)
     return exit_code;

@@ -66,6 +66,13 @@ static int parse_members(struct node_options *options, const struct flag_list *l
   return 0;
 }
 
+static int parse_http(struct node_options *options, struct error *error) {
+  struct error cause;
+  if (!options->http || rpc_parse_address(options->http, &options->http_address, &cause) == 0)
+    return 0;
+  return error_set(error, ERR_BAD_INPUT, "--http: %.400s", cause.message);
+}
+
 #ifdef ASSAY_BUGS
 static int enable_bugs(const struct flag_list *names, struct error *error) {
   for (size_t i = 0; i < names->count; i++)
@@ -112,6 +119,8 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
       {"election-timeout", FLAG_INT, &election_timeout, "MS", "silence of the leader before an election", 10,
        60000},
       {"heartbeat", FLAG_INT, &heartbeat, "MS", "time between the leader's heartbeats", 1, 60000},
+      {"http", FLAG_STRING, &options->http, "HOST:PORT", "serve metrics and health there (default: nowhere)",
+       0, 0},
       {"snapshot-threshold", FLAG_INT, &threshold, "N", "log entries before a snapshot is taken", 1, 1e12},
       {"snapshot-trailing", FLAG_INT, &trailing, "N", "log entries kept behind a snapshot", 1, 1e12},
 #ifdef ASSAY_BUGS
@@ -142,6 +151,8 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
     status = check_timing(election_timeout, heartbeat, &error);
   if (status == 0)
     status = parse_members(options, &members, &error);
+  if (status == 0)
+    status = parse_http(options, &error);
 #ifdef ASSAY_BUGS
   if (status == 0)
     status = enable_bugs(&bugs, &error);

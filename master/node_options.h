@@ -3,6 +3,7 @@
 #define ASSAY_MASTER_NODE_OPTIONS_H
 
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "base/base.h"
 
@@ -23,6 +24,8 @@ struct node_options {
   const struct node_member *self;                 /* the member with `id` */
   unsigned election_timeout_ms, heartbeat_ms;     /* 0: the defaults of the journal */
   uint64_t snapshot_threshold, snapshot_trailing; /* 0: the same */
+  const char *http;                               /* "host:port" for metrics and health; NULL: none */
+  struct sockaddr_storage http_address;
 };
 
 /* -1: go on. Otherwise an exit code; what was wrong is printed, or the help. */

@@ -32,11 +32,26 @@ bool primary_check_tables(struct primary *primary) {
   return !primary->failed;
 }
 
+static void read_clock(struct primary *primary) {
+  primary->turn_ns = primary->world->now_ns(primary->world->context);
+}
+
+static void count_answer(struct primary *primary, const struct pending *pending, enum answer_status status) {
+  struct primary_statistics *statistics = &primary->statistics;
+  const enum operation_code code = pending->request.code;
+  if ((unsigned)code < STATISTICS_OPERATIONS && (unsigned)status < STATISTICS_STATUSES)
+    statistics->answers[code][status]++;
+  if (status < STATUS_NOT_PRIMARY)
+    durations_add(op_is_read(code) ? &statistics->reads : &statistics->mutations,
+                  primary->turn_ns - pending->submitted_ns);
+}
+
 void primary_deliver(struct primary *primary, struct pending *pending, const struct answer *answer) {
   assert(primary->pending_count > 0);
   primary->pending_count--;
   primary->pending_bytes -=
       pending->request.path.size + pending->request.destination.size + pending->request.value.size;
+  count_answer(primary, pending, answer->status);
   pending->callback(pending->context, answer);
   free(pending);
 }
@@ -204,11 +219,14 @@ static bool send_batch(struct primary *primary) {
   const int status = journal->functions->append(journal, primary->unsent.data, primary->unsent.size, flight);
   if (status == ERR_NOT_PRIMARY)
     return false; /* role() will say so */
+  primary->statistics.no_space += status == ERR_NO_SPACE;
   if (status != 0) {
     if (primary->flight_count == 0 && !flight->catches_up)
       give_up_batch(primary);
     return false;
   }
+  primary->statistics.batches++;
+  primary->statistics.batch_bytes += primary->unsent.size;
   bytes_clear(&primary->unsent);
   primary->open = NULL;
   primary_push_flight(primary, flight);
@@ -252,6 +270,7 @@ static void turn(void *owner) {
   }
   if (primary->failed)
     return;
+  read_clock(primary);
   if (primary->durable_changed && primary->journal) {
     primary->durable_changed = false;
     primary->journal->functions->durable_moved(primary->journal);
@@ -273,6 +292,7 @@ void primary_schedule(struct primary *primary) {
   if (primary->turn_scheduled || primary->freed)
     return;
   primary->turn_scheduled = true;
+  read_clock(primary);
   primary->world->defer(primary->world->context, turn, primary);
 }
 
@@ -311,7 +331,9 @@ static bool takes(const struct primary *primary, const struct request *request) 
 
 void primary_submit(struct primary *primary, const struct request *request, primary_callback *callback,
                     void *context) {
+  primary_schedule(primary);
   struct pending *pending = copy_request(request);
+  pending->submitted_ns = primary->turn_ns;
   pending->callback = callback;
   pending->context = context;
   primary->pending_count++;
@@ -322,7 +344,6 @@ void primary_submit(struct primary *primary, const struct request *request, prim
     primary_reply(primary, pending, STATUS_OVERLOADED);
   else
     pending_push(op_is_read(request->code) ? &primary->reads : &primary->queue, pending);
-  primary_schedule(primary);
 }
 
 /* -- the state machine -- */
@@ -378,6 +399,7 @@ static void become_primary(struct primary *primary) {
   assert(primary->role == ROLE_CATCHING_UP && overlay_is_empty(primary->overlay));
   namespace_reset(&primary->space);
   primary->role = ROLE_PRIMARY;
+  primary->statistics.promotions++;
   primary->reclaim_wanted = true;
   primary->clock_read_ns = primary->world->now_ns(primary->world->context);
   primary->expire_due_ns = primary->clock_read_ns + EXPIRE_INTERVAL_NS;
@@ -390,6 +412,7 @@ static void machine_role(void *context, enum journal_role role, uint64_t term, u
   const bool deposed = primary->role == ROLE_PRIMARY && role == JOURNAL_FOLLOWER;
   if (primary->role != ROLE_STANDBY)
     step_down(primary);
+  primary->statistics.terms += term > primary->term;
   primary->term = term;
   primary->leader = leader;
   if (bug_active(BUG_STEP_DOWN_LATE) || bug_active(BUG_OLD_PRIMARY_WRITES))
@@ -423,6 +446,7 @@ static void machine_committed(void *context, uint64_t index, uint64_t term, cons
   struct primary *primary = context;
   if (primary->failed)
     return;
+  read_clock(primary);
   const struct flight *flight = token;
   if (bug_active(BUG_ENTRY_REORDER) && flight && flight->own.size > 0) {
     data = flight->own.data;
@@ -505,6 +529,14 @@ struct primary_status primary_status(const struct primary *primary) {
   if (primary->journal)
     status.journal = primary->journal->functions->status(primary->journal);
   return status;
+}
+
+const struct primary_statistics *primary_statistics(const struct primary *primary) {
+  return &primary->statistics;
+}
+
+struct tables_statistics primary_tables_statistics(const struct primary *primary) {
+  return tables_statistics(primary->tables);
 }
 
 uint64_t primary_state_hash(struct primary *primary) {

@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "master/journal.h"
 #include "master/operation.h"
+#include "master/statistics.h"
 #include "master/world.h"
 
 struct row_store; /* tables' storage, master/store.h: RocksDB, or memory in tests and the simulator */
@@ -57,6 +58,10 @@ struct primary_status {
   uint64_t applied_index;
   uint64_t inodes; /* number of rows in the inode table, the root included */
 };
+
+/* Counted since primary_new; valid until primary_free. */
+const struct primary_statistics *primary_statistics(const struct primary *primary);
+struct tables_statistics primary_tables_statistics(const struct primary *primary);
 
 struct primary_status primary_status(const struct primary *primary);
 

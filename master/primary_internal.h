@@ -11,6 +11,7 @@ struct pending {
   struct request request; /* its slices point into `bytes` */
   primary_callback *callback;
   void *context;
+  int64_t submitted_ns;   /* monotonic, of the turn it came in */
   struct outcome outcome; /* of a mutation, once evaluated */
   char bytes[];
 };
@@ -98,6 +99,8 @@ struct primary {
   struct listing listing;
 
   struct pending_list replies; /* answered as their outcome says, in the next turn */
+  int64_t turn_ns;             /* monotonic: when the events at hand began, about */
+  struct primary_statistics statistics;
   bool turn_scheduled, durable_changed, freed, failed;
   struct primary_defects defects;
 

@@ -61,6 +61,7 @@ static void confirmed(void *context, int status, uint64_t read_index) {
   struct primary *primary = round->primary;
   assert(!round->confirmed);
   round->confirmed = true;
+  primary->turn_ns = primary->world->now_ns(primary->world->context);
   round->read_index = read_index;
   primary->rounds_unconfirmed--;
   if (status != 0)

@@ -236,9 +236,9 @@ static void run_write(struct rocksdb_store *store, struct job *job) {
   struct write_job *write = CONTAINER_OF(job, struct write_job, job);
   qsort(write->rows, write->count, sizeof(struct store_row *), row_order);
   char *path = path_join(store->path, "write" TABLE_FILE_SUFFIX);
-  /* A full disk is waited for: the tables keep the rows meanwhile. Where the database itself met it, while taking the
-   * file in, it refuses with the same error until it has found room and has recovered by itself; rows that it then
-   * has already are the same rows again. */
+  /* A full disk is waited for: the tables keep the rows meanwhile. Where the database itself met it, while
+   * taking the file in, it refuses with the same error until it has found room and has recovered by itself;
+   * rows that it then has already are the same rows again. */
   for (bool told = false;; told = true) {
     unlink(path);
     job->status = write_table_file(store, write, path, &job->error);

@@ -300,6 +300,7 @@ void row_cache_remove(struct row_cache *cache, struct row *row) {
 static void evict_row(struct row_cache *cache, struct row *row) {
   if (row->group && !row->content.deleted)
     row->group->complete = false;
+  cache->evicted++;
   row_cache_remove(cache, row);
   free(row);
 }

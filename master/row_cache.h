@@ -64,6 +64,7 @@ struct row_cache {
     uint64_t inserted;
   } round;
   uint64_t inserted; /* rows, ever */
+  uint64_t evicted;  /* … */
 };
 
 /* Begins small; grows to a size for about `expected_bytes` of rows. */

@@ -35,6 +35,18 @@ size_t tables_memory(const struct tables *tables) {
   return tables->cache.memory;
 }
 
+struct tables_statistics tables_statistics(const struct tables *tables) {
+  return (struct tables_statistics){.hits = tables->hits,
+                                    .misses = tables->misses,
+                                    .evictions = tables->cache.evicted,
+                                    .writes = tables->writes,
+                                    .written_rows = tables->written_rows,
+                                    .durable_index = tables->durable_index,
+                                    .memory_bytes = tables->cache.memory,
+                                    .dirty_bytes = tables->dirty_bytes,
+                                    .frozen_bytes = tables->frozen_bytes};
+}
+
 static struct slice key_slice(const struct row_key *key) {
   return (struct slice){(const char *)key->bytes, key->size};
 }
@@ -366,9 +378,12 @@ static bool load_row(void *context, const unsigned char *key, size_t key_size, c
 struct group *tables_complete_group(struct tables *tables, enum table table, const void *prefix) {
   struct group *group = row_cache_group(&tables->cache, table, group_prefix(table, prefix), true);
   group->referenced = true;
-  if (group->complete || group->large)
+  if (group->complete || group->large) {
+    tables->hits += group->complete;
     return group;
+  }
   group->misses = 0;
+  tables->misses++;
   struct load load = {.tables = tables, .table = table, .left = GROUP_LOAD_LIMIT};
   struct error error;
   if (tables->store->functions->scan(tables->store, table, prefix, group_prefix_size(table), NULL, 0,
@@ -386,6 +401,7 @@ struct group *tables_complete_group(struct tables *tables, enum table table, con
 static struct row *fetch(struct tables *tables, enum table table, struct slice key, uint32_t hash) {
   struct bytes value = {0};
   struct error error;
+  tables->misses++;
   const int status = tables->store->functions->get(tables->store, table, key.data, key.size, &value, &error);
   struct row *row = NULL;
   if (status == 0 || status == ERR_NOT_FOUND)
@@ -404,6 +420,7 @@ bool tables_get(struct tables *tables, enum table table, const struct row_key *k
     struct group *group = row_cache_group(&tables->cache, table, group_prefix(table, key->bytes), false);
     if (group && group->complete) {
       group->referenced = true;
+      tables->hits++;
       return false;
     }
     if (table == TABLE_OPERATIONS || (group && !group->large && ++group->misses >= GROUP_LOAD_MISSES)) {
@@ -413,7 +430,9 @@ bool tables_get(struct tables *tables, enum table table, const struct row_key *k
         return false;
     }
   }
-  if (!row)
+  if (row)
+    tables->hits++;
+  else
     row = fetch(tables, table, key_of_row, hash);
   if (!row || row->content.deleted)
     return false;

@@ -17,6 +17,7 @@
 #define ASSAY_MASTER_TABLES_H
 
 #include "master/batch.h"
+#include "master/statistics.h"
 #include "master/store.h"
 
 struct tables;
@@ -59,6 +60,9 @@ uint64_t tables_hash(struct tables *tables);
 
 /* Bytes of memory that rows take. */
 size_t tables_memory(const struct tables *tables);
+
+/* Counted since tables_open, and as it is now. */
+struct tables_statistics tables_statistics(const struct tables *tables);
 
 /* NULL, or why the store cannot go on. */
 const struct error *tables_failed(const struct tables *tables);

@@ -36,6 +36,7 @@ struct tables {
   struct checkpoint_request *checkpoints; /* waiting for the write under way */
   size_t checkpoints_open;                /* given to the store, not reported yet */
 
+  uint64_t hits, misses, writes, written_rows;
   bool failed, installing;
   struct error failure;
 };

@@ -37,6 +37,7 @@ struct disk_request {
   size_t vector_count;
   void *buffer;
   int status;
+  int64_t sync_ns; /* WRITE: what its sync took */
   void (*done)(void *owner, int status);
   void (*created)(void *owner, int status, struct disk_file *file);
   void *owner;
@@ -100,7 +101,7 @@ static int finish_file(const struct disk *disk, const struct disk_request *reque
   return status;
 }
 
-static int write_vectors(const struct disk_request *request) {
+static int write_vectors(struct disk_request *request) {
   struct iovec *vectors = request->vectors;
   size_t count = request->vector_count;
   off_t offset = (off_t)request->offset;
@@ -123,7 +124,10 @@ static int write_vectors(const struct disk_request *request) {
       vectors->iov_len -= left;
     }
   }
-  if (fdatasync(request->file->descriptor) == 0)
+  const int64_t began_ns = time_monotonic_ns();
+  const int synced = fdatasync(request->file->descriptor);
+  request->sync_ns = time_monotonic_ns() - began_ns;
+  if (synced == 0)
     return 0;
   log_error("syncing %s failed: %s", request->file->name, strerror(errno));
   return ERR_IO;
@@ -244,6 +248,16 @@ static void free_file(struct disk_file *file) {
   free(file);
 }
 
+static void count(struct disk_statistics *statistics, const struct disk_request *request) {
+  statistics->full += request->status == ERR_NO_SPACE;
+  statistics->failures += request->status != 0 && request->status != ERR_NO_SPACE;
+  if (request->operation != DISK_WRITE || request->status != 0)
+    return;
+  statistics->writes++;
+  statistics->bytes += request->size;
+  durations_add(&statistics->syncs, request->sync_ns);
+}
+
 static void answer(struct disk_request *request) {
   switch (request->operation) {
   case DISK_CREATE:
@@ -274,6 +288,7 @@ static void deliver(struct disk *disk) {
   pthread_mutex_unlock(&disk->mutex);
   while (request) {
     struct disk_request *next = request->next;
+    count(&disk->statistics, request);
     answer(request);
     request = next;
   }
@@ -317,9 +332,13 @@ static void disk_write(struct disk_file *file, uint64_t offset, const struct iov
                        size_t vector_count, void (*done)(void *owner, int status), void *owner) {
   struct iovec *copy = xmalloc(vector_count * sizeof *copy);
   memcpy(copy, vectors, vector_count * sizeof *copy);
+  uint64_t size = 0;
+  for (size_t i = 0; i < vector_count; i++)
+    size += vectors[i].iov_len;
   ask(file->world, &(struct disk_request){.operation = DISK_WRITE,
                                           .file = file,
                                           .offset = offset,
+                                          .size = size,
                                           .vectors = copy,
                                           .vector_count = vector_count,
                                           .done = done,

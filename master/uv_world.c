@@ -197,6 +197,10 @@ int uv_world_new(uv_loop_t *loop, const struct uv_world_options *options, struct
   return status;
 }
 
+const struct disk_statistics *uv_world_disk_statistics(const struct uv_world *world) {
+  return &world->disk.statistics;
+}
+
 const struct world *uv_world_world(struct uv_world *world) {
   return &world->door;
 }

@@ -31,6 +31,10 @@ int uv_world_new(uv_loop_t *loop, const struct uv_world_options *options, struct
 
 const struct world *uv_world_world(struct uv_world *world);
 
+/* Counted since uv_world_new; valid until it is closed. */
+struct disk_statistics;
+const struct disk_statistics *uv_world_disk_statistics(const struct uv_world *world);
+
 /* Ends connections, joins the disk thread and frees; `done` comes from the loop. The journal must be closed
  * and its timers freed before. */
 void uv_world_close(struct uv_world *world, void (*done)(void *context), void *context);

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "master/statistics.h"
 #include "master/uv_world.h"
 
 struct deferred {
@@ -25,6 +26,7 @@ struct disk {
   bool stopping;
   struct disk_request *filling; /* a new file that is being filled with zeros; the thread's */
   uv_async_t answer;
+  struct disk_statistics statistics; /* the loop's */
 };
 
 struct outgoing;

@@ -133,6 +133,8 @@ void tables_freeze(struct tables *tables) {
   tables->cache.generation++;
   tables->cache.frozen = true;
   tables->writing = true;
+  tables->writes++;
+  tables->written_rows += count;
   tables->writing_index = tables->applied.index;
   tables->writing_term = tables->applied.term;
   if (bug_active(BUG_SNAPSHOT_AHEAD))

@@ -16,6 +16,9 @@ enum {
   DEFAULT_CACHE_SIZE = 64 << 20,
 };
 
+/* Bytes of a large entry: with less room than that the disk counts as full. */
+#define ROOM_FOR_A_BATCH (256u << 10)
+
 int64_t driver_now_ns(const struct driver *driver) {
   return driver->world->now_ns(driver->world->context);
 }
@@ -411,6 +414,7 @@ static struct journal_status status(const struct journal *journal) {
                                  .commit_index = raft_commit_index(&driver->raft),
                                  .first_index = driver->first_index,
                                  .snapshot_index = driver->snapshot_index,
+                                 .disk_full = !wal_has_room(driver->wal, ROOM_FOR_A_BATCH),
                                  .snapshots = {.taking = driver->opens > 0,
                                                .sending = driver_sends_snapshot(driver),
                                                .installing = driver->reception.active,

@@ -52,6 +52,7 @@ struct server {
   uv_timer_t sweep;
   struct list sessions, dirty;
   size_t session_count, session_limit;
+  uint64_t accepted, turned_away, dropped; /* clients, since the start */
   bool (*is_full)(void *context);
   void *full_context;
   size_t tickets; /* at the primary */

@@ -47,6 +47,7 @@ bool server_is_full(const struct server *server) {
 static void on_connection(uv_stream_t *stream, int status) {
   struct server *server = stream->data;
   if (status < 0) {
+    server->turned_away++;
     complain(server, uv_strerror(status), "raise the limit of open files (ulimit -n)");
     return;
   }
@@ -131,6 +132,13 @@ unsigned server_port(const struct server *server) {
   if (uv_tcp_getsockname(&server->tcp, (struct sockaddr *)&address, &size) < 0)
     return 0;
   return ntohs(((const struct sockaddr_in *)&address)->sin_port); /* at the same place for IPv6 */
+}
+
+struct server_statistics server_statistics(const struct server *server) {
+  return (struct server_statistics){.sessions = server->session_count,
+                                    .accepted = server->accepted,
+                                    .turned_away = server->turned_away,
+                                    .dropped = server->dropped};
 }
 
 void server_release(struct server *server) {

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "master/primary.h"
+#include "master/statistics.h"
 
 struct server;
 
@@ -37,6 +38,8 @@ int server_open(const struct server_options *options, struct server **server, st
 
 /* The port it listens on. */
 unsigned server_port(const struct server *server);
+
+struct server_statistics server_statistics(const struct server *server);
 
 /* Listens no more and closes all sessions; `closed` is called when their handles are gone. Requests that the
  * primary has not answered yet are still its own: free the server after the primary. */

@@ -54,6 +54,7 @@ void session_close(struct session *session) {
 static void drop(struct session *session, const char *why) {
   char name[96];
   describe(session, name, sizeof name);
+  session->server->dropped++;
   log_warn("session of %s closed: %s", name, why);
   session_close(session);
 }
@@ -233,6 +234,7 @@ void session_accept(struct server *server) {
   uv_tcp_init(server->loop, &session->tcp);
   server->handles++;
   if (uv_accept((uv_stream_t *)&server->tcp, (uv_stream_t *)&session->tcp) < 0 || server_is_full(server)) {
+    server->turned_away++;
     uv_close((uv_handle_t *)&session->tcp, on_unused);
     return;
   }
@@ -242,6 +244,7 @@ void session_accept(struct server *server) {
   list_init(&session->dirty);
   list_append(&server->sessions, &session->link);
   server->session_count++;
+  server->accepted++;
   if (uv_read_start((uv_stream_t *)&session->tcp, on_allocate, on_read) < 0)
     session_close(session);
 }
