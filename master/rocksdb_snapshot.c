@@ -344,18 +344,25 @@ int rocksdb_receive_install(struct row_store *base, struct error *error) {
   if (status != 0)
     return status;
   rocksdb_store_drain(base, false);
-  /* The step: from here on a restart finds the new database. */
-  status = rocksdb_store_point(store, store->generation + 1, error);
-  if (status != 0)
-    return status;
-  rocksdb_store_close_database(store);
-  char *old = rocksdb_store_path(store, "rows", store->generation);
-  forget_incoming(store);
+  rocksdb_t *old_database = store->database;
   store->generation++;
   status = rocksdb_store_open_database(store, error);
+  /* The step: from here on a restart finds the new database. */
+  if (status == 0)
+    status = rocksdb_store_point(store, store->generation, error);
+  if (status != 0) {
+    if (store->database != old_database)
+      rocksdb_store_close_database(store);
+    store->database = old_database;
+    store->generation--;
+    return status;
+  }
+  rocksdb_close(old_database);
+  char *old = rocksdb_store_path(store, "rows", store->generation - 1);
+  forget_incoming(store);
   struct error leftover;
   if (directory_remove(old, &leftover) != 0)
     log_warn("%s; it is removed when the store is opened next", leftover.message);
   free(old);
-  return status;
+  return 0;
 }

@@ -78,10 +78,11 @@ int rocksdb_take_error(char *text, struct error *error, const char *what, const 
 /* The path of a file or directory of the store's, to free(). */
 char *rocksdb_store_path(const struct rocksdb_store *store, const char *kind, uint64_t number);
 
-/* Opens the database of store->generation. */
+/* Opens the database of store->generation; an error leaves store->database as it is. */
 int rocksdb_store_open_database(struct rocksdb_store *store, struct error *error);
 void rocksdb_store_close_database(struct rocksdb_store *store);
-/* Makes the database of that generation the store's, in one step. */
+/* Makes the database of that generation the store's, in one step. An error leaves the one before it; where
+ * that cannot be made sure of, the process ends. */
 int rocksdb_store_point(const struct rocksdb_store *store, uint64_t generation, struct error *error);
 
 /* Gives a job to a worker, from any thread; the mutex is not held. */

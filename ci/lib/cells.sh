@@ -25,6 +25,15 @@ plan_runs() {
   done
 }
 
+# The schedules that once broke the master (nemesis/corpus), a minute each.
+plan_corpus() { # SEED
+  local file
+  for file in nemesis/corpus/*.json; do
+    echo "run/mixed/$(basename "$file" .json)/$1 $((60 + around_a_run))" \
+      "$bin/assay run --nodes $(jq .nodes "$file") --time 60s --schedule $file --seed $1"
+  done
+}
+
 # plan_simulator FIRST LAST SECONDS: seeds, of which none is begun after SECONDS.
 plan_simulator() {
   echo "simulator/$1..$2 $3 $bin/assay sim --seeds $1..$2 --time-budget ${3}s"

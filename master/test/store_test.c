@@ -282,6 +282,26 @@ Test(store, installed_snapshot_is_there_after_reopening) {
   end(&fixture);
 }
 
+Test(store, snapshot_that_cannot_be_opened_changes_nothing) {
+  static const char content[] = "no database is called so\n";
+  struct fixture fixture;
+  begin(&fixture, true);
+  write_some(&fixture);
+  struct row_store *store = fixture.store;
+  const struct snapshot_file file = {
+      .name = "CURRENT", .size = sizeof content, .checksum = checksum_fold(0, content, sizeof content)};
+  struct error error;
+  cr_assert_eq(store->functions->receive_begin(store, &file, 1, &error), 0);
+  cr_assert_eq(store->functions->receive_write(store, 0, 0, content, sizeof content, &error), 0);
+  cr_assert_neq(store->functions->receive_install(store, &error), 0);
+  check(&fixture, store);
+  write_some(&fixture);
+  row_store_close(store);
+  fixture.store = open_store(&fixture, "one");
+  check(&fixture, fixture.store);
+  end(&fixture);
+}
+
 Test(store, half_received_snapshot_and_old_checkpoints_are_cleared_away) {
   struct fixture fixture;
   begin(&fixture, true);
