@@ -44,6 +44,53 @@ struct journal_status {
   struct journal_snapshots snapshots;
 };
 
+/* -- membership: who takes part in the journal; it stands in an entry, as everything does -- */
+
+#define JOURNAL_MEMBERS_MAX 64
+#define JOURNAL_ADDRESS_SIZE 96
+
+enum journal_member_role {
+  MEMBER_VOTER,
+  MEMBER_STANDBY, /* is sent all entries, and neither votes nor counts */
+  MEMBER_SPARE,   /* is only named */
+};
+
+struct journal_member {
+  uint64_t id;
+  char address[JOURNAL_ADDRESS_SIZE]; /* as it was given, "HOST:PEER_PORT:CLIENT_PORT"; no matter to the
+                                         journal, but no two members have the same */
+  enum journal_member_role role;
+  /* what the leader knows of another member; elsewhere 0 and -1 */
+  uint64_t match_index; /* the last entry that it is known to have */
+  int64_t heard_ns;     /* time since its last frame; -1: none yet */
+};
+
+struct journal_membership {
+  uint64_t index, term; /* of the entry it stands in; 0: this node knows of none yet */
+  bool committed;
+  size_t count;
+  struct journal_member members[JOURNAL_MEMBERS_MAX];
+};
+
+/* Changes go one server at a time (Raft dissertation, §4.1), so that majorities before and after share one. */
+enum journal_change_kind {
+  CHANGE_ADD,     /* a new member, as standby */
+  CHANGE_PROMOTE, /* to voter, once it has all but the last few entries */
+  CHANGE_DEMOTE,  /* a voter to standby */
+  CHANGE_REMOVE,
+};
+
+struct journal_change {
+  enum journal_change_kind kind;
+  uint64_t id;
+  const char *address; /* ADD; copied */
+};
+
+/* How a change or a transfer ended. 0: it is committed, or the other node leads. ERR_NOT_PRIMARY, ERR_TIMEOUT:
+ * nothing was changed. ERR_UNAVAILABLE: leadership was lost meanwhile, and nobody knows. The message is for
+ * people. */
+typedef void journal_changed(void *context, int status, const struct error *error);
+
 /* A snapshot is a set of named, immutable byte streams, so that it is never whole in memory. */
 struct snapshot_file {
   char name[64];     /* no slash */
@@ -132,6 +179,21 @@ struct journal_functions {
 
   /* The state machine's durable index moved: the log may be compacted. */
   void (*durable_moved)(struct journal *journal);
+
+  /* The latest membership in this node's log, committed or not. NULL: this journal's never changes. */
+  void (*membership)(const struct journal *journal, struct journal_membership *membership);
+  /* The address of a member of it, "" for any other id; valid until the next event. NULL as above. */
+  const char *(*member_address)(const struct journal *journal, uint64_t id);
+
+  /* Asks for a change. ERR_NOT_PRIMARY: this node does not lead; ERR_BAD_INPUT: it makes no sense;
+   * ERR_OVERLOADED: another one is under way: `changed` is not called then. Else it is, once, from the loop.
+   * NULL as above. */
+  int (*change)(struct journal *journal, const struct journal_change *change, journal_changed *changed,
+                void *context, struct error *error);
+  /* Hands leadership over to a voter, 0: the one that is furthest; nothing is appended meanwhile. As change(),
+   * and when it is done the other node leads. NULL as above. */
+  int (*transfer)(struct journal *journal, uint64_t id, journal_changed *changed, void *context,
+                  struct error *error);
 
   /* Stops and frees; `done` is called when nothing of the journal is left. */
   void (*close)(struct journal *journal, void (*done)(void *context), void *context);

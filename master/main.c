@@ -124,12 +124,13 @@ static int open_world(struct node *node, struct error *error) {
   struct uv_world_member members[MEMBERS_MAX];
   for (size_t i = 0; i < node->options.member_count; i++) {
     const struct node_member *member = &node->options.members[i];
-    members[i] = (struct uv_world_member){.id = member->id, .host = member->host, .port = member->peer_port};
+    members[i] = (struct uv_world_member){.id = member->id, .host = member->address.host, .port = member->address.peer_port};
   }
   const struct uv_world_options options = {.directory = node->directory.journal,
                                            .id = node->options.id,
                                            .members = members,
                                            .member_count = node->options.member_count,
+                                           .address = node->options.self->text,
                                            .cluster = node->options.cluster};
   return uv_world_new(&node->loop, &options, &node->world, error);
 }
@@ -148,11 +149,16 @@ static int open_primary(struct node *node, struct error *error) {
 
 static int open_journal(struct node *node, struct error *error) {
   uint64_t members[MEMBERS_MAX];
-  for (size_t i = 0; i < node->options.member_count; i++)
+  const char *addresses[MEMBERS_MAX];
+  for (size_t i = 0; i < node->options.member_count; i++) {
     members[i] = node->options.members[i].id;
+    addresses[i] = node->options.members[i].text;
+  }
   const struct raft_journal_options options = {.id = node->options.id,
                                                .members = members,
-                                               .member_count = node->options.member_count,
+                                               .addresses = addresses,
+                                               .member_count =
+                                                   node->options.join ? 0 : node->options.member_count,
                                                .cluster = node->options.cluster,
                                                .election_timeout_ms = node->options.election_timeout_ms,
                                                .heartbeat_ms = node->options.heartbeat_ms,
@@ -172,12 +178,12 @@ static int open_server(struct node *node, struct error *error) {
   struct server_member members[MEMBERS_MAX];
   for (size_t i = 0; i < node->options.member_count; i++)
     members[i] = (struct server_member){.id = node->options.members[i].id,
-                                        .client_address = node->options.members[i].client_address};
+                                        .client_address = node->options.members[i].address.client_address};
   const struct server_options options = {.loop = &node->loop,
                                          .primary = node->primary,
                                          .cluster = node->options.cluster,
                                          .id = node->options.id,
-                                         .address = node->options.self->client_address,
+                                         .address = node->options.self->address.client_address,
                                          .session_limit = raise_descriptor_limit(),
                                          .is_full = is_full,
                                          .full_context = &node->descriptors,
@@ -273,7 +279,7 @@ int main(int argc, char **argv) {
   if (status == 0) {
     log_info("node %llu of cluster %llu serves clients on %s, data in %s",
              (unsigned long long)node.options.id, (unsigned long long)node.options.cluster,
-             node.options.self->client_address, node.options.data);
+             node.options.self->address.client_address, node.options.data);
     uv_run(&node.loop, UV_RUN_DEFAULT);
     status = node.failed ? node.error.code : 0;
   }

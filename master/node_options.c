@@ -19,26 +19,13 @@ static bool split_member(const char *text, struct node_member *member) {
   member->id = strtoull(text, &end, 10);
   if (*end != '=' || text[0] < '1' || text[0] > '9' || errno != 0)
     return false;
-  const char *host = end + 1;
-  const char *client = strrchr(host, ':');
-  const char *peer = client ? memrchr(host, ':', (size_t)(client - host)) : NULL;
-  if (!peer)
-    return false;
-  const size_t host_size = (size_t)(peer - host);
-  const bool bracketed = host_size > 2 && host[0] == '[' && peer[-1] == ']';
-  const unsigned long peer_port = strtoul(peer + 1, &end, 10);
-  if (host_size >= sizeof member->host || end != client || peer[1] < '0' || peer[1] > '9' ||
-      peer_port > UINT16_MAX || strlen(client) + host_size >= sizeof member->client_address)
-    return false;
-  snprintf(member->host, sizeof member->host, "%.*s", (int)(host_size - 2 * bracketed), host + bracketed);
-  snprintf(member->client_address, sizeof member->client_address, "%.*s%s", (int)host_size, host, client);
-  member->peer_port = (uint16_t)peer_port;
-  return true;
+  member->text = end + 1;
+  return member_address_parse(end + 1, &member->address);
 }
 
 static int parse_member(const char *text, struct node_member *member, struct error *error) {
   struct sockaddr_storage address;
-  if (split_member(text, member) && rpc_parse_address(member->client_address, &address, NULL) == 0)
+  if (split_member(text, member) && rpc_parse_address(member->address.client_address, &address, NULL) == 0)
     return 0;
   return error_set(error, ERR_BAD_INPUT,
                    "--member takes ID=HOST:PEER_PORT:CLIENT_PORT with a numeric host, as in "
@@ -52,9 +39,13 @@ static int parse_members(struct node_options *options, const struct flag_list *l
     const int status = parse_member(list->items[i], member, error);
     if (status != 0)
       return status;
-    for (size_t j = 0; j < i; j++)
+    for (size_t j = 0; j < i; j++) {
       if (options->members[j].id == member->id)
         return error_set(error, ERR_BAD_INPUT, "--member %" PRIu64 " is given twice", member->id);
+      if (strcmp(options->members[j].text, member->text) == 0)
+        return error_set(error, ERR_BAD_INPUT, "members %" PRIu64 " and %" PRIu64 " have the same address, %s",
+                         options->members[j].id, member->id, member->text);
+    }
     if (member->id == options->id)
       options->self = member;
   }
@@ -115,6 +106,10 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
       {"data", FLAG_STRING, &options->data, "DIR", "where this node keeps its data; made if missing", 0, 0},
       {"member", FLAG_LIST, &members, "ID=HOST:PEER:CLIENT",
        "a node and its ports; once for each, this one too", 0, 0},
+      {"join", FLAG_BOOL, &options->join, NULL,
+       "wait to be added to a cluster that runs (assay admin journal quorum add); only this node's --member is "
+       "needed then",
+       0, 0},
       {"cluster-id", FLAG_INT, &cluster, "N", "a number that all nodes of the cluster share", 1, 9e15},
       {"election-timeout", FLAG_INT, &election_timeout, "MS", "silence of the leader before an election", 10,
        60000},

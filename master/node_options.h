@@ -6,14 +6,14 @@
 #include <sys/socket.h>
 
 #include "base/base.h"
+#include "master/member_address.h"
 
 #define MEMBERS_MAX 64u
 
 struct node_member {
   uint64_t id;
-  char host[64]; /* numeric, without brackets */
-  uint16_t peer_port;
-  char client_address[72]; /* "host:port" */
+  const char *text; /* HOST:PEER_PORT:CLIENT_PORT, as it was given; points into argv */
+  struct member_address address;
 };
 
 struct node_options {
@@ -21,6 +21,7 @@ struct node_options {
   const char *data; /* directory; points into argv */
   struct node_member members[MEMBERS_MAX];
   size_t member_count;
+  bool join; /* the members are no first configuration: this node waits for one */
   const struct node_member *self;                 /* the member with `id` */
   unsigned election_timeout_ms, heartbeat_ms;     /* 0: the defaults of the journal */
   uint64_t snapshot_threshold, snapshot_trailing; /* 0: the same */

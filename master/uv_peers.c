@@ -1,9 +1,13 @@
 /* uv_peers.c: frames between nodes over TCP.
  *
  * Every node keeps one connection to each other one, on which it only sends; what it hears comes on the
- * connections the others made. A connection begins with a hello (cluster, sender, receiver); then frames,
- * each behind its size in 4 bytes, little-endian. Frames to a peer that cannot be reached are dropped: Raft
- * sends again what matters.
+ * connections the others made. A connection begins with a hello (cluster, sender, receiver, and where the
+ * sender can be reached); then frames, each behind its size in 4 bytes, little-endian. Frames to a peer that
+ * cannot be reached are dropped: Raft sends again what matters.
+ *
+ * Who is a peer is said by the journal's membership (meet), which begins with the members that were given. A
+ * node that is none, and says hello, is answered for as long as it is heard: so a node that knows nobody
+ * learns of its cluster from the leader that calls it.
  *
  * Partitions must be noticed and forgotten quickly. Left alone, TCP waits longer after each retransmission
  * and would sit out seconds after the network has healed. So a connection that makes no progress for STALL_MS
@@ -14,14 +18,18 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
 #include "master/uv_world_internal.h"
 
 enum { STALL_MS = 1000, CONNECT_MS = 400, RETRY_MS = 150, WATCH_MS = 50 };
-#define HELLO_SIZE 48
-#define HELLO_MAGIC UINT64_C(0x0001726565507341) /* "AsPeer", version 1 */
+#define HELLO_SIZE (48 + MEMBER_ADDRESS_SIZE)
+#define HELLO_MAGIC UINT64_C(0x0002726565507341) /* "AsPeer", version 2 */
+/* A stranger that has not been heard for so long is called no more; and how many are known at most. */
+#define STRANGER_NS (10 * NS_PER_S)
+#define OUTGOING_MAX 256
 #define FRAME_LIMIT (64u << 20)
 /* Beyond this much waiting a peer is too far behind: its frames are dropped. */
 #define QUEUE_LIMIT (32u << 20)
@@ -36,7 +44,9 @@ enum outgoing_state { OUTGOING_DOWN, OUTGOING_CONNECTING, OUTGOING_UP };
 struct outgoing {
   struct uv_world *world;
   uint64_t id;
-  struct sockaddr_storage address;
+  bool member;                     /* else a stranger, or one that was */
+  int64_t heard_ns;                /* when it last said hello, or was a member */
+  struct sockaddr_storage address; /* family 0: not known */
   enum outgoing_state state;
   uv_tcp_t *tcp; /* a new one for each attempt */
   uv_connect_t connect;
@@ -154,8 +164,8 @@ static bool send_direct(struct outgoing *outgoing, const unsigned char *size_fie
 
 static struct outgoing *find_outgoing(const struct uv_world *world, uint64_t peer) {
   for (size_t i = 0; i < world->outgoing_count; i++)
-    if (world->outgoing[i].id == peer)
-      return &world->outgoing[i];
+    if (world->outgoing[i]->id == peer)
+      return world->outgoing[i];
   return NULL;
 }
 
@@ -164,7 +174,9 @@ static void send_frame(void *context, uint64_t peer, const struct iovec *vectors
   size_t size = 0;
   for (size_t i = 0; i < vector_count; i++)
     size += vectors[i].iov_len;
-  assert(outgoing && size <= FRAME_LIMIT);
+  assert(size <= FRAME_LIMIT);
+  if (!outgoing)
+    return;
   const size_t before = waiting(outgoing);
   if (outgoing->state != OUTGOING_UP || (before > 0 && before + size > QUEUE_LIMIT))
     return;
@@ -192,6 +204,7 @@ static void append_hello(struct outgoing *outgoing) {
   bytes_append_le64(queue, outgoing->world->id);
   bytes_append_le64(queue, outgoing->id);
   bytes_append_le64(queue, 0);
+  bytes_append(queue, outgoing->world->address, MEMBER_ADDRESS_SIZE);
   bytes_append_le64(queue, checksum(queue->data + begin + 4, HELLO_SIZE - 8));
   assert(queue->size - begin == 4 + HELLO_SIZE);
 }
@@ -258,7 +271,11 @@ static void note_progress(struct outgoing *outgoing, int64_t now_ns) {
 static void watch_outgoing(struct outgoing *outgoing, int64_t now_ns) {
   note_progress(outgoing, now_ns);
   const int64_t elapsed_ms = (now_ns - outgoing->since_ns) / NS_PER_MS;
-  if (outgoing->state == OUTGOING_DOWN && elapsed_ms >= RETRY_MS)
+  const bool wanted = outgoing->member || now_ns - outgoing->heard_ns < STRANGER_NS;
+  if (!wanted && outgoing->state != OUTGOING_DOWN)
+    outgoing_down(outgoing);
+  else if (outgoing->state == OUTGOING_DOWN && elapsed_ms >= RETRY_MS && wanted &&
+           outgoing->address.ss_family != 0)
     dial(outgoing);
   else if (outgoing->state == OUTGOING_CONNECTING && elapsed_ms >= CONNECT_MS)
     outgoing_down(outgoing);
@@ -290,22 +307,80 @@ static void replace_older(struct incoming *incoming) {
   }
 }
 
+static struct outgoing *make_outgoing(struct uv_world *world, uint64_t id) {
+  struct outgoing *outgoing = xcalloc(1, sizeof *outgoing);
+  *outgoing = (struct outgoing){.world = world, .id = id};
+  world->outgoing = xrealloc(world->outgoing, (world->outgoing_count + 1) * sizeof(struct outgoing *));
+  world->outgoing[world->outgoing_count++] = outgoing;
+  return outgoing;
+}
+
+/* The address that its membership, or it itself, says. A connection to another one is ended. */
+static void set_address(struct outgoing *outgoing, const struct sockaddr_storage *address) {
+  if (memcmp(&outgoing->address, address, sizeof *address) == 0)
+    return;
+  outgoing->address = *address;
+  if (outgoing->state != OUTGOING_DOWN)
+    outgoing_down(outgoing);
+}
+
+static bool resolve(const char *host, uint16_t port, struct sockaddr_storage *address) {
+  *address = (struct sockaddr_storage){0};
+  return uv_ip4_addr(host, port, (struct sockaddr_in *)address) == 0 ||
+         uv_ip6_addr(host, port, (struct sockaddr_in6 *)address) == 0;
+}
+
+static bool resolve_member(const char *text, struct sockaddr_storage *address) {
+  struct member_address parts;
+  return member_address_parse(text, &parts) && resolve(parts.host, parts.peer_port, address);
+}
+
+/* One that is not known yet, or is no member, says where it can be reached. */
+static void note_caller(struct uv_world *world, uint64_t sender, const char *text) {
+  struct outgoing *outgoing = find_outgoing(world, sender);
+  struct sockaddr_storage address;
+  if (!outgoing && world->outgoing_count < OUTGOING_MAX)
+    outgoing = make_outgoing(world, sender);
+  if (!outgoing)
+    return;
+  outgoing->heard_ns = time_monotonic_ns();
+  if ((!outgoing->member || outgoing->address.ss_family == 0) && resolve_member(text, &address))
+    set_address(outgoing, &address);
+}
+
+static void meet(void *context, uint64_t peer, const char *text) {
+  struct uv_world *world = context;
+  struct outgoing *outgoing = find_outgoing(world, peer);
+  struct sockaddr_storage address;
+  if (!outgoing && text)
+    outgoing = make_outgoing(world, peer);
+  if (!outgoing)
+    return;
+  outgoing->member = text != NULL;
+  outgoing->heard_ns = time_monotonic_ns();
+  if (text && resolve_member(text, &address))
+    set_address(outgoing, &address);
+}
+
 static bool take_hello(struct incoming *incoming, const unsigned char *at, size_t size) {
-  const struct uv_world *world = incoming->world;
+  struct uv_world *world = incoming->world;
   if (size != HELLO_SIZE || le64_load(at) != HELLO_MAGIC ||
-      le64_load(at + 40) != checksum(at, HELLO_SIZE - 8)) {
+      le64_load(at + HELLO_SIZE - 8) != checksum(at, HELLO_SIZE - 8)) {
     log_warn("a connection to the peer port does not speak our language and is closed");
     return false;
   }
   const uint64_t cluster = le64_load(at + 8), sender = le64_load(at + 16), receiver = le64_load(at + 24);
-  if (cluster != world->cluster || receiver != world->id || !find_outgoing(world, sender)) {
+  if (cluster != world->cluster || receiver != world->id || sender == world->id || sender == 0) {
     log_warn("node %" PRIu64 " of cluster %" PRIu64 " took this for its node %" PRIu64
              "; this is node %" PRIu64 " of cluster %" PRIu64 ": check --member and --cluster-id",
              sender, cluster, receiver, world->id, world->cluster);
     return false;
   }
+  char address[MEMBER_ADDRESS_SIZE + 1] = {0};
+  memcpy(address, at + 40, MEMBER_ADDRESS_SIZE);
   incoming->peer = sender;
   replace_older(incoming);
+  note_caller(world, sender, address);
   return true;
 }
 
@@ -378,12 +453,12 @@ static void watch(uv_timer_t *timer) {
   struct uv_world *world = timer->data;
   const int64_t now_ns = time_monotonic_ns();
   for (size_t i = 0; i < world->outgoing_count; i++)
-    watch_outgoing(&world->outgoing[i], now_ns);
+    watch_outgoing(world->outgoing[i], now_ns);
 }
 
 void uv_peers_flush(struct uv_world *world) {
   for (size_t i = 0; i < world->outgoing_count; i++)
-    flush(&world->outgoing[i]);
+    flush(world->outgoing[i]);
 }
 
 static void receive(void *context,
@@ -396,15 +471,14 @@ static void receive(void *context,
 
 void uv_peers_functions(struct world *door) {
   door->send = send_frame;
+  door->meet = meet;
   door->peer_ready = peer_ready;
   door->receive = receive;
 }
 
 static int parse_address(const struct uv_world_member *member, struct sockaddr_storage *address,
                          struct error *error) {
-  *address = (struct sockaddr_storage){0};
-  if (uv_ip4_addr(member->host, member->port, (struct sockaddr_in *)address) == 0 ||
-      uv_ip6_addr(member->host, member->port, (struct sockaddr_in6 *)address) == 0)
+  if (resolve(member->host, member->port, address))
     return 0;
   return error_set(error, ERR_BAD_INPUT, "'%s', the host of member %" PRIu64 ", is not a numeric address",
                    member->host, member->id);
@@ -430,7 +504,8 @@ int uv_peers_open(struct uv_world *world, const struct uv_world_options *options
   uv_timer_init(world->loop, &world->watch);
   world->watch.data = world;
   world->handles++;
-  world->outgoing = xcalloc(options->member_count, sizeof *world->outgoing);
+  if (options->address)
+    snprintf(world->address, sizeof world->address, "%s", options->address);
   bool listening = false;
   for (size_t i = 0; i < options->member_count; i++) {
     const struct uv_world_member *member = &options->members[i];
@@ -442,9 +517,11 @@ int uv_peers_open(struct uv_world *world, const struct uv_world_options *options
     }
     if (status != 0)
       return status;
-    if (member->id != options->id)
-      world->outgoing[world->outgoing_count++] =
-          (struct outgoing){.world = world, .id = member->id, .address = address};
+    if (member->id != options->id) {
+      struct outgoing *outgoing = make_outgoing(world, member->id);
+      outgoing->member = true;
+      outgoing->address = address;
+    }
   }
   if (!listening)
     return error_set(error, ERR_BAD_INPUT, "node %" PRIu64 " is not among the members", options->id);
@@ -454,10 +531,10 @@ int uv_peers_open(struct uv_world *world, const struct uv_world_options *options
 }
 
 void uv_peers_close(struct uv_world *world) {
-  if (!world->outgoing)
+  if (!world->watch.data)
     return;
   for (size_t i = 0; i < world->outgoing_count; i++)
-    outgoing_down(&world->outgoing[i]);
+    outgoing_down(world->outgoing[i]);
   while (world->incoming)
     incoming_close(world->incoming);
   uv_world_close_handle(world, (uv_handle_t *)&world->watch, NULL);
@@ -466,7 +543,9 @@ void uv_peers_close(struct uv_world *world) {
 }
 
 void uv_peers_free(struct uv_world *world) {
-  for (size_t i = 0; i < world->outgoing_count; i++)
-    bytes_free(&world->outgoing[i].queue);
+  for (size_t i = 0; i < world->outgoing_count; i++) {
+    bytes_free(&world->outgoing[i]->queue);
+    free(world->outgoing[i]);
+  }
   free(world->outgoing);
 }

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "master/member_address.h"
 #include "master/statistics.h"
 #include "master/uv_world.h"
 
@@ -47,7 +48,8 @@ struct uv_world {
   uv_idle_t idle; /* active while something is deferred: the loop must not sleep */
   struct disk disk;
   /* peers */
-  struct outgoing *outgoing; /* one for each other member */
+  char address[MEMBER_ADDRESS_SIZE]; /* this node's, told to those it calls; "": nothing is told */
+  struct outgoing **outgoing;        /* one for each other node that was ever met */
   size_t outgoing_count;
   struct incoming *incoming; /* list */
   uv_tcp_t listener;

@@ -71,6 +71,10 @@ struct world {
   /* Sends one frame; `vectors` and what it points to are copied or sent before the call returns. Frames to a
    * peer that cannot be reached, or that is too far behind, are dropped silently. */
   void (*send)(void *context, uint64_t peer, const struct iovec *vectors, size_t vector_count);
+  /* Makes a peer known by its address (journal.h), or known no more (NULL): frames to a peer that nobody made
+   * known, or whose address is not understood, are dropped. A peer that sends frames is known as well, for as
+   * long as it does. */
+  void (*meet)(void *context, uint64_t peer, const char *address);
   /* True when the last frames to this peer were not dropped: a hint for pacing. */
   bool (*peer_ready)(void *context, uint64_t peer);
   /* Frames from peers go to the one receiver (NULL: are dropped); `frame` is valid during the call only. */

@@ -35,8 +35,10 @@ static void apply_entry(struct driver *driver, uint64_t index, struct wal_entry 
   const struct wal_entry kept = *entry;
   driver->state_machine->committed(driver->state_machine->context, index, kept.term,
                                    command ? kept.data : NULL, command ? kept.size : 0, token);
-  if (kept.type == RAFT_CHANGE && driver->state == DRIVER_RUNNING)
+  if (kept.type == RAFT_CHANGE && driver->state == DRIVER_RUNNING) {
+    driver_change_committed(driver, index);
     apply_configuration(driver, index, &kept);
+  }
   if (batch)
     batch_drop(batch);
 }
@@ -58,7 +60,7 @@ static uint64_t counted_index(const struct driver *driver) {
   assert(driver->peer_count < ARRAY_SIZE(stored));
   for (size_t i = 0; i < driver->peer_count; i++) {
     raft_index match = 0;
-    if (raft_match_index(raft, driver->peers[i].id, &match) == 0)
+    if (driver->peers[i]->voter && raft_match_index(raft, driver->peers[i]->id, &match) == 0)
       stored[count++] = match;
   }
   qsort(stored, count, sizeof *stored, by_index);

@@ -74,7 +74,7 @@ static uint64_t majority_round(const struct driver *driver) {
   /* The answer is one of the peers' rounds, or ours when we are alone. */
   for (size_t candidate = 0; candidate <= driver->peer_count; candidate++) {
     const uint64_t round =
-        candidate < driver->peer_count ? driver->peers[candidate].confirmed_round : driver->round;
+        candidate < driver->peer_count ? driver->peers[candidate]->confirmed_round : driver->round;
     unsigned voters = 0, votes = 0;
     for (unsigned i = 0; i < configuration->n; i++) {
       if (configuration->servers[i].role != RAFT_VOTER)
@@ -105,8 +105,8 @@ static void send_query(struct driver *driver) {
   const struct wire_message message = {
       .type = WIRE_TERM_QUERY, .query = {.round = driver->round, .term = raft_current_term(&driver->raft)}};
   for (size_t i = 0; i < driver->peer_count; i++)
-    if (driver->peers[i].confirmed_round < driver->round)
-      driver_send(driver, driver->peers[i].id, &message);
+    if (driver->peers[i]->voter && driver->peers[i]->confirmed_round < driver->round)
+      driver_send(driver, driver->peers[i]->id, &message);
   driver->world->timer_set(driver->confirm_retry,
                            driver_now_ns(driver) + (int64_t)driver->options.heartbeat_ms * 1000000);
 }

@@ -23,13 +23,6 @@ int64_t driver_now_ns(const struct driver *driver) {
   return driver->world->now_ns(driver->world->context);
 }
 
-struct driver_peer *driver_peer(struct driver *driver, uint64_t id) {
-  for (size_t i = 0; i < driver->peer_count; i++)
-    if (driver->peers[i].id == id)
-      return &driver->peers[i];
-  return NULL;
-}
-
 void driver_fail(struct driver *driver, const struct error *error) {
   if (driver->state == DRIVER_FAILED || driver->state == DRIVER_CLOSING)
     return;
@@ -59,6 +52,7 @@ void driver_update_role(struct driver *driver) {
     log_info("no longer leader; term %" PRIu64, term);
     driver_forget_tokens(driver);
     driver_drop_offers(driver);
+    driver_lose_change(driver);
   }
   if (won) {
     log_info("leader of term %" PRIu64 ", last entry %" PRIu64 ", committed %" PRIu64, term,
@@ -67,7 +61,7 @@ void driver_update_role(struct driver *driver) {
     if (bug_active(BUG_COMMIT_OLD_TERM))
       driver->own_entries_ns = driver_now_ns(driver) + driver->options.election_timeout_ms * NS_PER_MS;
     for (size_t i = 0; i < driver->peer_count; i++)
-      driver->peers[i].shortfalls = 0;
+      driver->peers[i]->shortfalls = 0;
   }
   driver->state_machine->role(driver->state_machine->context, role, term, leader);
   if (lost)
@@ -102,6 +96,8 @@ static void tick_fired(void *owner) {
 
 static void tick(struct driver *driver) {
   if (driver_now_ns(driver) / 1000000 >= (int64_t)raft_timeout(&driver->raft)) {
+    if (raft_state(&driver->raft) == RAFT_FOLLOWER && driver_is_sole_voter(driver))
+      driver_raise_term(driver);
     driver_step(driver, &(struct raft_event){.type = RAFT_TIMEOUT}, NULL);
     driver_expire_offers(driver);
   }
@@ -125,6 +121,7 @@ static void turn(void *owner) {
   driver->turn_deferred = false;
   if (driver->state == DRIVER_CLOSING) {
     driver_fail_confirms(driver);
+    driver_end_changes(driver);
     driver_closing_progress(driver);
     return;
   }
@@ -138,6 +135,8 @@ static void turn(void *owner) {
     driver->tick_wanted = false;
     tick(driver);
   }
+  if (driver->state == DRIVER_RUNNING && driver_has_changes(driver))
+    driver_progress_changes(driver);
   if (driver->state == DRIVER_RUNNING)
     driver_begin_round(driver);
   if (driver->state == DRIVER_RUNNING && driver->compact_wanted) {
@@ -189,9 +188,17 @@ static void log_failed(void *owner, const struct error *error) {
 
 /* -- starting ------------------------------------------------------------------------------------------- */
 
-static int by_id(const void *left, const void *right) {
-  const uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-  return a < b ? -1 : a > b;
+/* The place of the member with the n-th lowest id. */
+static size_t member_in_order(const struct raft_journal_options *options, size_t n) {
+  for (size_t i = 0; i < options->member_count; i++) {
+    size_t lower = 0;
+    for (size_t k = 0; k < options->member_count; k++)
+      lower += options->members[k] < options->members[i];
+    if (lower == n)
+      return i;
+  }
+  assert(false && "no id is there twice");
+  return 0;
 }
 
 /* The first membership, byte for byte the same on every member: so each may write it as entry 1 of term 1 by
@@ -200,11 +207,13 @@ static void append_first_entry(struct driver *driver) {
   struct raft_configuration configuration;
   raft_configuration_init(&configuration);
   for (size_t i = 0; i < driver->options.member_count; i++) {
-    char address[24];
-    snprintf(address, sizeof address, "%" PRIu64, driver->options.members[i]);
-    const int status =
-        raft_configuration_add(&configuration, driver->options.members[i], address, RAFT_VOTER);
-    assert(status == 0);
+    const size_t at = member_in_order(&driver->options, i);
+    char number[24];
+    snprintf(number, sizeof number, "%" PRIu64, driver->options.members[at]);
+    const char *address = driver->options.addresses ? driver->options.addresses[at] : number;
+    const int added =
+        raft_configuration_add(&configuration, driver->options.members[at], address, RAFT_VOTER);
+    assert(added == 0);
   }
   struct raft_buffer encoded;
   const int status = raft_configuration_encode(&configuration, &encoded);
@@ -258,9 +267,26 @@ static struct raft_entry *entries_for_raft(struct driver *driver, size_t count) 
   return entries;
 }
 
+/* A single voter is leader as soon as raft starts, in the term that the log has: raft 0.22.1 begins none. What
+ * it appended there before, and lost, others may have: so it begins one here. */
+static void begin_term_alone(struct driver *driver) {
+  uint64_t index;
+  const struct bytes *encoded = wal_configuration_at(driver->wal, wal_last_index(driver->wal), &index);
+  if (!encoded)
+    return;
+  driver_decode_configuration(encoded->data, encoded->size, &driver->raft.configuration);
+  if (driver_is_sole_voter(driver)) {
+    wal_set_term(driver->wal, wal_term(driver->wal) + 1, driver->options.id);
+    driver_flush_soon(driver);
+  }
+  raft_configuration_close(&driver->raft.configuration);
+  raft_configuration_init(&driver->raft.configuration);
+}
+
 /* raft starts with what the log holds, and with the state as its snapshot. */
 static void begin(struct driver *driver) {
   open_raft(driver);
+  begin_term_alone(driver);
   driver->state = DRIVER_RUNNING;
   struct raft_snapshot_metadata metadata = {.index = driver->applied_index};
   struct raft_event event = {.type = RAFT_START};
@@ -313,7 +339,7 @@ static int start(struct journal *journal, struct error *error) {
   driver->state = DRIVER_BOOTSTRAPPING;
   driver->applied_index = options.durable_index;
   driver->restored_index = options.durable_index;
-  if (wal_is_empty(driver->wal)) {
+  if (wal_is_empty(driver->wal) && wal_term(driver->wal) == 0 && driver->options.member_count > 0) {
     append_first_entry(driver);
     wal_flush(driver->wal);
   } else {
@@ -326,21 +352,33 @@ static int start(struct journal *journal, struct error *error) {
 /* -- the door ------------------------------------------------------------------------------------------- */
 
 /* An entry of the present term with a copy of the data, as the log and as raft see it. */
-static struct wal_entry command_entry(const struct driver *driver, const void *data, size_t size, void *token,
-                                      struct raft_entry *raft_entry) {
+static struct wal_entry new_entry(const struct driver *driver, unsigned short type, const void *data,
+                                  size_t size, void *token, struct raft_entry *raft_entry) {
   struct batch *batch = batch_new(size);
-  memcpy(batch->data, data, size);
+  if (size > 0)
+    memcpy(batch->data, data, size);
   *raft_entry = (struct raft_entry){.term = raft_current_term(&driver->raft),
-                                    .type = RAFT_COMMAND,
+                                    .type = type,
                                     .buf = {.base = batch->data, .len = size},
                                     .batch = batch};
   return (struct wal_entry){.term = raft_entry->term,
                             .checksum = checksum(batch->data, size),
                             .size = (uint32_t)size,
-                            .type = RAFT_COMMAND,
+                            .type = (uint8_t)type,
                             .batch = batch,
                             .data = batch->data,
                             .token = token};
+}
+
+int driver_submit(struct driver *driver, unsigned short type, const void *data, size_t size, void *token) {
+  struct raft_entry raft_entry;
+  const struct wal_entry entry = new_entry(driver, type, data, size, token, &raft_entry);
+  struct raft_event event = {.type = RAFT_SUBMIT, .submit = {.entries = &raft_entry, .n = 1}};
+  const struct step_entries entries = {.raft = &raft_entry, .log = &entry, .count = 1};
+  const int code = driver_step(driver, &event, &entries);
+  if (code != 0)
+    batch_drop(entry.batch);
+  return code;
 }
 
 /* The defect old-primary-writes: nothing fences this node's own log off. It takes the entry in the present
@@ -352,7 +390,7 @@ static int append_deposed(struct driver *driver, const void *data, size_t size) 
       driver->reception.active || !wal_has_room(driver->wal, size))
     return ERR_NOT_PRIMARY;
   struct raft_entry raft_entry;
-  const struct wal_entry entry = command_entry(driver, data, size, NULL, &raft_entry);
+  const struct wal_entry entry = new_entry(driver, RAFT_COMMAND, data, size, NULL, &raft_entry);
   struct raft_message message = {
       .type = RAFT_APPEND_ENTRIES, .server_id = leader->id, .server_address = leader->address};
   message.append_entries = (struct raft_append_entries){.term = raft_entry.term,
@@ -377,17 +415,12 @@ static int append(struct journal *journal, const void *data, size_t size, void *
     return ERR_NO_SPACE;
   if (driver->in_flight > 0 && driver->in_flight + size > IN_FLIGHT_LIMIT)
     return ERR_OVERLOADED;
-  struct raft_entry raft_entry;
-  const struct wal_entry entry = command_entry(driver, data, size, token, &raft_entry);
-  struct raft_event event = {.type = RAFT_SUBMIT, .submit = {.entries = &raft_entry, .n = 1}};
-  const struct step_entries entries = {.raft = &raft_entry, .log = &entry, .count = 1};
   driver->in_flight += size;
   driver->appending = true;
-  const int code = driver_step(driver, &event, &entries);
+  const int code = driver_submit(driver, RAFT_COMMAND, data, size, token);
   driver->appending = false;
   if (code != 0) {
     driver->in_flight -= size;
-    batch_drop(entry.batch);
     return ERR_NOT_PRIMARY; /* leadership is being handed over */
   }
   wal_flush(driver->wal);
@@ -432,6 +465,13 @@ static void durable_moved(struct journal *journal) {
 
 /* -- closing -------------------------------------------------------------------------------------------- */
 
+static void free_members(const struct raft_journal_options *own) {
+  for (size_t i = 0; own->addresses && i < own->member_count; i++)
+    free((void *)(uintptr_t)own->addresses[i]);
+  free((void *)(uintptr_t)own->addresses);
+  free((void *)(uintptr_t)own->members);
+}
+
 static void free_driver(struct driver *driver) {
   if (driver->raft_open)
     raft_close(&driver->raft, NULL);
@@ -445,8 +485,10 @@ static void free_driver(struct driver *driver) {
   free(driver->append_entries);
   free(driver->append_vectors);
   free(driver->calls.calls);
+  for (size_t i = 0; i < driver->peer_count; i++)
+    free(driver->peers[i]);
   free(driver->peers);
-  free((void *)(uintptr_t)driver->options.members);
+  free_members(&driver->options);
   free(driver);
 }
 
@@ -484,6 +526,22 @@ static void close_journal(struct journal *journal, void (*done)(void *context), 
   driver_wake(driver);
 }
 
+static void copy_members(struct raft_journal_options *own) {
+  const size_t count = own->member_count;
+  uint64_t *members = xcalloc(count + 1, sizeof *members);
+  const char **addresses = own->addresses ? xcalloc(count + 1, sizeof *addresses) : NULL;
+  bool there = count == 0;
+  for (size_t i = 0; i < count; i++) {
+    members[i] = own->members[i];
+    there |= members[i] == own->id;
+    if (addresses)
+      addresses[i] = xstrdup(own->addresses[i]);
+  }
+  assert(there && "the members must hold this node");
+  own->members = members;
+  own->addresses = addresses;
+}
+
 struct journal *raft_journal_new(const struct raft_journal_options *options, const struct world *world,
                                  const struct state_machine *state) {
   static const struct journal_functions functions = {.start = start,
@@ -492,6 +550,10 @@ struct journal *raft_journal_new(const struct raft_journal_options *options, con
                                                      .in_flight = in_flight,
                                                      .status = status,
                                                      .durable_moved = durable_moved,
+                                                     .membership = driver_membership,
+                                                     .member_address = driver_member_address,
+                                                     .change = driver_change,
+                                                     .transfer = driver_transfer,
                                                      .close = close_journal};
   struct driver *driver = xcalloc(1, sizeof *driver);
   driver->door.functions = &functions;
@@ -506,20 +568,8 @@ struct journal *raft_journal_new(const struct raft_journal_options *options, con
   own->snapshot_trailing = own->snapshot_trailing ? own->snapshot_trailing : DEFAULT_SNAPSHOT_TRAILING;
   own->segment_size = own->segment_size ? own->segment_size : DEFAULT_SEGMENT_SIZE;
   own->cache_size = own->cache_size ? own->cache_size : DEFAULT_CACHE_SIZE;
-  assert(own->id > 0 && own->member_count > 0 && own->heartbeat_ms < own->election_timeout_ms);
-  uint64_t *members = xcalloc(own->member_count, sizeof *members);
-  memcpy(members, options->members, own->member_count * sizeof *members);
-  qsort(members, own->member_count, sizeof *members, by_id);
-  own->members = members;
-  driver->peers = xcalloc(own->member_count, sizeof *driver->peers);
-  for (size_t i = 0; i < own->member_count; i++) {
-    if (members[i] == own->id)
-      continue;
-    struct driver_peer *peer = &driver->peers[driver->peer_count++];
-    *peer = (struct driver_peer){.id = members[i], .driver = driver};
-    snprintf(peer->address, sizeof peer->address, "%" PRIu64, members[i]);
-  }
-  assert(driver->peer_count + 1 == own->member_count && "the members must hold this node once");
+  assert(own->id > 0 && own->heartbeat_ms < own->election_timeout_ms);
+  copy_members(own);
   driver->append_entries = xcalloc(WIRE_ENTRIES, sizeof(struct wal_entry *));
   driver->append_vectors = xcalloc(1 + WIRE_ENTRIES, sizeof *driver->append_vectors);
   driver->round = world->random(world->context) >> 2 | 1;

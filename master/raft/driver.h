@@ -2,7 +2,10 @@
  *
  *   driver.c            the journal's functions, starting and closing, the turn, roles
  *   step.c              one event into raft_step() and what it asks for
- *   peers.c             frames out and in
+ *   peers.c             frames out
+ *   receive.c           frames in
+ *   membership.c        who the peers are
+ *   change.c            changes of membership and of leadership that were asked for
  *   apply.c             committed entries to the state machine
  *   confirm.c           read index
  *   compact.c           snapshots for cutting the log
@@ -37,7 +40,9 @@ struct offer; /* a snapshot on its way to a peer, snapshot_send.c */
 
 struct driver_peer {
   uint64_t id;
-  char address[24]; /* raft wants one; the id in decimal */
+  char address[JOURNAL_ADDRESS_SIZE]; /* raft wants one */
+  bool member, voter;                 /* in the latest configuration; others have sent us something */
+  int64_t heard_ns;                   /* its last frame, 0: none yet */
   /* Entries (fill_next … fill_end) that must be fetched before they can be sent; fill_end 0: none. */
   struct driver *driver;
   bool filling; /* the fetch is under way */
@@ -75,6 +80,38 @@ struct reception {
   int64_t not_before_ns; /* after a failure: no new one earlier */
 };
 
+enum change_stage {
+  CHANGE_NONE,
+  CHANGE_WAITING,  /* for an entry of our own term to commit, or for the member to catch up */
+  CHANGE_APPENDED, /* its entry is in the log */
+  CHANGE_ENDED,    /* to be told in the next turn */
+};
+
+/* The change of membership that was asked for: one at a time. */
+struct change {
+  enum change_stage stage;
+  enum journal_change_kind kind;
+  uint64_t id;
+  char address[JOURNAL_ADDRESS_SIZE];
+  uint64_t round_index; /* the member catches up to there, then is looked at again */
+  uint64_t match_index; /* of the member, when its removal was appended */
+  uint64_t index;       /* of the entry */
+  int64_t deadline_ns;  /* while it waits */
+  int status;
+  struct error error;
+  journal_changed *changed;
+  void *context;
+};
+
+/* Leadership on its way to another node. */
+struct transfer {
+  bool active;
+  uint64_t target, term;
+  int64_t deadline_ns;
+  journal_changed *changed;
+  void *context;
+};
+
 enum driver_state { DRIVER_NEW, DRIVER_BOOTSTRAPPING, DRIVER_RUNNING, DRIVER_FAILED, DRIVER_CLOSING };
 
 struct driver {
@@ -86,8 +123,15 @@ struct driver {
   struct raft raft;
   bool raft_open;
   struct wal *wal;
-  struct driver_peer *peers; /* all members but this node */
+  /* All members but this node, all that once were, and others that frames came from. They stay until the end,
+   * for fetches that are under way. */
+  struct driver_peer **peers;
   size_t peer_count;
+  bool votes_withheld;      /* an answer of raft's to a vote request is not sent */
+  int64_t leader_heard_ns;  /* when a leader's entries or heartbeat last came */
+  uint64_t membership_seen; /* what wal_configuration_changes() was */
+  struct change change;
+  struct transfer transfer;
   struct wire_scratch scratch;
   struct bytes head;                 /* of the frame being encoded */
   struct wal_entry **append_entries; /* of the AppendEntries being encoded: WIRE_ENTRIES of them */
@@ -145,7 +189,6 @@ void driver_update_role(struct driver *driver);
 void driver_arm_tick(struct driver *driver);
 /* Frees when nothing is under way any more. */
 void driver_closing_progress(struct driver *driver);
-struct driver_peer *driver_peer(struct driver *driver, uint64_t id);
 static inline bool driver_leads(const struct driver *driver) {
   return driver->state == DRIVER_RUNNING && driver->role == JOURNAL_LEADER;
 }
@@ -163,6 +206,9 @@ struct step_entries {
 int driver_step(struct driver *driver, struct raft_event *event, const struct step_entries *entries);
 /* Tells raft of a snapshot that the state machine has just installed and that the log was prepared for. */
 void driver_step_installed(struct driver *driver, const struct wire_manifest *manifest, uint64_t sender);
+/* Submits an entry of the present term, a copy of the data; `token` NULL but for commands. Returns raft's code,
+ * and nothing was appended then. */
+int driver_submit(struct driver *driver, unsigned short type, const void *data, size_t size, void *token);
 /* Decodes a membership that is known to be sound. */
 void driver_decode_configuration(const void *encoded, size_t size, struct raft_configuration *configuration);
 
@@ -175,6 +221,15 @@ void driver_send_messages(struct driver *driver, const struct raft_message *mess
 /* A frame of a term that is over: `previous` is the entry it builds on. */
 void driver_answer_stale(struct driver *driver, uint64_t peer, uint64_t previous);
 void driver_release_held(struct driver *driver);
+/* raft names the entries, the log has them. What must be fetched is sent later, as if the network were slow;
+ * what comes up for this peer meanwhile is lost, unless it follows. */
+void driver_send_entries(struct driver *driver, struct driver_peer *peer,
+                         const struct raft_append_entries *append);
+/* Sends entries (next … end) that are in memory, in frames of a bounded size. Returns the first that is not.
+ */
+uint64_t driver_send_cached(struct driver *driver, uint64_t peer, uint64_t next, uint64_t end);
+
+/* -- receive.c -- */
 void driver_frame_received(void *owner, uint64_t peer, const void *frame, size_t size);
 
 /* -- apply.c -- */
@@ -183,6 +238,36 @@ uint64_t driver_commit_index(const struct driver *driver);
 void driver_apply(struct driver *driver);
 /* The outcome of what this leader appended is unknown from now on. */
 void driver_forget_tokens(struct driver *driver);
+
+/* -- membership.c -- */
+struct driver_peer *driver_peer(struct driver *driver, uint64_t id);
+/* The same, made if there is none. */
+struct driver_peer *driver_meet(struct driver *driver, uint64_t id);
+/* After a step: the peers are those of the latest configuration. */
+void driver_update_membership(struct driver *driver);
+void driver_membership(const struct journal *journal, struct journal_membership *membership);
+const char *driver_member_address(const struct journal *journal, uint64_t id);
+/* This node's part in the latest configuration; NULL: none. */
+const struct raft_server *driver_own_server(const struct driver *driver);
+bool driver_is_voter(const struct raft_server *server); /* NULL: no */
+/* Whether it is the only voter there. */
+bool driver_is_sole_voter(const struct driver *driver);
+/* Before this node elects itself: raises the term, which raft leaves as it is then. */
+void driver_raise_term(struct driver *driver);
+
+/* -- change.c -- */
+int driver_change(struct journal *journal, const struct journal_change *change, journal_changed *changed,
+                  void *context, struct error *error);
+int driver_transfer(struct journal *journal, uint64_t id, journal_changed *changed, void *context,
+                    struct error *error);
+/* Each turn: does what has become possible, tells what has ended. */
+void driver_progress_changes(struct driver *driver);
+bool driver_has_changes(const struct driver *driver);
+/* The entry at `index` is committed. */
+void driver_change_committed(struct driver *driver, uint64_t index);
+/* Leadership is lost. */
+void driver_lose_change(struct driver *driver);
+void driver_end_changes(struct driver *driver);
 
 /* -- confirm.c -- */
 void driver_confirm(struct driver *driver, void (*done)(void *context, int status, uint64_t read_index),

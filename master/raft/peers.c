@@ -1,10 +1,9 @@
-/* peers.c: frames to and from the other members. */
+/* peers.c: frames to other nodes. */
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "master/bugs.h"
 #include "master/raft/driver.h"
-#include "master/raft/wal_format.h"
 
 /* -- out ------------------------------------------------------------------------------------------------ */
 
@@ -62,9 +61,7 @@ static void send_append(struct driver *driver, uint64_t peer, uint64_t previous,
   driver_send_payload(driver, peer, &message, driver->append_vectors, 1 + count);
 }
 
-/* Sends entries (next … end) that are in memory, in frames of a bounded size. Returns the first that is not.
- */
-static uint64_t send_cached(struct driver *driver, uint64_t peer, uint64_t next, uint64_t end) {
+uint64_t driver_send_cached(struct driver *driver, uint64_t peer, uint64_t next, uint64_t end) {
   while (next <= end) {
     size_t size = 0;
     unsigned count = 0;
@@ -98,7 +95,7 @@ static void filled(void *owner) {
                      peer->fill_next > wal_base_index(driver->wal) &&
                      peer->fill_end <= wal_last_index(driver->wal);
   if (valid)
-    peer->fill_next = send_cached(driver, peer->id, peer->fill_next, peer->fill_end);
+    peer->fill_next = driver_send_cached(driver, peer->id, peer->fill_next, peer->fill_end);
   if (valid && peer->fill_next <= peer->fill_end)
     fill(peer);
   else
@@ -128,9 +125,7 @@ static bool sends_old_terms(struct driver *driver, const struct driver_peer *pee
   return next > old_end;
 }
 
-/* raft names the entries, the log has them. What must be fetched is sent later, as if the network were slow;
- * what comes up for this peer meanwhile is lost, unless it follows. */
-static void send_entries(struct driver *driver, struct driver_peer *peer,
+void driver_send_entries(struct driver *driver, struct driver_peer *peer,
                          const struct raft_append_entries *append) {
   const uint64_t next = append->prev_log_index + 1;
   uint64_t end = append->prev_log_index + append->n_entries;
@@ -144,7 +139,7 @@ static void send_entries(struct driver *driver, struct driver_peer *peer,
   assert(next > wal_base_index(driver->wal));
   if (bug_active(BUG_COMMIT_OLD_TERM) && sends_old_terms(driver, peer, next, &end))
     return;
-  const uint64_t missing = send_cached(driver, peer->id, next, end);
+  const uint64_t missing = driver_send_cached(driver, peer->id, next, end);
   if (missing > end || missing > wal_persisted_index(driver->wal))
     return;
   peer->fill_term = append->term;
@@ -164,13 +159,13 @@ static void tell_term(const struct driver *driver, struct raft_request_vote_resu
 
 static void send_message(struct driver *driver, const struct raft_message *raft) {
   struct driver_peer *peer = driver_peer(driver, raft->server_id);
-  if (!peer)
+  if (!peer || (driver->votes_withheld && raft->type == RAFT_REQUEST_VOTE_RESULT))
     return;
   struct wire_message message = {.raft = *raft};
   switch (raft->type) {
   case RAFT_APPEND_ENTRIES:
     if (raft->append_entries.n_entries > 0) {
-      send_entries(driver, peer, &raft->append_entries);
+      driver_send_entries(driver, peer, &raft->append_entries);
       return;
     }
     message.type = WIRE_APPEND;
@@ -198,194 +193,4 @@ static void send_message(struct driver *driver, const struct raft_message *raft)
 void driver_send_messages(struct driver *driver, const struct raft_message *messages, unsigned count) {
   for (unsigned i = 0; i < count; i++)
     send_message(driver, &messages[i]);
-}
-
-/* -- in ------------------------------------------------------------------------------------------------- */
-
-/* A follower whose disk is full takes the leader's word (term, heartbeat, commit) but not its entries. */
-static void refuse_without_room(struct driver *driver, struct wire_message *message) {
-  struct raft_append_entries *append = &message->raft.append_entries;
-  uint64_t size = 0;
-  for (unsigned i = 0; i < append->n_entries; i++)
-    size += wal_record_size(message->entries[i].size);
-  if (append->n_entries == 0 || wal_has_room(driver->wal, size))
-    return;
-  batch_drop(message->entries[0].batch);
-  append->n_entries = 0;
-  append->entries = NULL;
-}
-
-/* The leader may not know how far this node has come, because the answers got lost, and begin before what was
- * cut off here. raft would reject that for ever, as entries it never saw. But everything up to our snapshot
- * is committed, hence in the log of every leader of our term or a later one, with the same terms: the message
- * says the same when it begins there. */
-static void skip_cut_off(struct driver *driver, struct wire_message *message) {
-  struct raft_append_entries *append = &message->raft.append_entries;
-  const uint64_t index = driver->snapshot_index;
-  if (append->term < raft_current_term(&driver->raft) || append->prev_log_index >= index ||
-      append->prev_log_index > driver->raft.trail.offset)
-    return;
-  const uint64_t known = index - append->prev_log_index;
-  append->prev_log_index = index;
-  append->prev_log_term = wal_term_at(driver->wal, index);
-  if (append->n_entries > known) {
-    append->n_entries -= (unsigned)known;
-    append->entries += known;
-    message->raft_entries += known;
-    message->entries += known;
-    return;
-  }
-  if (append->n_entries > 0)
-    batch_drop(message->entries[0].batch);
-  append->n_entries = 0;
-  append->entries = NULL;
-}
-
-/* Sends a peer again what follows its last entry, up to what it acknowledged. */
-static void resend(struct driver *driver, struct driver_peer *peer, uint64_t last, uint64_t match) {
-  peer->resend_not_before_ns = driver_now_ns(driver) + (int64_t)driver->options.heartbeat_ms * 1000000;
-  if (last < wal_base_index(driver->wal)) {
-    if (peer->shortfalls >= SHORTFALLS_FOR_SNAPSHOT)
-      driver_offer_snapshot(driver, peer->id);
-    return;
-  }
-  const uint64_t count = match - last < WIRE_ENTRIES ? match - last : WIRE_ENTRIES;
-  const struct raft_append_entries append = {
-      .term = raft_current_term(&driver->raft), .prev_log_index = last, .n_entries = (unsigned)count};
-  peer->resent_end = last + count;
-  send_entries(driver, peer, &append);
-}
-
-/* A peer that rejects what it has acknowledged: the frame is late, or its disk was lost and it came back
- * empty. raft never goes back behind a match index (it would abort), and sends nothing that helps while it
- * leads. So the log's entries, or a snapshot, are sent from here; what raft is told of them changes nothing
- * until the peer is where raft takes it to be. The match index is not lowered meanwhile: losing a disk takes
- * a copy away from entries that were committed with it, and no count in the leader brings that back; a change
- * of the leader would only let the empty node vote on who knows them. True: the result is not for raft. */
-static bool resend_lost(struct driver *driver, const struct wire_message *message) {
-  const struct raft_append_entries_result *result = &message->raft.append_entries_result;
-  struct driver_peer *peer = driver_peer(driver, message->sender);
-  raft_index match = 0;
-  if (result->term != raft_current_term(&driver->raft) || raft_state(&driver->raft) != RAFT_LEADER ||
-      raft_match_index(&driver->raft, peer->id, &match) != 0)
-    return false;
-  if (result->rejected == 0) {
-    if (result->last_log_index >= match)
-      peer->shortfalls = 0;
-    else if (peer->shortfalls > 0 && result->last_log_index == peer->resent_end)
-      resend(driver, peer, result->last_log_index, match);
-    return false;
-  }
-  if (result->rejected > match)
-    return false;
-  const uint64_t last =
-      result->last_log_index < result->rejected ? result->last_log_index : result->rejected - 1;
-  if (driver_now_ns(driver) < peer->resend_not_before_ns)
-    return true;
-  if (++peer->shortfalls == SHORTFALLS_FOR_SNAPSHOT)
-    log_warn("node %" PRIu64 " acknowledged entries up to %" PRIu64 " and has %" PRIu64
-             ": its disk was lost; it is sent what is missing",
-             peer->id, (uint64_t)match, last);
-  resend(driver, peer, last, match);
-  return true;
-}
-
-/* What raft asserts and a network, or a peer that lost its disk, may bring about all the same. */
-static bool acceptable(struct driver *driver, const struct wire_message *message) {
-  struct raft *raft = &driver->raft;
-  const struct raft_message *body = &message->raft;
-  if (message->type == WIRE_APPEND) {
-    const bool clash =
-        raft_state(raft) == RAFT_LEADER && body->append_entries.term == raft_current_term(raft);
-    if (clash)
-      log_error("node %" PRIu64 " claims to lead in our own term %" PRIu64 ": its frame is dropped",
-                message->sender, (uint64_t)body->append_entries.term);
-    return !clash;
-  }
-  if (message->type == WIRE_VOTE_RESULT && body->request_vote_result.pre_vote)
-    return raft_state(raft) == RAFT_CANDIDATE && raft->candidate_state.in_pre_vote;
-  if (message->type == WIRE_APPEND_RESULT)
-    return !resend_lost(driver, message);
-  return true;
-}
-
-/* Tells the leader of a term that is over about ours. raft 0.22.1 must not answer such a frame itself: it
- * leaves the last_log_index of its answer unset, and answers InstallSnapshot, or an append from the very
- * beginning, with "success". When that leader has been elected again meanwhile, in our term, it would take
- * the answer for an acknowledgement of entries we do not have, and commit them (found by seed 2488 of the
- * random schedules). */
-void driver_answer_stale(struct driver *driver, uint64_t peer, uint64_t previous) {
-  struct wire_message message = {.type = WIRE_APPEND_RESULT};
-  message.raft.append_entries_result = (struct raft_append_entries_result){
-      .term = raft_current_term(&driver->raft), .rejected = previous > 0 ? previous : 1, .capacity = 1};
-  driver_send(driver, peer, &message);
-}
-
-static void receive_raft(struct driver *driver, struct wire_message *message) {
-  const struct driver_peer *peer = driver_peer(driver, message->sender);
-  struct raft_append_entries *append = &message->raft.append_entries;
-  const bool is_append = message->type == WIRE_APPEND;
-  const bool stale = is_append && append->term < raft_current_term(&driver->raft);
-  if (stale)
-    driver_answer_stale(driver, message->sender, append->prev_log_index);
-  if (stale || !acceptable(driver, message)) {
-    if (is_append && append->n_entries > 0)
-      batch_drop(message->entries[0].batch);
-    return;
-  }
-  if (is_append) {
-    skip_cut_off(driver, message);
-    refuse_without_room(driver, message);
-  }
-  message->raft.server_id = peer->id;
-  message->raft.server_address = peer->address;
-  const bool with_entries = is_append && append->n_entries > 0;
-  const struct step_entries entries = {
-      .raft = message->raft_entries, .log = message->entries, .count = with_entries ? append->n_entries : 0};
-  struct raft_event event = {.type = RAFT_RECEIVE, .receive.message = &message->raft};
-  driver_step(driver, &event, with_entries ? &entries : NULL);
-}
-
-void driver_frame_received(void *owner, uint64_t peer, const void *frame, size_t size) {
-  struct driver *driver = owner;
-  if (driver->state != DRIVER_RUNNING)
-    return;
-  struct wire_message message;
-  if (wire_decode(frame, size, driver->options.cluster, &driver->scratch, &message) != 0) {
-    log_warn("a frame of %zu bytes from node %" PRIu64 " is not understood and dropped", size, peer);
-    return;
-  }
-  if (message.sender != peer || !driver_peer(driver, peer)) {
-    log_warn("a frame from node %" PRIu64 " came by way of node %" PRIu64 " and is dropped", message.sender,
-             peer);
-    if (message.type == WIRE_APPEND && message.raft.append_entries.n_entries > 0)
-      batch_drop(message.entries[0].batch);
-    wire_release(&message);
-    return;
-  }
-  switch (message.type) {
-  case WIRE_APPEND:
-  case WIRE_APPEND_RESULT:
-  case WIRE_VOTE:
-  case WIRE_VOTE_RESULT:
-  case WIRE_TIMEOUT_NOW:
-    receive_raft(driver, &message);
-    break;
-  case WIRE_MANIFEST:
-    driver_take_manifest(driver, peer, &message.manifest);
-    break;
-  case WIRE_PIECES:
-    driver_send_pieces(driver, peer, &message.pieces);
-    break;
-  case WIRE_PIECE:
-    driver_take_piece(driver, peer, &message.piece);
-    break;
-  case WIRE_TERM_QUERY:
-    driver_answer_query(driver, peer, &message.query);
-    break;
-  case WIRE_TERM_REPLY:
-    driver_take_reply(driver, peer, &message.query);
-    break;
-  }
-  wire_release(&message);
 }

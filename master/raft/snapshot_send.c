@@ -58,19 +58,19 @@ static void drop_offer(struct driver *driver, struct driver_peer *peer) {
 
 void driver_drop_offers(struct driver *driver) {
   for (size_t i = 0; i < driver->peer_count; i++)
-    drop_offer(driver, &driver->peers[i]);
+    drop_offer(driver, driver->peers[i]);
 }
 
 bool driver_sends_snapshot(const struct driver *driver) {
   for (size_t i = 0; i < driver->peer_count; i++)
-    if (driver->peers[i].offer && driver->peers[i].offer->snapshot)
+    if (driver->peers[i]->offer && driver->peers[i]->offer->snapshot)
       return true;
   return false;
 }
 
 void driver_expire_offers(struct driver *driver) {
   for (size_t i = 0; i < driver->peer_count; i++) {
-    struct driver_peer *peer = &driver->peers[i];
+    struct driver_peer *peer = driver->peers[i];
     const struct offer *offer = peer->offer;
     if (offer && offer->snapshot &&
         driver_now_ns(driver) - offer->heard_ns > (offer->heard ? OFFER_IDLE_NS : OFFER_UNHEARD_NS))

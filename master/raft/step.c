@@ -79,7 +79,10 @@ int driver_step(struct driver *driver, struct raft_event *event, const struct st
     return code;
   assert(!(update.flags & RAFT_UPDATE_SNAPSHOT) && "snapshots are stepped by driver_step_installed only");
   take_update(driver, &update, entries);
+  driver_update_membership(driver);
   driver_update_role(driver);
+  if (driver_has_changes(driver))
+    driver_wake(driver);
   if (update.flags & RAFT_UPDATE_COMMIT_INDEX || bug_active(BUG_COMMIT_OLD_TERM))
     driver_apply(driver);
   driver_arm_tick(driver);

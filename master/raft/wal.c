@@ -60,6 +60,10 @@ const struct bytes *wal_configuration_at(const struct wal *wal, uint64_t index,
   return NULL;
 }
 
+uint64_t wal_configuration_changes(const struct wal *wal) {
+  return wal->configuration_changes;
+}
+
 uint64_t wal_disk_size(const struct wal *wal) {
   uint64_t size = 0;
   for (size_t i = 0; i < wal->segment_count; i++)
@@ -156,8 +160,10 @@ void wal_truncate(struct wal *wal, uint64_t index) {
     wal->write.high = index - 1;
   if (wal->cached_from > index)
     wal->cached_from = index;
-  while (wal->configuration_count > 0 && wal->configurations[wal->configuration_count - 1].index >= index)
+  while (wal->configuration_count > 0 && wal->configurations[wal->configuration_count - 1].index >= index) {
     bytes_free(&wal->configurations[--wal->configuration_count].encoded);
+    wal->configuration_changes++;
+  }
   if (wal->segment_count > 0 && wal->segments[wal->segment_count - 1]->base_index >= index)
     wal->rotate = true;
 }
@@ -185,6 +191,7 @@ void wal_note_configuration(struct wal *wal, uint64_t index, const void *encoded
   struct wal_configuration *configuration = &wal->configurations[wal->configuration_count++];
   *configuration = (struct wal_configuration){.index = index};
   bytes_append(&configuration->encoded, encoded, size);
+  wal->configuration_changes++;
 }
 
 void wal_append(struct wal *wal, uint64_t index, const struct wal_entry *entries, size_t count) {

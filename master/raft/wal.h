@@ -78,6 +78,8 @@ uint64_t wal_term_at(const struct wal *wal, uint64_t index);
 /* The membership in force at `index` >= base: the last change entry up to it. NULL when there is none. */
 const struct bytes *wal_configuration_at(const struct wal *wal, uint64_t index,
                                          uint64_t *configuration_index);
+/* Goes up with each membership that is noted or dropped. */
+uint64_t wal_configuration_changes(const struct wal *wal);
 /* Bytes of the segments on disk. */
 uint64_t wal_disk_size(const struct wal *wal);
 /* The lowest index >= `from` such that the payloads behind it up to last are at most `limit` bytes. */

@@ -56,6 +56,7 @@ struct wal {
   uint64_t ring_size;
   struct wal_configuration *configurations; /* ascending; the first may be older than the base */
   size_t configuration_count;
+  uint64_t configuration_changes; /* counts them */
   uint64_t unwritten_size; /* bytes of payload not yet handed to the disk */
   size_t cached_size;
   uint64_t cached_from;          /* nothing below is cached */

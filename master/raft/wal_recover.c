@@ -368,10 +368,12 @@ static void begin_behind_state(struct wal *wal) {
   uint64_t configuration_index;
   const struct bytes *known = wal_configuration_at(wal, wal->last_index, &configuration_index);
   struct bytes configuration = {0};
-  bytes_append(&configuration, known->data, known->size);
+  if (known)
+    bytes_append(&configuration, known->data, known->size);
   drop_segments(wal);
   forget_entries(wal, wal->options.durable_index, wal->options.durable_term);
-  wal_note_configuration(wal, configuration_index, configuration.data, configuration.size);
+  if (known)
+    wal_note_configuration(wal, configuration_index, configuration.data, configuration.size);
   bytes_free(&configuration);
   if (wal->term < wal->options.durable_term)
     wal_set_term(wal, wal->options.durable_term, 0);
