@@ -345,13 +345,14 @@ void replicas_wipe(struct replicas *all, size_t node) {
 int replicas_try_start(struct replicas *all, size_t node, struct error *error) {
   static const uint64_t members[SIMULATOR_NODES_MAX] = {1, 2, 3, 4, 5};
   struct replica *replica = &all->replica[node];
+  const size_t initial = all->options.members ? all->options.members : all->options.nodes;
   assert(!replica->journal);
   replica->applied = replica->durable;
   replica->fatal = false;
   replica->term = 0;
   const struct raft_journal_options options = {.id = node + 1,
                                                .members = members,
-                                               .member_count = all->options.nodes,
+                                               .member_count = node < initial ? initial : 0,
                                                .cluster = 77,
                                                .snapshot_threshold = all->options.snapshot_threshold,
                                                .snapshot_trailing = all->options.snapshot_trailing,
@@ -417,6 +418,24 @@ void replicas_free(struct replicas *all) {
 
 struct sim_world *replicas_world(struct replicas *all) {
   return all->world;
+}
+
+struct journal *replicas_journal(struct replicas *all, size_t node) {
+  return all->replica[node].journal;
+}
+
+static bool has_part(const struct replicas *all, size_t of, size_t node, bool as_voter) {
+  struct journal_membership membership;
+  const struct journal *journal = all->replica[of].journal;
+  journal->functions->membership(journal, &membership);
+  for (size_t i = 0; i < membership.count; i++)
+    if (membership.members[i].id == node + 1)
+      return !as_voter || membership.members[i].role == MEMBER_VOTER;
+  return false;
+}
+
+bool replicas_votes(struct replicas *all, size_t node) {
+  return has_part(all, node, node, true);
 }
 
 void replicas_heal(struct replicas *all) {
@@ -523,8 +542,10 @@ void replicas_expect_fatal(struct replicas *all, size_t node) {
 static bool settled(const struct replicas *all, uint64_t acknowledged, uint64_t committed_before) {
   if (all->acknowledged == acknowledged)
     return false;
+  const int leader = replicas_leader(all);
   for (size_t i = 0; i < all->options.nodes; i++)
-    if (all->replica[i].applied.index != all->highest || all->highest <= committed_before)
+    if (leader < 0 || (has_part(all, (size_t)leader, i, false) &&
+                       (all->replica[i].applied.index != all->highest || all->highest <= committed_before)))
       return false;
   return true;
 }

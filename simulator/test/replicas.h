@@ -20,6 +20,7 @@ struct replicas;
 struct replicas_options {
   uint64_t seed;
   size_t nodes;
+  size_t members; /* the first so many nodes are the first configuration, the others wait to be added; 0: all */
   uint64_t segment_size;
   uint64_t snapshot_threshold, snapshot_trailing;
   size_t cache_size;
@@ -59,11 +60,15 @@ uint64_t replicas_acknowledged(const struct replicas *replicas); /* appends repo
 uint64_t replicas_confirmed(const struct replicas *replicas);    /* read indexes given */
 uint64_t replicas_installed(const struct replicas *replicas);    /* snapshots installed */
 struct journal_status replicas_status(const struct replicas *replicas, size_t node);
+/* To ask for changes of membership. */
+struct journal *replicas_journal(struct replicas *replicas, size_t node);
+/* Whether a node is a voter by its own log. */
+bool replicas_votes(struct replicas *replicas, size_t node);
 /* A fatal condition is expected of the node, and ends it. */
 void replicas_expect_fatal(struct replicas *replicas, size_t node);
 
-/* Heals everything, starts every node, and returns once all are at one index with a new entry; fails after
- * `within_ns`. */
+/* Heals everything, starts every node, and returns once all members are at one index with a new entry; fails
+ * after `within_ns`. */
 void replicas_settle(struct replicas *replicas, int64_t within_ns);
 
 #endif
