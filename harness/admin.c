@@ -92,11 +92,27 @@ static void keep_text(struct bytes *to, const char *text) {
   bytes_append(to, text, strlen(text) + 1);
 }
 
+static void keep_quorum(struct admin *admin, const struct quorum *quorum) {
+  admin->leader = quorum->leader;
+  admin->membership_index = quorum->index;
+  admin->membership_committed = quorum->committed;
+  admin->last_index = quorum->last_index;
+  admin->member_count = quorum->count < ADMIN_MEMBERS_MAX ? quorum->count : ADMIN_MEMBERS_MAX;
+  for (size_t i = 0; i < admin->member_count; i++) {
+    const struct quorum_member *from = &quorum->members[i];
+    struct admin_member *member = &admin->members[i];
+    *member = (struct admin_member){
+        .id = from->id, .role = from->role, .match_index = from->match_index, .heard_ns = from->heard_ns};
+    snprintf(member->address, sizeof member->address, "%s", from->address);
+  }
+}
+
 static void on_answer(void *context, const struct admin_answer *answer) {
   struct admin *admin = context;
   admin->outcome = answer->status;
   keep_text(&admin->message, answer->message);
   keep_text(&admin->text, answer->text);
+  keep_quorum(admin, &answer->quorum);
   admin->answered = true;
 }
 
@@ -179,6 +195,7 @@ static int log_level_command(int argc, char **argv) {
 
 int admin_command(int argc, char **argv) {
   static const struct command commands[] = {
+      {"journal", "the members of the journal, and leadership", admin_journal_command},
       {"log-level", "show or set from which level on masters write messages", log_level_command},
   };
   return command_dispatch("assay admin", "What an operator asks of running masters.", commands,

@@ -12,6 +12,16 @@
 #include "master/client/client.h"
 #include "nemesis/nemesis.h"
 
+/* A copy of struct quorum_member. */
+struct admin_member {
+  uint64_t id;
+  char address[96];
+  enum quorum_role role;
+  uint64_t match_index;
+  int64_t heard_ns;
+};
+#define ADMIN_MEMBERS_MAX 64
+
 /* The nodes of a cluster, and the connections to them. */
 struct admin {
   const char *program; /* "assay admin report" */
@@ -31,6 +41,12 @@ struct admin {
   struct node_status status;
   enum admin_status outcome;
   struct bytes message, text; /* NUL-terminated */
+  uint64_t leader;            /* of a refusal, and with the members */
+  struct admin_member members[ADMIN_MEMBERS_MAX];
+  size_t member_count;
+  uint64_t membership_index, last_index;
+  bool membership_committed;
+  bool from_leader; /* the members are as the leader has them */
 };
 
 #define ADMIN_INIT(name)                                                                                     \
@@ -62,6 +78,9 @@ bool admin_ask(struct admin *admin, size_t which, const struct admin_request *re
 
 /* The node with the id of --node. Says so, and returns false, when none that answers has it. */
 bool admin_find_node(struct admin *admin, size_t *which);
+
+/* -- admin_journal.c -- */
+int admin_journal_command(int argc, char **argv);
 
 /* The line on standard error for a command that ends without success. */
 void admin_complain(const struct admin *admin, const char *format, ...) __attribute__((format(printf, 2, 3)));

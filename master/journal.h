@@ -72,7 +72,8 @@ struct journal_membership {
   struct journal_member members[JOURNAL_MEMBERS_MAX];
 };
 
-/* Changes go one server at a time (Raft dissertation, §4.1), so that majorities before and after share one. */
+/* Changes go one server at a time (Raft dissertation, §4.1), so that majorities before and after share one.
+ */
 enum journal_change_kind {
   CHANGE_ADD,     /* a new member, as standby */
   CHANGE_PROMOTE, /* to voter, once it has all but the last few entries */
@@ -86,9 +87,9 @@ struct journal_change {
   const char *address; /* ADD; copied */
 };
 
-/* How a change or a transfer ended. 0: it is committed, or the other node leads. ERR_NOT_PRIMARY, ERR_TIMEOUT:
- * nothing was changed. ERR_UNAVAILABLE: leadership was lost meanwhile, and nobody knows. The message is for
- * people. */
+/* How a change or a transfer ended. 0: it is committed, or the other node leads. ERR_NOT_PRIMARY,
+ * ERR_TIMEOUT: nothing was changed. ERR_UNAVAILABLE: leadership was lost meanwhile, and nobody knows. The
+ * message is for people. */
 typedef void journal_changed(void *context, int status, const struct error *error);
 
 /* A snapshot is a set of named, immutable byte streams, so that it is never whole in memory. */
@@ -190,8 +191,8 @@ struct journal_functions {
    * NULL as above. */
   int (*change)(struct journal *journal, const struct journal_change *change, journal_changed *changed,
                 void *context, struct error *error);
-  /* Hands leadership over to a voter, 0: the one that is furthest; nothing is appended meanwhile. As change(),
-   * and when it is done the other node leads. NULL as above. */
+  /* Hands leadership over to a voter, 0: the one that is furthest; nothing is appended meanwhile. As
+   * change(), and when it is done the other node leads. NULL as above. */
   int (*transfer)(struct journal *journal, uint64_t id, journal_changed *changed, void *context,
                   struct error *error);
 

@@ -124,7 +124,8 @@ static int open_world(struct node *node, struct error *error) {
   struct uv_world_member members[MEMBERS_MAX];
   for (size_t i = 0; i < node->options.member_count; i++) {
     const struct node_member *member = &node->options.members[i];
-    members[i] = (struct uv_world_member){.id = member->id, .host = member->address.host, .port = member->address.peer_port};
+    members[i] = (struct uv_world_member){
+        .id = member->id, .host = member->address.host, .port = member->address.peer_port};
   }
   const struct uv_world_options options = {.directory = node->directory.journal,
                                            .id = node->options.id,

@@ -13,8 +13,8 @@ bool member_address_parse(const char *text, struct member_address *address) {
   const size_t host_size = (size_t)(peer - text);
   const bool bracketed = host_size > 2 && text[0] == '[' && peer[-1] == ']';
   const unsigned long peer_port = strtoul(peer + 1, &end, 10);
-  if (host_size == 0 || host_size >= sizeof address->host || end != client || peer[1] < '0' || peer[1] > '9' ||
-      peer_port > UINT16_MAX || client[1] < '0' || client[1] > '9' ||
+  if (host_size == 0 || host_size >= sizeof address->host || end != client || peer[1] < '0' ||
+      peer[1] > '9' || peer_port > UINT16_MAX || client[1] < '0' || client[1] > '9' ||
       strlen(client) + host_size >= sizeof address->client_address)
     return false;
   snprintf(address->host, sizeof address->host, "%.*s", (int)(host_size - 2 * bracketed), text + bracketed);

@@ -43,7 +43,8 @@ static int parse_members(struct node_options *options, const struct flag_list *l
       if (options->members[j].id == member->id)
         return error_set(error, ERR_BAD_INPUT, "--member %" PRIu64 " is given twice", member->id);
       if (strcmp(options->members[j].text, member->text) == 0)
-        return error_set(error, ERR_BAD_INPUT, "members %" PRIu64 " and %" PRIu64 " have the same address, %s",
+        return error_set(error, ERR_BAD_INPUT,
+                         "members %" PRIu64 " and %" PRIu64 " have the same address, %s",
                          options->members[j].id, member->id, member->text);
     }
     if (member->id == options->id)

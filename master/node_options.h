@@ -21,8 +21,8 @@ struct node_options {
   const char *data; /* directory; points into argv */
   struct node_member members[MEMBERS_MAX];
   size_t member_count;
-  bool join; /* the members are no first configuration: this node waits for one */
-  const struct node_member *self;                 /* the member with `id` */
+  bool join;                      /* the members are no first configuration: this node waits for one */
+  const struct node_member *self; /* the member with `id` */
   unsigned election_timeout_ms, heartbeat_ms;     /* 0: the defaults of the journal */
   uint64_t snapshot_threshold, snapshot_trailing; /* 0: the same */
   const char *http;                               /* "host:port" for metrics and health; NULL: none */

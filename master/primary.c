@@ -516,6 +516,10 @@ void primary_attach(struct primary *primary, struct journal *journal) {
   primary->journal = journal;
 }
 
+struct journal *primary_journal(const struct primary *primary) {
+  return primary->journal;
+}
+
 void primary_on_fatal(struct primary *primary, void (*fatal)(void *context, const struct error *error),
                       void *context) {
   primary->fatal = fatal;

@@ -41,6 +41,9 @@ int primary_new(const struct primary_options *options, struct primary **primary,
 const struct state_machine *primary_state_machine(struct primary *primary);
 void primary_attach(struct primary *primary, struct journal *journal);
 
+/* What was attached, for questions that the primary has no part in. */
+struct journal *primary_journal(const struct primary *primary);
+
 /* Told when the journal or the store cannot go on; the process must end with the message. */
 void primary_on_fatal(struct primary *primary, void (*fatal)(void *context, const struct error *error),
                       void *context);

@@ -20,7 +20,8 @@ struct uv_world_options {
   uint64_t id;                           /* this node's */
   const struct uv_world_member *members; /* all of the cluster, this node too */
   size_t member_count;
-  const char *address; /* this node's, as member_address.h has it, for peers that do not know it; NULL: none */
+  const char
+      *address;     /* this node's, as member_address.h has it, for peers that do not know it; NULL: none */
   uint64_t cluster; /* connections of another cluster are refused */
 };
 

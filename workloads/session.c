@@ -48,6 +48,7 @@ static int open_session_client(struct client_process *process, size_t client, st
     client_options.addresses +=
         ((size_t)options->shard + client / 8 * 2 + client % 2) % options->address_count;
     client_options.address_count = 1;
+    client_options.only_given = true;
   } else {
     /* Neighbours, who work on the same names, prefer different nodes. */
     client_options.preferred = ((size_t)options->shard + client) % options->address_count;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "master/client/internal.h"
 
@@ -133,12 +134,39 @@ static int64_t or_default(int64_t value, int64_t fallback) {
   return value > 0 ? value : fallback;
 }
 
+static void name_node(struct master_client *client, size_t at, const char *address) {
+  struct node *node = &client->nodes[at];
+  node->text = xstrdup(address);
+  node->failed_ns = INT64_MIN / 2;
+  node->complained_ns = INT64_MIN / 2;
+  node->probe.client = client;
+  node->probe.node = at;
+  list_init(&node->probe.queries);
+}
+
+size_t client_learn_node(struct master_client *client, const char *address) {
+  const size_t at = client->node_count;
+  if (at == client->node_capacity || rpc_parse_address(address, &client->nodes[at].address, NULL) != 0)
+    return at;
+  client->node_count++;
+  name_node(client, at, address);
+  return at;
+}
+
+size_t master_client_add_node(struct master_client *client, const char *address) {
+  for (size_t i = 0; i < client->node_count; i++)
+    if (strcmp(client->nodes[i].text, address) == 0)
+      return i;
+  const size_t before = client->node_count, at = client_learn_node(client, address);
+  return client->node_count > before ? at : SIZE_MAX;
+}
+
 int master_client_open(uv_loop_t *loop, const struct master_client_options *options,
                        struct master_client **opened, struct error *error) {
   if (options->address_count == 0)
     return error_set(error, ERR_BAD_INPUT, "no address of a master is given");
   assert(options->preferred < options->address_count);
-  struct node *nodes = xcalloc(options->address_count, sizeof *nodes);
+  struct node *nodes = xcalloc(options->address_count + NODES_LEARNT_MAX, sizeof *nodes);
   for (size_t i = 0; i < options->address_count; i++) {
     const int status = rpc_parse_address(options->addresses[i], &nodes[i].address, error);
     if (status != 0) {
@@ -150,17 +178,13 @@ int master_client_open(uv_loop_t *loop, const struct master_client_options *opti
   client->loop = loop;
   client->nodes = nodes;
   client->node_count = options->address_count;
-  for (size_t i = 0; i < client->node_count; i++) {
-    nodes[i].text = xstrdup(options->addresses[i]);
-    nodes[i].failed_ns = INT64_MIN / 2;
-    nodes[i].complained_ns = INT64_MIN / 2;
-    nodes[i].probe.client = client;
-    nodes[i].probe.node = i;
-    list_init(&nodes[i].probe.queries);
-  }
+  client->node_capacity = client->node_count + NODES_LEARNT_MAX;
+  for (size_t i = 0; i < client->node_count; i++)
+    name_node(client, i, options->addresses[i]);
   client->request_timeout_ns = or_default(options->request_timeout_ns, REQUEST_TIMEOUT_DEFAULT_NS);
   client->connect_timeout_ns = or_default(options->connect_timeout_ns, CONNECT_TIMEOUT_DEFAULT_NS);
   client->attempt_timeout_ns = or_default(options->attempt_timeout_ns, ATTEMPT_TIMEOUT_DEFAULT_NS);
+  client->only_given = options->only_given;
   client->retry = options->retry;
   client->at = options->preferred;
   list_init(&client->by_deadline);

@@ -98,6 +98,7 @@ struct master_client_options {
   int64_t connect_timeout_ns; /* 0: the default (500 ms) */
   int64_t attempt_timeout_ns; /* silence after which a connection is given up and the request retried
                                  elsewhere; 0: the default (1 s) */
+  bool only_given;            /* nodes that the given ones name are not asked: not learnt of */
   bool retry;                 /* false: a request is sent once, to whoever is connected */
 };
 
@@ -147,6 +148,12 @@ void master_client_status(struct master_client *client, size_t which, bool with_
 /* What can be asked of a node; the numbers are those of AdminKind in rpc.proto, which tells what each takes
  * and answers. */
 enum admin_kind {
+  ADMIN_QUORUM_INFO = 1,
+  ADMIN_QUORUM_ADD = 2,
+  ADMIN_QUORUM_PROMOTE = 3,
+  ADMIN_QUORUM_DEMOTE = 4,
+  ADMIN_QUORUM_REMOVE = 5,
+  ADMIN_QUORUM_ELECT = 6,
   ADMIN_LOG_LEVEL = 40, /* text: the level to set, NULL: none; answers with the level in force */
 };
 
@@ -154,6 +161,29 @@ enum admin_kind {
 struct admin_request {
   enum admin_kind kind;
   const char *text;
+  uint64_t node; /* the member that it is about */
+};
+
+enum quorum_role { QUORUM_VOTER, QUORUM_STANDBY, QUORUM_SPARE };
+const char *quorum_role_name(enum quorum_role role); /* "voter" … */
+
+struct quorum_member {
+  uint64_t id;
+  const char *address; /* HOST:PEER_PORT:CLIENT_PORT */
+  enum quorum_role role;
+  /* when the leader is asked; else 0 and -1 */
+  uint64_t match_index; /* the last entry it is known to have */
+  int64_t heard_ns;     /* since its last frame; -1: never */
+};
+
+/* The members of the journal as one node has them. */
+struct quorum {
+  uint64_t leader;     /* 0: not known */
+  uint64_t index;      /* of the entry that says so; 0: the node knows of none yet */
+  bool committed;      /* else that entry may be taken back */
+  uint64_t last_index; /* of the node's log */
+  const struct quorum_member *members;
+  size_t count;
 };
 
 enum admin_status {
@@ -169,7 +199,12 @@ struct admin_answer {
   uint64_t node;       /* id of the node that answered, 0 when none did */
   const char *message; /* why not, for people */
   const char *text;
+  struct quorum quorum; /* of ADMIN_QUORUM_INFO; its leader of a refusal too */
 };
+
+/* Makes one more node known, for requests and for questions to it alone: its place among the addresses. The
+ * same address keeps its place; SIZE_MAX when the text is no address, or there are too many. */
+size_t master_client_add_node(struct master_client *client, const char *address);
 
 typedef void master_admin_callback(void *context, const struct admin_answer *answer);
 

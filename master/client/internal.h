@@ -57,10 +57,10 @@ struct node {
 
 struct master_client {
   uv_loop_t *loop;
-  struct node *nodes;
-  size_t node_count;
+  struct node *nodes; /* never move */
+  size_t node_count, node_capacity;
   int64_t request_timeout_ns, connect_timeout_ns, attempt_timeout_ns;
-  bool retry;
+  bool only_given, retry;
   uint64_t cluster; /* 0 until the first hello */
 
   /* calls */
@@ -102,7 +102,13 @@ struct master_client {
   void *closed_context;
 };
 
+/* Nodes that a client hears of from others, beyond those it was given. */
+#define NODES_LEARNT_MAX 64u
+
 /* client.c */
+/* Makes a node known that another one named; node_count as it was before when the address is none, or there
+ * is no room. */
+size_t client_learn_node(struct master_client *client, const char *address);
 void client_pump_soon(struct master_client *client);
 /* Logs what is wrong with a node, not more often than every ten seconds. */
 void client_complain(struct master_client *client, size_t node, const char *text);

@@ -17,18 +17,19 @@
 
 /* ---- where to go ---- */
 
-/* Index of the node that a hint means, or node_count. */
-static size_t node_of_hint(const struct master_client *client, uint64_t leader, const char *leader_address) {
+/* Index of the node that a hint means, learnt if need be, or node_count. */
+static size_t node_of_hint(struct master_client *client, uint64_t leader, const char *leader_address) {
   for (size_t i = 0; i < client->node_count; i++)
     if (leader != 0 && client->nodes[i].id == leader)
       return i;
   for (size_t i = 0; i < client->node_count; i++)
     if (strcmp(client->nodes[i].text, leader_address) == 0)
       return i;
-  return client->node_count;
+  return client->only_given || leader_address[0] == '\0' ? client->node_count
+                                                         : client_learn_node(client, leader_address);
 }
 
-static size_t next_node(const struct master_client *client, uint64_t leader, const char *leader_address,
+static size_t next_node(struct master_client *client, uint64_t leader, const char *leader_address,
                         int64_t now_ns) {
   const size_t hinted = node_of_hint(client, leader, leader_address);
   if (hinted < client->node_count && hinted != client->at &&

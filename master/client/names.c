@@ -55,3 +55,15 @@ const char *node_role_name(enum node_role role) {
   }
   return "unknown";
 }
+
+const char *quorum_role_name(enum quorum_role role) {
+  switch (role) {
+  case QUORUM_VOTER:
+    return "voter";
+  case QUORUM_STANDBY:
+    return "standby";
+  case QUORUM_SPARE:
+    return "spare";
+  }
+  return "unknown";
+}

@@ -118,7 +118,24 @@ static void take_status(struct probe *probe, const Rpc__NodeStatus *read) {
     reply(query, &status);
 }
 
+_Static_assert((int)QUORUM_SPARE == RPC__MEMBER_ROLE__MEMBER_ROLE_SPARE, "wire and door agree");
 _Static_assert((int)ADMIN_FAILED == RPC__ADMIN_STATUS__ADMIN_STATUS_FAILED, "wire and door agree");
+
+static const struct quorum_member *members_of(struct probe *probe, const Rpc__AdminResponse *read) {
+  struct quorum_member *members =
+      rpc_arena_take(&probe->client->arena, (read->n_members + 1) * sizeof *members);
+  for (size_t i = 0; i < read->n_members; i++) {
+    const Rpc__Member *member = read->members[i];
+    members[i] = (struct quorum_member){.id = member->id,
+                                        .address = member->address,
+                                        .role = member->role <= RPC__MEMBER_ROLE__MEMBER_ROLE_SPARE
+                                                    ? (enum quorum_role)member->role
+                                                    : QUORUM_SPARE,
+                                        .match_index = member->match_index,
+                                        .heard_ns = member->heard_ns};
+  }
+  return members;
+}
 
 static void take_admin(struct probe *probe, const Rpc__AdminResponse *read) {
   struct query *query = find_query(probe, read->id);
@@ -128,6 +145,12 @@ static void take_admin(struct probe *probe, const Rpc__AdminResponse *read) {
       .node = read->node,
       .message = read->message,
       .text = read->text,
+      .quorum = {.leader = read->leader,
+                 .index = read->membership_index,
+                 .committed = read->membership_committed,
+                 .last_index = read->last_index,
+                 .members = members_of(probe, read),
+                 .count = read->n_members},
   };
   if (query && query->answered)
     reply_admin(query, &answer);
@@ -264,6 +287,7 @@ void master_client_admin(struct master_client *client, size_t which, const struc
   Rpc__AdminRequest request = RPC__ADMIN_REQUEST__INIT;
   request.id = query->id;
   request.kind = (Rpc__AdminKind)asked->kind;
+  request.node = asked->node;
   if (asked->text)
     request.text = (char *)(uintptr_t)asked->text;
   rpc_append(&query->frame, RPC_ADMIN_REQUEST, &request.base);

@@ -52,7 +52,8 @@ static int check_add(const struct raft_configuration *now, const struct change *
     return error_set(error, ERR_BAD_INPUT, "there are %u members, and no more are taken", now->n);
   for (unsigned i = 0; i < now->n; i++) {
     if (now->servers[i].id == change->id)
-      return error_set(error, ERR_BAD_INPUT, "node %" PRIu64 " is a member already: remove it first", change->id);
+      return error_set(error, ERR_BAD_INPUT, "node %" PRIu64 " is a member already: remove it first",
+                       change->id);
     if (strcmp(now->servers[i].address, change->address) == 0)
       return error_set(error, ERR_BAD_INPUT, "node %llu has the address %s already", now->servers[i].id,
                        change->address);
@@ -74,8 +75,8 @@ static int check(const struct driver *driver, const struct change *change, struc
   if (change->kind == CHANGE_DEMOTE && !voter)
     return error_set(error, ERR_BAD_INPUT, "node %" PRIu64 " is no voter", change->id);
   if (change->kind != CHANGE_PROMOTE && voter && voters_of(now) == 1)
-    return error_set(error, ERR_BAD_INPUT, "node %" PRIu64 " is the only voter: without it nothing could commit",
-                     change->id);
+    return error_set(error, ERR_BAD_INPUT,
+                     "node %" PRIu64 " is the only voter: without it nothing could commit", change->id);
   return 0;
 }
 
@@ -105,9 +106,11 @@ static struct raft_buffer encode(const struct driver *driver, const struct chang
   return encoded;
 }
 
-/* -- the change that is under way ------------------------------------------------------------------------- */
+/* -- the change that is under way -------------------------------------------------------------------------
+ */
 
-static void end(struct driver *driver, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void end(struct driver *driver, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static void end(struct driver *driver, int status, const char *format, ...) {
   struct change *change = &driver->change;
@@ -230,7 +233,8 @@ static void tell_change(struct driver *driver) {
 static void say_goodbye(struct driver *driver, const struct change *change) {
   const uint64_t base = wal_base_index(driver->wal);
   if (change->kind == CHANGE_REMOVE && change->id != driver->options.id && driver_peer(driver, change->id) &&
-      change->match_index >= base && change->match_index > 0 && change->index - change->match_index <= WIRE_ENTRIES)
+      change->match_index >= base && change->match_index > 0 &&
+      change->index - change->match_index <= WIRE_ENTRIES)
     driver_send_cached(driver, change->id, change->match_index + 1, change->index);
 }
 
@@ -256,9 +260,9 @@ void driver_lose_change(struct driver *driver) {
 
 static int explain_transfer(const struct driver *driver, int code, uint64_t id, struct error *error) {
   if (code == RAFT_BADID)
-    return error_set(error, ERR_BAD_INPUT,
-                     id == driver->options.id ? "node %" PRIu64 " leads already" : "node %" PRIu64 " is no voter",
-                     id);
+    return error_set(
+        error, ERR_BAD_INPUT,
+        id == driver->options.id ? "node %" PRIu64 " leads already" : "node %" PRIu64 " is no voter", id);
   if (code == RAFT_NOTFOUND)
     return error_set(error, ERR_BAD_INPUT, "there is no other voter that could lead");
   return error_set(error, ERR_OVERLOADED, "leadership is being handed over already");
@@ -317,7 +321,8 @@ static void progress_transfer(struct driver *driver) {
   }
 }
 
-/* -- all of them ------------------------------------------------------------------------------------------ */
+/* -- all of them ------------------------------------------------------------------------------------------
+ */
 
 bool driver_has_changes(const struct driver *driver) {
   return driver->change.stage != CHANGE_NONE || driver->transfer.active;
@@ -334,5 +339,6 @@ void driver_end_changes(struct driver *driver) {
   driver_lose_change(driver);
   tell_change(driver);
   if (driver->transfer.active)
-    end_transfer(driver, ERR_UNAVAILABLE, "node %" PRIu64 " was told to lead; this one stops", driver->transfer.target);
+    end_transfer(driver, ERR_UNAVAILABLE, "node %" PRIu64 " was told to lead; this one stops",
+                 driver->transfer.target);
 }

@@ -267,8 +267,8 @@ static struct raft_entry *entries_for_raft(struct driver *driver, size_t count) 
   return entries;
 }
 
-/* A single voter is leader as soon as raft starts, in the term that the log has: raft 0.22.1 begins none. What
- * it appended there before, and lost, others may have: so it begins one here. */
+/* A single voter is leader as soon as raft starts, in the term that the log has: raft 0.22.1 begins none.
+ * What it appended there before, and lost, others may have: so it begins one here. */
 static void begin_term_alone(struct driver *driver) {
   uint64_t index;
   const struct bytes *encoded = wal_configuration_at(driver->wal, wal_last_index(driver->wal), &index);

@@ -206,8 +206,8 @@ struct step_entries {
 int driver_step(struct driver *driver, struct raft_event *event, const struct step_entries *entries);
 /* Tells raft of a snapshot that the state machine has just installed and that the log was prepared for. */
 void driver_step_installed(struct driver *driver, const struct wire_manifest *manifest, uint64_t sender);
-/* Submits an entry of the present term, a copy of the data; `token` NULL but for commands. Returns raft's code,
- * and nothing was appended then. */
+/* Submits an entry of the present term, a copy of the data; `token` NULL but for commands. Returns raft's
+ * code, and nothing was appended then. */
 int driver_submit(struct driver *driver, unsigned short type, const void *data, size_t size, void *token);
 /* Decodes a membership that is known to be sound. */
 void driver_decode_configuration(const void *encoded, size_t size, struct raft_configuration *configuration);

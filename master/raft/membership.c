@@ -1,8 +1,8 @@
 /* membership.c: who the peers are.
  *
  * The latest configuration in the log counts, committed or not (dissertation, §4.1); raft keeps it, and goes
- * back when it is cut off. What follows from it for this driver (whom to query, where frames go) is brought up
- * to date after each step that noted or dropped one. */
+ * back when it is cut off. What follows from it for this driver (whom to query, where frames go) is brought
+ * up to date after each step that noted or dropped one. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,7 +93,9 @@ void driver_update_membership(struct driver *driver) {
 /* -- the door ------------------------------------------------------------------------------------------- */
 
 static enum journal_member_role role_of(const struct raft_server *server) {
-  return server->role == RAFT_VOTER ? MEMBER_VOTER : server->role == RAFT_STANDBY ? MEMBER_STANDBY : MEMBER_SPARE;
+  return server->role == RAFT_VOTER     ? MEMBER_VOTER
+         : server->role == RAFT_STANDBY ? MEMBER_STANDBY
+                                        : MEMBER_SPARE;
 }
 
 static void describe_member(struct driver *driver, const struct raft_server *server,

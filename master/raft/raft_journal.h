@@ -9,10 +9,10 @@
 struct raft_journal_options {
   uint64_t id;             /* this node's, 1 or more */
   const uint64_t *members; /* ids of the first configuration's voters, this node's among them */
-  /* Their addresses in the same order, for struct world's meet(); NULL: the ids, in decimal. The same on every
-   * member: they stand in the first entry, which each writes by itself. */
+  /* Their addresses in the same order, for struct world's meet(); NULL: the ids, in decimal. The same on
+   * every member: they stand in the first entry, which each writes by itself. */
   const char *const *addresses;
-  size_t member_count; /* 0: this node waits until a leader sends it a configuration */
+  size_t member_count;          /* 0: this node waits until a leader sends it a configuration */
   uint64_t cluster;             /* identity of the cluster: frames and logs of another are refused */
   unsigned election_timeout_ms; /* 0: the default; randomised between 1x and 2x */
   unsigned heartbeat_ms;        /* 0: the default */

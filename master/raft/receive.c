@@ -128,12 +128,14 @@ void driver_answer_stale(struct driver *driver, uint64_t peer, uint64_t previous
   driver_send(driver, peer, &message);
 }
 
-/* -- AppendEntries ---------------------------------------------------------------------------------------- */
+/* -- AppendEntries ----------------------------------------------------------------------------------------
+ */
 
 /* Steps a message whose entries, if any, are one batch. */
 static void step_append(struct driver *driver, struct wire_message *message) {
   const unsigned count = message->raft.append_entries.n_entries;
-  const struct step_entries entries = {.raft = message->raft_entries, .log = message->entries, .count = count};
+  const struct step_entries entries = {
+      .raft = message->raft_entries, .log = message->entries, .count = count};
   struct raft_event event = {.type = RAFT_RECEIVE, .receive.message = &message->raft};
   driver_step(driver, &event, count > 0 ? &entries : NULL);
 }
@@ -144,8 +146,8 @@ static void step_append(struct driver *driver, struct wire_message *message) {
 static void settle_earlier_change(struct driver *driver, const struct wire_message *message) {
   const struct raft_append_entries *append = &message->raft.append_entries;
   const uint64_t earlier = driver->raft.configuration_uncommitted_index, previous = append->prev_log_index;
-  if (append->n_entries == 0 || message->entries[0].type != RAFT_CHANGE || earlier == 0 || earlier > previous ||
-      wal_term_at(driver->wal, previous) != append->prev_log_term ||
+  if (append->n_entries == 0 || message->entries[0].type != RAFT_CHANGE || earlier == 0 ||
+      earlier > previous || wal_term_at(driver->wal, previous) != append->prev_log_term ||
       wal_term_at(driver->wal, previous + 1) == message->entries[0].term)
     return;
   struct raft_event event = {.type = RAFT_CONFIGURATION, .configuration.index = earlier};
@@ -238,7 +240,8 @@ static void receive_append(struct driver *driver, struct wire_message *message) 
     batch_drop(message->entries[0].batch);
 }
 
-/* -- votes of those that are no voters -------------------------------------------------------------------- */
+/* -- votes of those that are no voters --------------------------------------------------------------------
+ */
 
 static bool is_up_to_date(const struct driver *driver, const struct raft_request_vote *vote) {
   const uint64_t last = wal_last_index(driver->wal), term = wal_term_at(driver->wal, last);
@@ -253,8 +256,8 @@ static bool vote_as_outsider(struct driver *driver, struct wire_message *message
   struct raft_request_vote *vote = &message->raft.request_vote;
   const struct raft_server *own = driver_own_server(driver);
   const int64_t silent_ns = driver_now_ns(driver) - driver->leader_heard_ns;
-  const bool has_leader = driver->leader_heard_ns > 0 &&
-                          silent_ns < (int64_t)driver->options.election_timeout_ms * NS_PER_MS;
+  const bool has_leader =
+      driver->leader_heard_ns > 0 && silent_ns < (int64_t)driver->options.election_timeout_ms * NS_PER_MS;
   if (driver_is_voter(own) || raft_state(raft) != RAFT_FOLLOWER || wal_last_index(driver->wal) == 0 ||
       vote->term < raft_current_term(raft) || (has_leader && !vote->disrupt_leader))
     return false;
@@ -275,17 +278,17 @@ static bool vote_as_outsider(struct driver *driver, struct wire_message *message
     }
   }
   struct wire_message answer = {.type = WIRE_VOTE_RESULT};
-  answer.raft.request_vote_result =
-      (struct raft_request_vote_result){.term = vote->term > raft_current_term(raft) ? vote->term
-                                                                                     : raft_current_term(raft),
-                                        .vote_granted = granted,
-                                        .pre_vote = vote->pre_vote,
-                                        .capacity = 1};
+  answer.raft.request_vote_result = (struct raft_request_vote_result){
+      .term = vote->term > raft_current_term(raft) ? vote->term : raft_current_term(raft),
+      .vote_granted = granted,
+      .pre_vote = vote->pre_vote,
+      .capacity = 1};
   driver_send(driver, message->sender, &answer);
   return true;
 }
 
-/* -- all of them ------------------------------------------------------------------------------------------ */
+/* -- all of them ------------------------------------------------------------------------------------------
+ */
 
 static void receive_raft(struct driver *driver, struct wire_message *message) {
   const struct driver_peer *peer = driver_peer(driver, message->sender);

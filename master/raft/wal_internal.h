@@ -57,7 +57,7 @@ struct wal {
   struct wal_configuration *configurations; /* ascending; the first may be older than the base */
   size_t configuration_count;
   uint64_t configuration_changes; /* counts them */
-  uint64_t unwritten_size; /* bytes of payload not yet handed to the disk */
+  uint64_t unwritten_size;        /* bytes of payload not yet handed to the disk */
   size_t cached_size;
   uint64_t cached_from;          /* nothing below is cached */
   struct wal_segment **segments; /* the last one is written to */

@@ -26,8 +26,16 @@ static void answer_log_level(struct admin *admin) {
   admin->response.text = (char *)(uintptr_t)log_level_name(level);
 }
 
-static void answer(struct admin *admin) {
+/* False: the answer comes later. */
+static bool answer(struct admin *admin) {
   switch (admin->request->kind) {
+  case RPC__ADMIN_KIND__ADMIN_KIND_QUORUM_INFO:
+  case RPC__ADMIN_KIND__ADMIN_KIND_QUORUM_ADD:
+  case RPC__ADMIN_KIND__ADMIN_KIND_QUORUM_PROMOTE:
+  case RPC__ADMIN_KIND__ADMIN_KIND_QUORUM_DEMOTE:
+  case RPC__ADMIN_KIND__ADMIN_KIND_QUORUM_REMOVE:
+  case RPC__ADMIN_KIND__ADMIN_KIND_QUORUM_ELECT:
+    return !admin_answer_membership(admin->session, admin->request, &admin->response);
   case RPC__ADMIN_KIND__ADMIN_KIND_LOG_LEVEL:
     answer_log_level(admin);
     break;
@@ -35,6 +43,7 @@ static void answer(struct admin *admin) {
     refuse(admin, "this master does not know what is asked: use an assay of its own version");
     break;
   }
+  return true;
 }
 
 bool dispatch_admin(struct session *session, const struct rpc_frame *frame) {
@@ -45,7 +54,8 @@ bool dispatch_admin(struct session *session, const struct rpc_frame *frame) {
     return false;
   admin.response.id = admin.request->id;
   admin.response.node = server->id;
-  answer(&admin);
+  if (!answer(&admin))
+    return true;
   rpc_append(&session->output, RPC_ADMIN_RESPONSE, &admin.response.base);
   session_touch(session);
   return true;

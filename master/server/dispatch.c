@@ -25,12 +25,8 @@ static Rpc__Role wire_role(enum primary_role role) {
   return RPC__ROLE__ROLE_UNKNOWN;
 }
 
-static char *address_of(const struct server *server, uint64_t id) {
-  static char unknown[] = "";
-  for (size_t i = 0; i < server->member_count; i++)
-    if (server->members[i].id == id)
-      return server->members[i].client_address;
-  return unknown;
+static char *address_of(struct server *server, uint64_t id) {
+  return (char *)(uintptr_t)server_member_address(server, id);
 }
 
 /* ---- answers ---- */
@@ -88,12 +84,22 @@ static void respond(struct session *session, uint64_t request_id, const struct a
   rpc_append(&session->output, RPC_RESPONSE, &response.base);
 }
 
-static void on_answer(void *context, const struct answer *answer) {
-  struct ticket *ticket = context;
+struct ticket *ticket_take(struct session *session, uint64_t request_id) {
+  struct server *server = session->server;
+  struct ticket *ticket = server->spare;
+  if (ticket)
+    server->spare = ticket->next;
+  else
+    ticket = xmalloc(sizeof *ticket);
+  *ticket = (struct ticket){.session = session, .request_id = request_id};
+  server->tickets++;
+  session->in_flight++;
+  return ticket;
+}
+
+void ticket_give(struct ticket *ticket) {
   struct session *session = ticket->session;
   struct server *server = session->server;
-  if (session_takes_answer(session))
-    respond(session, ticket->request_id, answer);
   ticket->next = server->spare;
   server->spare = ticket;
   server->tickets--;
@@ -102,6 +108,13 @@ static void on_answer(void *context, const struct answer *answer) {
     session_touch(session);
   else if (session->gone && session->in_flight == 0)
     free(session);
+}
+
+static void on_answer(void *context, const struct answer *answer) {
+  struct ticket *ticket = context;
+  if (session_takes_answer(ticket->session))
+    respond(ticket->session, ticket->request_id, answer);
+  ticket_give(ticket);
 }
 
 /* ---- requests ---- */
@@ -132,15 +145,7 @@ static bool dispatch_request(struct session *session, const struct rpc_frame *fr
       .length = message->length,
       .count = message->count,
   };
-  struct ticket *ticket = server->spare;
-  if (ticket)
-    server->spare = ticket->next;
-  else
-    ticket = xmalloc(sizeof *ticket);
-  *ticket = (struct ticket){.session = session, .request_id = message->id};
-  server->tickets++;
-  session->in_flight++;
-  primary_submit(server->primary, &request, on_answer, ticket);
+  primary_submit(server->primary, &request, on_answer, ticket_take(session, message->id));
   return true;
 }
 

@@ -2,6 +2,7 @@
 #ifndef ASSAY_MASTER_SERVER_INTERNAL_H
 #define ASSAY_MASTER_SERVER_INTERNAL_H
 
+#include "master/member_address.h"
 #include "master/rpc/list.h"
 #include "master/rpc/rpc.h"
 #include "master/server/server.h"
@@ -57,7 +58,8 @@ struct server {
   void *full_context;
   size_t tickets; /* at the primary */
   struct ticket *spare;
-  struct rpc_arena arena; /* of the message at hand */
+  struct rpc_arena arena;        /* of the message at hand */
+  struct member_address address; /* what server_member_address() said last */
   int64_t started_ns;
   int64_t complained_ns;
   unsigned handles;
@@ -80,6 +82,18 @@ void session_touch(struct session *session);
 /* dispatch.c */
 /* Handles one frame; false: it is malformed. */
 bool dispatch_frame(struct session *session, const struct rpc_frame *frame);
+
+/* membership.c */
+/* Handles what is asked about members: true when the answer comes later. */
+bool admin_answer_membership(struct session *session, const Rpc__AdminRequest *request,
+                             Rpc__AdminResponse *response);
+/* Where clients reach a member: in memory until the next call; "" for one that is not known. */
+const char *server_member_address(struct server *server, uint64_t id);
+
+/* dispatch.c */
+struct ticket *ticket_take(struct session *session, uint64_t request_id);
+/* The request is answered; the session may be gone after it. */
+void ticket_give(struct ticket *ticket);
 
 /* admin.c */
 /* Handles an AdminRequest; false: it is malformed. */

@@ -39,7 +39,8 @@ static int ask(struct replicas *all, size_t node, enum journal_change_kind kind,
   struct journal *journal = replicas_journal(all, node);
   char address[24];
   snprintf(address, sizeof address, "%llu", (unsigned long long)id);
-  const struct journal_change change = {.kind = kind, .id = id, .address = kind == CHANGE_ADD ? address : NULL};
+  const struct journal_change change = {
+      .kind = kind, .id = id, .address = kind == CHANGE_ADD ? address : NULL};
   struct outcome outcome = {0};
   struct error error;
   const int status = journal->functions->change(journal, &change, changed, &outcome, &error);

@@ -20,7 +20,8 @@ struct replicas;
 struct replicas_options {
   uint64_t seed;
   size_t nodes;
-  size_t members; /* the first so many nodes are the first configuration, the others wait to be added; 0: all */
+  size_t
+      members; /* the first so many nodes are the first configuration, the others wait to be added; 0: all */
   uint64_t segment_size;
   uint64_t snapshot_threshold, snapshot_trailing;
   size_t cache_size;

@@ -36,3 +36,8 @@ void fake_primary_free(struct primary *primary) {
   fake_primary_answer_all(primary, &(struct answer){.status = STATUS_UNAVAILABLE});
   free(primary->requests);
 }
+
+struct journal *primary_journal(const struct primary *primary) {
+  (void)primary;
+  return NULL;
+}
