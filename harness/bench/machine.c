@@ -1,4 +1,4 @@
-#include "harness/bench_machine.h"
+#include "harness/bench/machine.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
