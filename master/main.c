@@ -141,7 +141,8 @@ static int open_primary(struct node *node, struct error *error) {
   int status = rocksdb_store_open(node->directory.tables, &wake, &node->store, error);
   if (status != 0)
     return status;
-  const struct primary_options options = {.world = uv_world_world(node->world), .store = node->store};
+  const struct primary_options options = {
+      .world = uv_world_world(node->world), .store = node->store, .cache_size = node->options.cache_size};
   status = primary_new(&options, &node->primary, error);
   if (status == 0)
     primary_on_fatal(node->primary, on_fatal, node);

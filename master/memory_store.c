@@ -14,6 +14,7 @@
 struct completion {
   struct completion *next;
   store_write_done *written; /* or: */
+  store_read_done *read;     /* or: */
   store_checkpoint_done *taken;
   struct store_checkpoint *checkpoint;
   void *context;
@@ -252,6 +253,11 @@ static int memory_receive_install(struct row_store *store, struct error *error) 
 
 /* -- callbacks, end -- */
 
+static void memory_read(struct row_store *store, store_read_run *run, store_read_done *done, void *context) {
+  run(context, store);
+  complete(memory_of(store), (struct completion){.read = done, .context = context});
+}
+
 static void memory_poll(struct row_store *store) {
   struct memory_store *memory = memory_of(store);
   struct completion *due = memory->completions;
@@ -262,6 +268,8 @@ static void memory_poll(struct row_store *store) {
     due = completion->next;
     if (completion->written)
       completion->written(completion->context, 0, NULL);
+    else if (completion->read)
+      completion->read(completion->context);
     else
       completion->taken(completion->context, completion->checkpoint, NULL);
     free(completion);
@@ -287,6 +295,7 @@ static const struct row_store_functions memory_functions = {
     .drain = memory_drain,
     .get = memory_get,
     .scan = memory_scan,
+    .read = memory_read,
     .checkpoint = memory_checkpoint,
     .checkpoint_read = memory_checkpoint_read,
     .checkpoint_close = memory_checkpoint_close,

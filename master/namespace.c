@@ -26,7 +26,7 @@ void namespace_free(struct namespace *space) {
 /* -- rows -- */
 
 void namespace_corrupt(struct tables *tables, const char *what) {
-  if (bug_any_active())
+  if (bug_any_active() || tables_missed(tables) > 0)
     return;
   struct error error;
   error_set(
@@ -107,7 +107,7 @@ static void bump(const struct namespace *space, struct inode_record *record) {
 static void change_directory(struct namespace *space, uint64_t directory, int children) {
   struct inode_record record;
   load_inode(space, directory, &record);
-  if (tables_failed(space->tables))
+  if (namespace_is_lost(space))
     return;
   assert(bug_any_active() || (!record.is_file && (children >= 0 || record.child_count > 0)));
   bump(space, &record);
@@ -163,11 +163,12 @@ static enum answer_status resolve_parent(struct namespace *space, struct slice p
     if (place->child.is_file)
       return STATUS_NOT_DIRECTORY;
     place->parent = place->child.child;
+    tables_look_ahead(space->tables, rest, false);
     place->found = find_edge(space, place->parent, place->name, rest.size == 0, &place->child);
     if (bug_active(BUG_RENAME_EARLY_FREE) && is_freed(space, place))
       place->found = false;
     if (!place->found && rest.size > 0) {
-      if (!parents)
+      if (!parents || tables_missed(space->tables) > 0)
         return STATUS_NOT_FOUND;
       place->missing = whole;
       while (path_next(&rest, &place->name))
@@ -270,7 +271,7 @@ static enum answer_status do_complete(struct namespace *space, const struct requ
   load_inode(space, place.child.child, &record);
   if (record.completed)
     return STATUS_ALREADY_COMPLETED;
-  if (tables_failed(space->tables))
+  if (namespace_is_lost(space))
     return STATUS_UNAVAILABLE;
   bump(space, &record);
   record.completed = true;
@@ -421,7 +422,7 @@ static enum answer_status do_rename(struct namespace *space, const struct reques
     change_directory(space, from.parent, 0);
   } else {
     change_directory(space, from.parent, -1);
-    if (bug_active(BUG_PARTIAL_BATCH))
+    if (bug_active(BUG_PARTIAL_BATCH) && !space->defects.trying)
       space->defects.cut(space->defects.cut_context);
     change_directory(space, to.parent, 1);
   }
@@ -469,8 +470,7 @@ static enum answer_status mutate(struct namespace *space, const struct request *
   }
 }
 
-void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome) {
-  assert(!op_is_read(request->code));
+static void evaluate(struct namespace *space, const struct request *request, struct outcome *outcome) {
   *outcome = (struct outcome){0};
   if (request->code == OP_RESERVE_CLIENTS) {
     clients_reserve(space, request->count, outcome);
@@ -482,7 +482,13 @@ void namespace_evaluate(struct namespace *space, const struct request *request, 
     return;
   }
   struct retry retry;
-  switch (retry_check(space, request, &retry, outcome)) {
+  const enum retry_verdict verdict = retry_check(space, request, &retry, outcome);
+  /* One that is missing tells nothing yet; what else is will be fetched with it. */
+  if (tables_missed(space->tables) > 0) {
+    mutate(space, request, outcome);
+    return;
+  }
+  switch (verdict) {
   case RETRY_REPEATED:
     outcome->repeated = true;
     return;
@@ -494,7 +500,53 @@ void namespace_evaluate(struct namespace *space, const struct request *request, 
     break;
   }
   outcome->status = mutate(space, request, outcome);
-  if (outcome->unfinished)
+  if (outcome->unfinished || tables_missed(space->tables) > 0)
     return;
   retry_record(space, request, &retry, outcome);
+}
+
+void namespace_begin(struct namespace *space, struct namespace_mark *mark) {
+  *mark = (struct namespace_mark){
+      .counters = space->counters, .defects = space->defects, .missed = tables_missed(space->tables)};
+  overlay_try(space->overlay);
+}
+
+static void take_back(struct namespace *space, const struct namespace_mark *mark) {
+  overlay_take_back(space->overlay);
+  space->counters = mark->counters;
+  space->defects = mark->defects;
+}
+
+bool namespace_end(struct namespace *space, const struct namespace_mark *mark) {
+  if (tables_missed(space->tables) > mark->missed) {
+    take_back(space, mark);
+    return false;
+  }
+  overlay_keep(space->overlay);
+  return true;
+}
+
+/* The defect partial-batch: an operation may only be cut when it is known that nothing of it is missing. */
+static void evaluate_twice(struct namespace *space, const struct request *request, struct outcome *outcome) {
+  struct namespace_mark mark;
+  namespace_begin(space, &mark);
+  space->defects.trying = true;
+  evaluate(space, request, outcome);
+  take_back(space, &mark);
+  if (tables_missed(space->tables) == 0)
+    evaluate(space, request, outcome);
+}
+
+void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome) {
+  assert(!op_is_read(request->code));
+  struct namespace_mark mark;
+  if (!tables_trying(space->tables)) {
+    evaluate(space, request, outcome);
+  } else if (bug_active(BUG_PARTIAL_BATCH)) {
+    evaluate_twice(space, request, outcome);
+  } else {
+    namespace_begin(space, &mark);
+    evaluate(space, request, outcome);
+    namespace_end(space, &mark);
+  }
 }

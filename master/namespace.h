@@ -25,6 +25,7 @@
 
 /* What defects of docs/bugs.md have to remember; unused where there are none. */
 struct namespace_defects {
+  bool trying;                /* what is evaluated may be taken back: no operation is in parts then */
   bool renaming;              /* rename-cycle: a rename looks for its destination */
   void (*cut)(void *context); /* partial-batch: what follows goes into another entry */
   void *cut_context;
@@ -61,7 +62,8 @@ struct outcome {
 };
 
 /* Evaluates a mutation. Its effects, if any, are in the overlay's open batch. Not to be believed when the
- * tables have failed. */
+ * tables have failed. In a try of the tables that misses something nothing has changed afterwards, and the
+ * outcome says nothing. */
 void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome);
 
 /* The defect rename-early-free: nobody finds the source of this rename any more, although its entry is still
@@ -79,7 +81,8 @@ struct listing {
 };
 void listing_free(struct listing *listing);
 
-/* Answers a read from committed tables. `answer` points into the tables and into `listing`: valid until the
+/* Answers a read from committed tables; not to be believed when that was in a try that missed something.
+ * `answer` points into the tables and into `listing`: valid until the
  * tables change or the listing is used again. */
 void namespace_read(struct tables *tables, const struct request *request, struct answer *answer,
                     struct listing *listing);
@@ -88,10 +91,12 @@ bool namespace_read_uncommitted(const struct namespace *space, const struct requ
                                 struct answer *answer, struct listing *listing);
 
 /* Puts the next step of reclaiming detached subtrees into the open batch. It looks at committed tables only,
- * so the step before must have been committed. False when there was nothing to do. */
+ * so the step before must have been committed. False when there was nothing to do. In a try of the tables
+ * that misses something it does what can be done without that. */
 bool namespace_reclaim(struct namespace *space);
 
-/* Looks at some clients and forgets those that have been idle too long. */
+/* Looks at some clients and forgets those that have been idle too long. In a try of the tables that misses
+ * something it goes on from there the next time. */
 void namespace_expire(struct namespace *space);
 
 #endif

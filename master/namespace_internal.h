@@ -11,6 +11,20 @@ void namespace_put_scratch(struct namespace *space, enum table table, const stru
 void namespace_delete(struct namespace *space, enum table table, const struct row_key *key);
 /* Marks the tables failed because of a row that no encoder made, or that must be there and is not. */
 void namespace_corrupt(struct tables *tables, const char *what);
+/* What was read may not be what is there: nothing that is done now will stay. */
+static inline bool namespace_is_lost(const struct namespace *space) {
+  return tables_failed(space->tables) || tables_missed(space->tables) > 0;
+}
+
+/* -- steps that are taken back when they miss something: namespace.c -- */
+struct namespace_mark {
+  struct counters counters;
+  struct namespace_defects defects;
+  size_t missed;
+};
+void namespace_begin(struct namespace *space, struct namespace_mark *mark);
+/* False when something was missed since namespace_begin: then all is as it was there. */
+bool namespace_end(struct namespace *space, const struct namespace_mark *mark);
 
 /* -- at most once: retries.c -- */
 enum retry_verdict { RETRY_NEW, RETRY_REPEATED, RETRY_REFUSED };

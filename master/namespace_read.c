@@ -22,7 +22,7 @@ static bool see(struct view *view, enum table table, const struct row_key *key, 
   return tables_get(view->tables, table, key, row);
 }
 
-static enum answer_status find(struct view *view, struct slice path, struct edge_record *edge) {
+static enum answer_status find(struct view *view, struct slice path, bool lists, struct edge_record *edge) {
   *edge = (struct edge_record){.child = ROOT_INODE};
   struct slice name;
   while (path_next(&path, &name)) {
@@ -30,6 +30,7 @@ static enum answer_status find(struct view *view, struct slice path, struct edge
       return STATUS_NOT_DIRECTORY;
     const struct row_key key = edge_key(edge->child, name);
     struct slice row;
+    tables_look_ahead(view->tables, path, lists);
     if (!see(view, TABLE_EDGES, &key, &row))
       return STATUS_NOT_FOUND;
     if (!edge_decode(row, edge)) {
@@ -146,6 +147,8 @@ static void read_list(struct view *view, const struct edge_record *edge, struct 
   unsigned char prefix[8];
   be64_store(prefix, edge->child);
   tables_scan(tables, TABLE_EDGES, prefix, sizeof prefix, NULL, 0, add_entry, listing);
+  if (tables_missed(tables) > 0)
+    return;
   if (listing->count != record.child_count)
     namespace_corrupt(tables, "a directory");
   /* The names have their place now that all of them are there. */
@@ -163,7 +166,7 @@ static void read_view(struct view *view, const struct request *request, struct a
   if (!path_valid(request->path))
     return;
   struct edge_record edge;
-  answer->status = find(view, request->path, &edge);
+  answer->status = find(view, request->path, request->code == OP_LIST, &edge);
   if (request->code == OP_EXISTS) {
     answer->exists = answer->status == STATUS_OK;
     if (answer->status != STATUS_UNAVAILABLE)

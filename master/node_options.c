@@ -97,7 +97,7 @@ static int require(int64_t id, int64_t cluster, const char *data, struct error *
 
 int node_options_parse(struct node_options *options, int argc, char **argv) {
   struct flag_list members = {0};
-  int64_t id = 0, cluster = 0, election_timeout = 0, heartbeat = 0, threshold = 0, trailing = 0;
+  int64_t id = 0, cluster = 0, election_timeout = 0, heartbeat = 0, threshold = 0, trailing = 0, cache = -1;
   *options = (struct node_options){0};
 #ifdef ASSAY_BUGS
   struct flag_list bugs = {0};
@@ -119,6 +119,8 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
        0, 0},
       {"snapshot-threshold", FLAG_INT, &threshold, "N", "log entries before a snapshot is taken", 1, 1e12},
       {"snapshot-trailing", FLAG_INT, &trailing, "N", "log entries kept behind a snapshot", 1, 1e12},
+      {"cache-size", FLAG_SIZE, &cache, "SIZE",
+       "memory for rows that the tables on disk have too (default 128M); 0: none beyond the moment", 0, 1e15},
 #ifdef ASSAY_BUGS
       {"bug", FLAG_LIST, &bugs, "NAME", "a defect to have; may be repeated", 0, 0},
 #endif
@@ -141,6 +143,7 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
   options->heartbeat_ms = (unsigned)heartbeat;
   options->snapshot_threshold = (uint64_t)threshold;
   options->snapshot_trailing = (uint64_t)trailing;
+  options->cache_size = cache < 0 ? 0 : cache == 0 ? 1 : (size_t)cache;
   struct error error;
   int status = require(id, cluster, options->data, &error);
   if (status == 0)

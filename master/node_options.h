@@ -25,6 +25,7 @@ struct node_options {
   const struct node_member *self; /* the member with `id` */
   unsigned election_timeout_ms, heartbeat_ms;     /* 0: the defaults of the journal */
   uint64_t snapshot_threshold, snapshot_trailing; /* 0: the same */
+  size_t cache_size;                              /* as in struct primary_options */
   const char *http;                               /* "host:port" for metrics and health; NULL: none */
   struct sockaddr_storage http_address;
 };

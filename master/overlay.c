@@ -23,6 +23,23 @@ struct overlay_row {
   unsigned char bytes[];
 };
 
+/* What a row was before a change that may be taken back. */
+struct former {
+  struct overlay_row *row;
+  bool added, born_here, in_flight;
+  uint8_t change;
+  uint32_t value_size;
+  size_t value_at; /* in `former_values` */
+  uint64_t batch;
+};
+
+#define TRIES_LIMIT 4 /* inside each other */
+
+/* How it was when a try began. */
+struct try {
+  size_t former_count, touched_count, open_size;
+};
+
 struct touched {
   struct overlay_row **rows;
   size_t count, capacity;
@@ -35,6 +52,12 @@ struct overlay {
   uint64_t oldest;                      /* of the oldest sealed one; equal to `open`: none */
   struct touched touched[SEALED_LIMIT]; /* of batch n at n % SEALED_LIMIT */
   size_t open_size;
+
+  struct try tries[TRIES_LIMIT]; /* the innermost last */
+  size_t try_count;              /* while there are any, what changes is noted: */
+  struct former *former;
+  size_t former_count, former_capacity;
+  struct bytes former_values;
 };
 
 struct overlay *overlay_new(void) {
@@ -65,6 +88,8 @@ void overlay_free(struct overlay *overlay) {
   drop_rows(overlay);
   for (size_t i = 0; i < SEALED_LIMIT; i++)
     free(overlay->touched[i].rows);
+  free(overlay->former);
+  bytes_free(&overlay->former_values);
   free(overlay);
 }
 
@@ -149,6 +174,69 @@ static void set_value(struct overlay *overlay, struct overlay_row *row, struct s
     memcpy(row->value, value.data, value.size);
 }
 
+/* -- changes that may be taken back -- */
+
+static void note_former(struct overlay *overlay, struct overlay_row *row, bool added) {
+  if (overlay->former_count == overlay->former_capacity) {
+    overlay->former_capacity = overlay->former_capacity ? 2 * overlay->former_capacity : 64;
+    overlay->former = xrealloc(overlay->former, overlay->former_capacity * sizeof *overlay->former);
+  }
+  overlay->former[overlay->former_count++] = (struct former){.row = row,
+                                                             .added = added,
+                                                             .born_here = row->born_here,
+                                                             .in_flight = row->in_flight,
+                                                             .change = row->change,
+                                                             .value_size = row->value_size,
+                                                             .value_at = overlay->former_values.size,
+                                                             .batch = row->batch};
+  if (row->value_size)
+    bytes_append(&overlay->former_values, row->value, row->value_size);
+}
+
+void overlay_try(struct overlay *overlay) {
+  assert(overlay->try_count < TRIES_LIMIT);
+  overlay->tries[overlay->try_count++] =
+      (struct try){.former_count = overlay->former_count,
+                   .touched_count = overlay->touched[overlay->open % SEALED_LIMIT].count,
+                   .open_size = overlay->open_size};
+}
+
+void overlay_keep(struct overlay *overlay) {
+  assert(overlay->try_count > 0);
+  if (--overlay->try_count > 0)
+    return;
+  overlay->former_count = 0;
+  bytes_clear(&overlay->former_values);
+}
+
+static void restore(struct overlay *overlay, const struct former *former) {
+  struct overlay_row *row = former->row;
+  if (former->added) {
+    *link_of(overlay, row) = row->next;
+    free_row(row);
+    overlay->count--;
+    return;
+  }
+  row->born_here = former->born_here;
+  row->in_flight = former->in_flight;
+  row->change = former->change;
+  row->batch = former->batch;
+  row->value_size = former->value_size; /* its room never shrinks */
+  if (former->value_size)
+    memcpy(row->value, overlay->former_values.data + former->value_at, former->value_size);
+}
+
+/* The last change first: a row that changed more than once ends as it began. */
+void overlay_take_back(struct overlay *overlay) {
+  assert(overlay->try_count > 0);
+  const struct try *try = &overlay->tries[overlay->try_count - 1];
+  while (overlay->former_count > try->former_count)
+    restore(overlay, &overlay->former[--overlay->former_count]);
+  overlay->touched[overlay->open % SEALED_LIMIT].count = try->touched_count;
+  overlay->open_size = try->open_size;
+  overlay_keep(overlay);
+}
+
 void overlay_put(struct overlay *overlay, enum table table, const struct row_key *key, enum row_change change,
                  struct slice value) {
   assert(change != ROW_DELETE || value.size == 0);
@@ -156,8 +244,11 @@ void overlay_put(struct overlay *overlay, enum table table, const struct row_key
   const bool fresh = change == ROW_PUT_FRESH || change == ROW_PUT_OPENING;
   struct overlay_row *row = find(overlay, table, key, hash);
   assert(bug_any_active() || !row || !fresh);
-  if (!row)
+  const bool added = !row;
+  if (added)
     row = add(overlay, table, key, hash, value.size);
+  if (overlay->try_count > 0)
+    note_former(overlay, row, added);
   if (row->batch != overlay->open) {
     touch(overlay, row);
     row->born_here = fresh;
@@ -212,6 +303,7 @@ void overlay_encode(const struct overlay *overlay, bool merging, struct bytes *b
 }
 
 void overlay_seal(struct overlay *overlay, struct bytes *batch) {
+  assert(overlay->try_count == 0);
   overlay_encode(overlay, true, batch);
   overlay->open++;
   overlay->open_size = 0;

@@ -27,6 +27,13 @@ enum overlay_found overlay_get(const struct overlay *overlay, enum table table, 
 void overlay_put(struct overlay *overlay, enum table table, const struct row_key *key, enum row_change change,
                  struct slice value);
 
+/* From here on changes may be taken back. Ends with overlay_keep() or overlay_take_back(), which leaves the
+ * rows as they were found here. Tries may be nested: what an inner one keeps, an outer one may take back. No
+ * batch is sealed or released meanwhile. */
+void overlay_try(struct overlay *overlay);
+void overlay_keep(struct overlay *overlay);
+void overlay_take_back(struct overlay *overlay);
+
 /* Calls `found` with every row, of any batch, whose key has the prefix; in no order. */
 void overlay_each(const struct overlay *overlay, enum table table, const void *prefix, size_t prefix_size,
                   void (*found)(void *context, struct slice key, bool deleted), void *context);

@@ -91,6 +91,54 @@ static void deliver_replies(struct primary *primary) {
   deliver_all(primary, replies, 0, primary->term);
 }
 
+/* -- requests that wait for rows -- */
+
+static void unpark(struct primary *primary, struct pending *pending) {
+  struct pending_list *parked = &primary->parked;
+  if (pending->previous)
+    pending->previous->next = pending->next;
+  else
+    parked->first = pending->next;
+  if (pending->next)
+    pending->next->previous = pending->previous;
+  else
+    parked->last = pending->previous;
+}
+
+static void rows_came(void *context) {
+  struct pending *pending = context;
+  struct primary *primary = pending->primary;
+  unpark(primary, pending);
+  pending_push(op_is_read(pending->request.code) ? &primary->retried_reads : &primary->retried, pending);
+  primary_schedule(primary);
+}
+
+bool primary_park(struct primary *primary, struct pending *pending) {
+  pending->wait = tables_tried(primary->tables, rows_came, pending);
+  if (!pending->wait)
+    return false;
+  pending->previous = primary->parked.last;
+  pending_push(&primary->parked, pending);
+  return true;
+}
+
+static void give_up_list(struct primary *primary, struct pending_list *list, enum answer_status status) {
+  for (struct pending *pending; (pending = pending_pop(list));) {
+    tables_give_up(primary->tables, pending->wait);
+    pending->wait = NULL;
+    primary_reply(primary, pending, status);
+  }
+}
+
+void primary_drop_parked(struct primary *primary, enum answer_status status) {
+  give_up_list(primary, &primary->parked, status);
+  give_up_list(primary, &primary->retried, status);
+  give_up_list(primary, &primary->retried_reads, status);
+  tables_give_up(primary->tables, primary->house_wait);
+  primary->house_wait = NULL;
+  primary->house_parked = false;
+}
+
 /* -- making batches -- */
 
 static void advance_clock(struct primary *primary, int64_t now_ns) {
@@ -124,7 +172,10 @@ void primary_flight_free(struct flight *flight) {
 static void evaluate(struct primary *primary, struct pending *pending) {
   if (bug_active(BUG_RENAME_EARLY_FREE) && primary_postpone_rename(primary, pending))
     return;
+  tables_try(primary->tables, pending->wait);
   namespace_evaluate(&primary->space, &pending->request, &pending->outcome);
+  if (primary_park(primary, pending))
+    return;
   const struct outcome *outcome = &pending->outcome;
   if (outcome->stateless) {
     primary_reply(primary, pending, outcome->status);
@@ -147,18 +198,48 @@ static void evaluate(struct primary *primary, struct pending *pending) {
     primary_reply(primary, pending, outcome->status);
 }
 
+static void house_rows_came(void *context) {
+  struct primary *primary = context;
+  primary->house_parked = false;
+  primary_schedule(primary);
+}
+
+/* Both: false when nothing could be done because something is missing. */
+static bool reclaim(struct primary *primary) {
+  const bool done = namespace_reclaim(&primary->space);
+  if (done) {
+    primary_open_flight(primary)->reclaims = true;
+    primary->reclaim_in_flight = true;
+  }
+  primary->reclaim_wanted = !done && tables_missed(primary->tables) > 0;
+  return !primary->reclaim_wanted;
+}
+
+static bool expire(struct primary *primary, int64_t now_ns) {
+  const size_t missed = tables_missed(primary->tables);
+  const uint32_t next = primary->space.expire_next;
+  namespace_expire(&primary->space);
+  if (primary->space.expire_next == next && tables_missed(primary->tables) > missed)
+    return false;
+  primary->expire_due_ns = now_ns + EXPIRE_INTERVAL_NS;
+  return true;
+}
+
+/* What is missing is fetched, and done later. Where some of the work could be done, the rest is work of its
+ * own: it would not do to keep in memory what all of it needs. */
 static void keep_house(struct primary *primary, int64_t now_ns) {
-  if (primary->reclaim_wanted && !primary->reclaim_in_flight) {
-    primary->reclaim_wanted = false;
-    if (namespace_reclaim(&primary->space)) {
-      primary_open_flight(primary)->reclaims = true;
-      primary->reclaim_in_flight = true;
-    }
+  const bool reclaims = primary->reclaim_wanted && !primary->reclaim_in_flight;
+  const bool expires = now_ns >= primary->expire_due_ns;
+  if (primary->house_parked || (!reclaims && !expires))
+    return;
+  tables_try(primary->tables, primary->house_wait);
+  const bool reclaimed = !reclaims || reclaim(primary), expired = !expires || expire(primary, now_ns);
+  primary->house_wait = tables_tried(primary->tables, house_rows_came, primary);
+  if (reclaimed && expired) {
+    tables_give_up(primary->tables, primary->house_wait);
+    primary->house_wait = NULL;
   }
-  if (now_ns >= primary->expire_due_ns) {
-    primary->expire_due_ns = now_ns + EXPIRE_INTERVAL_NS;
-    namespace_expire(&primary->space);
-  }
+  primary->house_parked = primary->house_wait != NULL;
 }
 
 static bool batch_is_full(const struct primary *primary) {
@@ -172,6 +253,8 @@ void primary_fill_batch(struct primary *primary) {
   advance_clock(primary, now_ns);
   primary->space.wall_ns = wall_ns > 0 ? wall_ns : 0;
   keep_house(primary, now_ns);
+  while (primary->retried.first && !batch_is_full(primary))
+    evaluate(primary, pending_pop(&primary->retried));
   while (primary->queue.first && !batch_is_full(primary))
     evaluate(primary, pending_pop(&primary->queue));
 }
@@ -245,7 +328,8 @@ static bool may_append(const struct primary *primary) {
 static void work(struct primary *primary) {
   while (may_append(primary)) {
     if (primary->unsent.size == 0) {
-      if (!primary->queue.first && !primary->reclaim_wanted)
+      const bool reclaims = primary->reclaim_wanted && !primary->house_parked;
+      if (!primary->queue.first && !primary->retried.first && !reclaims)
         return;
       primary_fill_batch(primary);
       if (!primary_check_tables(primary))
@@ -279,6 +363,7 @@ static void turn(void *owner) {
     return;
   if (primary->role == ROLE_PRIMARY) {
     primary_start_reads(primary);
+    primary_retry_reads(primary);
     work(primary);
   } else if (primary->role == ROLE_CATCHING_UP && primary->unsent.size > 0) {
     send_batch(primary);
@@ -312,10 +397,10 @@ static struct slice copy_slice(char **at, struct slice slice) {
   return (struct slice){copy, slice.size};
 }
 
-static struct pending *copy_request(const struct request *request) {
+static struct pending *copy_request(struct primary *primary, const struct request *request) {
   const size_t size = request->path.size + request->destination.size + request->value.size;
   struct pending *pending = xmalloc(sizeof *pending + size);
-  *pending = (struct pending){.request = *request};
+  *pending = (struct pending){.primary = primary, .request = *request};
   char *at = pending->bytes;
   pending->request.path = copy_slice(&at, request->path);
   pending->request.destination = copy_slice(&at, request->destination);
@@ -332,7 +417,7 @@ static bool takes(const struct primary *primary, const struct request *request) 
 void primary_submit(struct primary *primary, const struct request *request, primary_callback *callback,
                     void *context) {
   primary_schedule(primary);
-  struct pending *pending = copy_request(request);
+  struct pending *pending = copy_request(primary, request);
   pending->submitted_ns = primary->turn_ns;
   pending->callback = callback;
   pending->context = context;
@@ -369,6 +454,7 @@ static void drop_work(struct primary *primary, enum answer_status unsent) {
   bytes_clear(&primary->unsent);
   primary_reply_all(primary, &primary->queue, unsent);
   primary_drop_reads(primary, unsent);
+  primary_drop_parked(primary, unsent);
   primary->reclaim_in_flight = false;
   primary->reclaim_wanted = false;
 }

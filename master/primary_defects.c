@@ -136,7 +136,8 @@ static void append_deposed(struct primary *primary) {
 
 void primary_linger(struct primary *primary) {
   primary_answer_unconfirmed(primary);
-  while (primary->queue.first)
+  primary_retry_reads(primary);
+  while (primary->queue.first || primary->retried.first)
     append_deposed(primary);
 }
 

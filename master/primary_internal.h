@@ -8,7 +8,10 @@
 /* A request, from submit to its answer. */
 struct pending {
   struct pending *next;
-  struct request request; /* its slices point into `bytes` */
+  struct pending *previous; /* while it is parked */
+  struct primary *primary;
+  struct tables_wait *wait; /* NULL: not evaluated yet, or nothing was missing */
+  struct request request;   /* its slices point into `bytes` */
   primary_callback *callback;
   void *context;
   int64_t submitted_ns;   /* monotonic, of the turn it came in */
@@ -84,8 +87,12 @@ struct primary {
   enum primary_role role;
   uint64_t term, leader;
 
-  struct pending_list queue; /* mutations to evaluate */
-  struct flight *open;       /* the batch being made; NULL: none */
+  struct pending_list queue;  /* mutations to evaluate */
+  struct pending_list parked; /* evaluated in vain: rows they need are on their way into memory */
+  struct pending_list retried, retried_reads; /* … are there: mutations, and reads that were confirmed */
+  struct tables_wait *house_wait;             /* of reclaiming and expiring */
+  bool house_parked;
+  struct flight *open; /* the batch being made; NULL: none */
   struct flight *flights, *flights_end;
   size_t flight_count;
   struct bytes unsent; /* a sealed batch the journal would not take yet, with `open` */
@@ -129,6 +136,9 @@ void primary_fill_batch(struct primary *primary);
 void primary_seal_batch(struct primary *primary);
 /* Appends the open batch to `batch` and closes it. */
 void primary_encode_batch(struct primary *primary, struct bytes *batch);
+/* True: to be evaluated again, once what `pending` missed is there. */
+bool primary_park(struct primary *primary, struct pending *pending);
+void primary_drop_parked(struct primary *primary, enum answer_status status);
 /* Calls back and frees. */
 void primary_deliver(struct primary *primary, struct pending *pending, const struct answer *answer);
 
@@ -138,6 +148,8 @@ void primary_start_reads(struct primary *primary);
 /* Answers what the applied index allows. */
 void primary_finish_reads(struct primary *primary);
 void primary_drop_reads(struct primary *primary, enum answer_status status);
+/* Answers parked reads for which everything is there now. */
+void primary_retry_reads(struct primary *primary);
 /* Answers all reads that wait, from the tables as they are. */
 void primary_answer_unconfirmed(struct primary *primary);
 

@@ -12,9 +12,14 @@
 
 #define ROUNDS_LIMIT 2 /* confirmations on their way; reads that come meanwhile gather for the next */
 
+/* A read that misses something is evaluated again later. What the tables hold then was committed later than
+ * what it had to see. */
 static void answer_read(struct primary *primary, struct pending *read) {
   struct answer answer;
+  tables_try(primary->tables, read->wait);
   namespace_read(primary->tables, &read->request, &answer, &primary->listing);
+  if (primary_park(primary, read))
+    return;
   if (!primary_check_tables(primary)) {
     primary_reply(primary, read, STATUS_UNAVAILABLE);
     return;
@@ -29,6 +34,14 @@ static void answer_reads(struct primary *primary, struct pending_list reads) {
   for (struct pending *read; (read = pending_pop(&reads));)
     answer_read(primary, read);
   tables_trim(primary->tables);
+}
+
+void primary_retry_reads(struct primary *primary) {
+  if (!primary->retried_reads.first || (bug_active(BUG_PARTIAL_BATCH) && primary->defects.torn))
+    return;
+  const struct pending_list reads = primary->retried_reads;
+  primary->retried_reads = (struct pending_list){0};
+  answer_reads(primary, reads);
 }
 
 #ifdef ASSAY_BUGS

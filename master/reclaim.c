@@ -8,7 +8,8 @@
 #include "master/namespace_internal.h"
 
 #define STEP_DIRECTORIES 64 /* detached directories of one step, */
-#define STEP_EDGES 512      /* … and edges, at most */
+#define STEP_EDGES 512      /* … and edges, at most; */
+#define STEP_MISSED 8       /* so many may have to be fetched for the next one */
 
 struct step {
   struct namespace *space;
@@ -81,12 +82,36 @@ static void reclaim_directory(struct step *step, uint64_t directory) {
   namespace_delete(space, TABLE_META, &detached);
 }
 
+/* False when something is missing: then nothing was done. */
+static bool try_directory(struct step *step, uint64_t directory) {
+  struct namespace *space = step->space;
+  const struct step before = *step;
+  const uint64_t reclaim_inode = space->reclaim_inode;
+  const struct row_key reclaim_at = space->reclaim_at;
+  struct namespace_mark mark;
+  namespace_begin(space, &mark);
+  reclaim_directory(step, directory);
+  if (namespace_end(space, &mark))
+    return true;
+  *step = before;
+  space->reclaim_inode = reclaim_inode;
+  space->reclaim_at = reclaim_at;
+  return false;
+}
+
 bool namespace_reclaim(struct namespace *space) {
   const char prefix = DETACHED_PREFIX;
   struct step step = {.space = space, .edges_left = STEP_EDGES};
   if (!tables_scan(space->tables, TABLE_META, &prefix, 1, NULL, 0, note_directory, &step))
     return false;
-  for (size_t i = 0; i < step.directory_count && !step.cut && !tables_failed(space->tables); i++)
-    reclaim_directory(&step, step.directories[i]);
-  return step.directory_count > 0;
+  size_t done = 0, missed = 0;
+  for (size_t i = 0; i < step.directory_count && !step.cut && missed < STEP_MISSED; i++) {
+    if (try_directory(&step, step.directories[i]))
+      done++;
+    else
+      missed++;
+    if (tables_failed(space->tables))
+      break;
+  }
+  return done > 0;
 }

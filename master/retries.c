@@ -13,7 +13,8 @@
 #define SEEN_GRAIN_S 60         /* a client's row is not rewritten for less */
 #define FLOOR_STEPS 64          /* sequences that are looked up one by one when the floor rises */
 #define EXPIRE_CLIENTS 64       /* looked at in one go, */
-#define EXPIRE_SIZE (64u << 10) /* … as long as the batch is smaller than that */
+#define EXPIRE_SIZE (64u << 10) /* … as long as the batch is smaller than that, */
+#define EXPIRE_MISSED 8         /* … and no more than these have to be fetched */
 
 static uint64_t clock_s(const struct namespace *space) {
   return space->counters.clock_ns / (uint64_t)NS_PER_S;
@@ -197,10 +198,20 @@ static void expire_client(struct namespace *space, uint32_t client) {
 
 void namespace_expire(struct namespace *space) {
   const uint64_t clients = space->counters.next_client - 1;
-  for (uint64_t i = 0; i < EXPIRE_CLIENTS && i < clients && overlay_open_size(space->overlay) < EXPIRE_SIZE;
+  uint32_t first_missed = 0;
+  unsigned missed = 0;
+  for (uint64_t i = 0; i < EXPIRE_CLIENTS && i < clients && missed < EXPIRE_MISSED &&
+                       overlay_open_size(space->overlay) < EXPIRE_SIZE;
        i++) {
     if (space->expire_next >= space->counters.next_client)
       space->expire_next = 1;
-    expire_client(space, space->expire_next++);
+    struct namespace_mark mark;
+    namespace_begin(space, &mark);
+    expire_client(space, space->expire_next);
+    if (!namespace_end(space, &mark) && missed++ == 0)
+      first_missed = space->expire_next;
+    space->expire_next++;
   }
+  if (missed > 0)
+    space->expire_next = first_missed;
 }

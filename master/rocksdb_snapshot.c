@@ -344,6 +344,7 @@ int rocksdb_receive_install(struct row_store *base, struct error *error) {
   if (status != 0)
     return status;
   rocksdb_store_drain(base, false);
+  rocksdb_store_finish_reads(store);
   rocksdb_t *old_database = store->database;
   store->generation++;
   status = rocksdb_store_open_database(store, error);

@@ -11,8 +11,8 @@
  * the memtable and flushing it. All tables share one column family, told apart by the first byte of the key,
  * because RocksDB's C interface can neither ingest into nor flush several families in one step.
  *
- * Two threads: the writer does writes and takes checkpoints, in order; the summer computes the checksums of
- * checkpoints' files, which may take long. */
+ * Threads: the writer does writes and takes checkpoints, in order; the summer computes the checksums of
+ * checkpoints' files, which may take long; the readers fetch what is not in memory. */
 #include "master/rocksdb_store.h"
 
 #include <assert.h>
@@ -64,7 +64,9 @@ void rocksdb_store_finished(struct rocksdb_store *store, struct job *job) {
   job->next = NULL;
   *store->finished_end = job;
   store->finished_end = &job->next;
-  if (job->is_checkpoint)
+  if (job->is_read)
+    store->reads--;
+  else if (job->is_checkpoint)
     store->checkpoints--;
   else
     store->writes--;
@@ -158,13 +160,27 @@ void rocksdb_store_drain(struct row_store *base, bool ending) {
       store->ending = true;
       pthread_cond_broadcast(&store->changed);
     }
-    while (!store->finished && (store->writes > 0 || (ending && store->checkpoints > 0)))
+    while (!store->finished && (store->writes > 0 || (ending && store->checkpoints + store->reads > 0)))
       pthread_cond_wait(&store->changed, &store->mutex);
     const bool done = !store->finished;
     pthread_mutex_unlock(&store->mutex);
     if (done)
       return;
     store_poll(base);
+  }
+}
+
+/* A callback may ask for more. */
+void rocksdb_store_finish_reads(struct rocksdb_store *store) {
+  for (;;) {
+    pthread_mutex_lock(&store->mutex);
+    while (store->reads > 0 && !store->finished)
+      pthread_cond_wait(&store->changed, &store->mutex);
+    const bool done = store->reads == 0 && !store->finished;
+    pthread_mutex_unlock(&store->mutex);
+    if (done)
+      return;
+    store_poll(&store->store);
   }
 }
 
@@ -301,6 +317,39 @@ static int store_get(struct row_store *base, enum table table, const void *key, 
   bytes_append(value, data, size);
   rocksdb_pinnableslice_destroy(found);
   return 0;
+}
+
+struct read_job {
+  struct job job;
+  store_read_run *run;
+  store_read_done *done;
+  void *context;
+};
+
+static void run_read(struct rocksdb_store *store, struct job *job) {
+  const struct read_job *read = CONTAINER_OF(job, struct read_job, job);
+  read->run(read->context, &store->store);
+  rocksdb_store_finished(store, job);
+}
+
+static void finish_read(struct rocksdb_store *store, struct job *job) {
+  (void)store;
+  struct read_job *read = CONTAINER_OF(job, struct read_job, job);
+  read->done(read->context);
+  free(read);
+}
+
+static void store_read(struct row_store *base, store_read_run *run, store_read_done *done, void *context) {
+  struct rocksdb_store *store = rocksdb_store_of(base);
+  struct read_job *read = xmalloc(sizeof *read);
+  *read = (struct read_job){.job = {.run = run_read, .finish = finish_read, .is_read = true},
+                            .run = run,
+                            .done = done,
+                            .context = context};
+  pthread_mutex_lock(&store->mutex);
+  store->reads++;
+  pthread_mutex_unlock(&store->mutex);
+  worker_give(&store->readers[store->next_reader++ % READERS], &read->job);
 }
 
 /* Turns a prefix into the first key behind all keys that have it. */
@@ -496,6 +545,8 @@ static void store_close(struct row_store *base) {
     rocksdb_store_drain(base, true);
   worker_stop(&store->writer);
   worker_stop(&store->summer);
+  for (size_t i = 0; i < READERS; i++)
+    worker_stop(&store->readers[i]);
   rocksdb_store_close_database(store);
   if (store->options) {
     rocksdb_options_destroy(store->options);
@@ -518,6 +569,7 @@ static const struct row_store_functions rocksdb_functions = {
     .drain = rocksdb_store_drain,
     .get = store_get,
     .scan = store_scan,
+    .read = store_read,
     .checkpoint = rocksdb_checkpoint,
     .checkpoint_read = rocksdb_checkpoint_read,
     .checkpoint_close = rocksdb_checkpoint_close,
@@ -548,6 +600,8 @@ int rocksdb_store_open(const char *path, const struct store_wake *wake, struct r
     status = worker_start(&store->writer, store, error);
   if (status == 0)
     status = worker_start(&store->summer, store, error);
+  for (size_t i = 0; i < READERS && status == 0; i++)
+    status = worker_start(&store->readers[i], store, error);
   if (status != 0) {
     store_close(&store->store);
     return status;

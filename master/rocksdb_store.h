@@ -14,10 +14,12 @@ struct job {
   struct job *next;
   void (*run)(struct rocksdb_store *store, struct job *job);    /* on a worker's thread */
   void (*finish)(struct rocksdb_store *store, struct job *job); /* on the loop's; frees the job */
-  bool is_checkpoint;
+  bool is_checkpoint, is_read;                                  /* else a write */
   int status;
   struct error error;
 };
+
+#define READERS 2 /* threads that read what is not in memory */
 
 struct worker {
   struct rocksdb_store *store;
@@ -57,10 +59,11 @@ struct rocksdb_store {
 
   pthread_mutex_t mutex; /* guards the lists of jobs, the counts and `ending` */
   pthread_cond_t changed;
-  struct worker writer, summer;
+  struct worker writer, summer, readers[READERS];
+  size_t next_reader;
   struct job *finished, **finished_end;
-  size_t writes, checkpoints; /* not finished yet */
-  bool ending;                /* what cannot be done at once is given up */
+  size_t writes, checkpoints, reads; /* not finished yet */
+  bool ending;                       /* what cannot be done at once is given up */
 
   uint64_t next_checkpoint;     /* writer's */
   struct known_checksum *known; /* summer's */
@@ -91,6 +94,8 @@ void worker_give(struct worker *worker, struct job *job);
 void rocksdb_store_finished(struct rocksdb_store *store, struct job *job);
 
 void rocksdb_store_drain(struct row_store *store, bool ending);
+/* Blocks until no reader is at work, calling the callbacks from inside. */
+void rocksdb_store_finish_reads(struct rocksdb_store *store);
 
 /* -- rocksdb_snapshot.c -- */
 void rocksdb_checkpoint(struct row_store *store, store_checkpoint_done *done, void *context);

@@ -88,6 +88,7 @@ struct group *row_cache_group(struct row_cache *cache, enum table table, uint64_
   struct group *group = xcalloc(1, sizeof *group);
   group->prefix = prefix;
   group->table = (uint8_t)table;
+  group->stamp = cache->epoch;
   group->next = *bucket;
   *bucket = group;
   cache->memory += sizeof *group;
@@ -99,7 +100,7 @@ static size_t group_memory(const struct group *group) {
 }
 
 void row_cache_drop_group(struct row_cache *cache, struct group *group) {
-  if (group->count > group->holes)
+  if (group->count > group->holes || stamp_is_pinned(cache, group->stamp))
     return;
   struct group **at = group_bucket(cache, (enum table)group->table, group->prefix);
   while (*at != group)
@@ -243,6 +244,7 @@ struct row *row_cache_insert(struct row_cache *cache, enum table table, struct s
   if (++cache->count > cache->mask && cache->mask < cache->full_mask)
     grow(cache);
   struct row *row = row_new(table, key, hash, value, deleted);
+  row->stamp = cache->epoch;
   struct row **bucket = &cache->buckets[hash & cache->mask];
   row->next = *bucket;
   *bucket = row;
@@ -261,6 +263,7 @@ static struct row **row_link(struct row_cache *cache, const struct row *row) {
 
 struct row *row_cache_replace(struct row_cache *cache, struct row *old, struct slice value, bool deleted) {
   struct row *row = row_new((enum table)old->content.table, row_key_of(old), old->hash, value, deleted);
+  row->stamp = cache->epoch;
   row->next = old->next;
   *row_link(cache, old) = row;
   if (old->group) {
@@ -295,6 +298,28 @@ void row_cache_remove(struct row_cache *cache, struct row *row) {
     row_cache_drop_group(cache, group);
 }
 
+/* -- pins -- */
+
+void row_cache_pin(struct row_cache *cache, struct pin *pin) {
+  *pin = (struct pin){.previous = cache->newest_pin, .epoch = cache->epoch++};
+  if (pin->previous)
+    pin->previous->next = pin;
+  else
+    cache->oldest_pin = pin;
+  cache->newest_pin = pin;
+}
+
+void row_cache_unpin(struct row_cache *cache, struct pin *pin) {
+  if (pin->previous)
+    pin->previous->next = pin->next;
+  else
+    cache->oldest_pin = pin->next;
+  if (pin->next)
+    pin->next->previous = pin->previous;
+  else
+    cache->newest_pin = pin->previous;
+}
+
 /* -- eviction -- */
 
 static void evict_row(struct row_cache *cache, struct row *row) {
@@ -310,7 +335,10 @@ static void pass_bucket(struct row_cache *cache, size_t bucket) {
     next = row->next;
     if (row_is_dirty(cache, row) || row_is_frozen(cache, row))
       continue;
-    const bool spared = row->group && row->group->complete && row->group->referenced;
+    const struct group *whole = row->group && row->group->complete ? row->group : NULL;
+    if (stamp_is_pinned(cache, row->stamp) || (whole && stamp_is_pinned(cache, whole->stamp)))
+      continue;
+    const bool spared = whole && whole->referenced;
     if (row->referenced || spared)
       row->referenced = false;
     else
@@ -331,7 +359,8 @@ static void pass_group_bucket(struct row_cache *cache, size_t bucket) {
 /* What is dirty cannot go, and passing it over and over would cost more than all else. */
 static bool hopeless(const struct row_cache *cache) {
   return cache->round.in_vain && cache->round.generation == cache->generation &&
-         cache->round.frozen == cache->frozen && cache->inserted - cache->round.inserted < cache->count / 4;
+         cache->round.frozen == cache->frozen && cache->round.oldest_pin == cache->oldest_pin &&
+         cache->inserted - cache->round.inserted < cache->count / 4;
 }
 
 void row_cache_evict(struct row_cache *cache, size_t bytes) {
@@ -352,5 +381,6 @@ void row_cache_evict(struct row_cache *cache, size_t bytes) {
   cache->round.in_vain = cache->memory > goal && passed == around;
   cache->round.frozen = cache->frozen;
   cache->round.generation = cache->generation;
+  cache->round.oldest_pin = cache->oldest_pin;
   cache->round.inserted = cache->inserted;
 }

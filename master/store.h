@@ -56,6 +56,8 @@ struct row_store {
 typedef void store_write_done(void *context, int status, const struct error *error);
 typedef void store_checkpoint_done(void *context, struct store_checkpoint *checkpoint,
                                    const struct error *error);
+typedef void store_read_run(void *context, struct row_store *store);
+typedef void store_read_done(void *context);
 /* A row found by scan(); false ends the scan. */
 typedef bool store_row_found(void *context, const unsigned char *key, size_t key_size,
                              const unsigned char *value, size_t value_size);
@@ -69,8 +71,8 @@ struct row_store_functions {
                 void *context);
 
   /* Blocks until every write asked for so far is done, calling the callbacks from inside: for a writer that
-   * has run too far ahead. `ending`: checkpoints too, and a write that waits for room on the disk fails:
-   * before the end. */
+   * has run too far ahead. `ending`: checkpoints and reads too, and a write that waits for room on the disk
+   * fails: before the end. */
   void (*drain)(struct row_store *store, bool ending);
 
   /* Appends the value to `value`. 0, ERR_NOT_FOUND, or an error. Blocking. May or may not see a write that is
@@ -82,6 +84,12 @@ struct row_store_functions {
    * order. Blocking. May or may not see a write that is under way, but not a part of it. */
   int (*scan)(struct row_store *store, enum table table, const void *prefix, size_t prefix_size,
               const void *from, size_t from_size, store_row_found *found, void *context, struct error *error);
+
+  /* Reads without blocking: calls `run`, on a thread of the store's own where it has one, and afterwards
+   * `done`, from poll() or drain(). From inside `run` get() and scan() may be called, and nothing else; they
+   * see every write that was reported before read() was called. Reads may run side by side and end in any
+   * order; each ends. */
+  void (*read)(struct row_store *store, store_read_run *run, store_read_done *done, void *context);
 
   /* Takes a checkpoint of what all writes asked for so far leave. Any number may be open. */
   void (*checkpoint)(struct row_store *store, store_checkpoint_done *done, void *context);

@@ -8,8 +8,7 @@
 
 #define WRITE_SIZE_DEFAULT (16u << 20)
 #define DIRTY_LIMIT_DEFAULT (64u << 20)
-#define GROUP_LOAD_LIMIT 4096 /* rows of a group that are fetched to complete it */
-#define GROUP_LOAD_MISSES 4   /* lookups in the store after which that is tried */
+#define GROUP_LOAD_MISSES 4 /* lookups in the store after which that is tried */
 
 void tables_fail(struct tables *tables, const struct error *error) {
   if (tables->failed)
@@ -115,6 +114,7 @@ int tables_open(const struct tables_options *options, struct tables **result, st
   struct tables *tables = xcalloc(1, sizeof *tables);
   tables->options = *options;
   tables->store = options->store;
+  loads_init(&tables->loads);
   if (tables->options.write_size == 0)
     tables->options.write_size = WRITE_SIZE_DEFAULT;
   if (tables->options.dirty_limit == 0)
@@ -134,17 +134,20 @@ static void forget_dirty(struct tables *tables) {
   tables->dirty_count = 0;
   tables->dirty_bytes = 0;
   tables->applied_bytes = 0;
+  loads_forget(tables);
   row_cache_clear(&tables->cache);
 }
 
 void tables_close(struct tables *tables) {
   tables->options.durable_moved = NULL;
   tables->installing = true;
-  if (tables->writing || tables->checkpoints_open > 0)
+  tables->loads.closing = true;
+  if (tables->writing || tables->checkpoints_open > 0 || tables->loads.reads_open > 0)
     tables->store->functions->drain(tables->store, true);
   struct error error;
   error_set(&error, ERR_UNAVAILABLE, "the tables were closed");
   tables_refuse_checkpoints(tables, &error);
+  loads_free(tables);
   forget_dirty(tables);
   row_cache_free(&tables->cache);
   free(tables->dirty);
@@ -349,9 +352,13 @@ int tables_apply(struct tables *tables, uint64_t index, uint64_t term, const voi
 void tables_trim(struct tables *tables) {
   const size_t unwritten = tables->dirty_bytes + tables->frozen_bytes;
   const size_t clean = tables->cache.memory > unwritten ? tables->cache.memory - unwritten : 0;
-  const size_t limit = tables->options.cache_size;
-  if (clean > limit)
-    row_cache_evict(&tables->cache, clean - limit);
+  const size_t high = tables->options.cache_size, low = high - high / 8;
+  if (clean > high)
+    tables->evicting = true;
+  else if (clean <= low)
+    tables->evicting = false;
+  if (tables->evicting)
+    row_cache_evict(&tables->cache, clean - low);
 }
 
 /* -- reading -- */
@@ -398,6 +405,25 @@ struct group *tables_complete_group(struct tables *tables, enum table table, con
   return group;
 }
 
+/* What a try finds that has no row in memory: false, for sure or because it is missing. */
+static bool get_without(struct tables *tables, enum table table, const struct row_key *key) {
+  struct group *group = NULL;
+  if (group_prefix_size(table) > 0)
+    group = row_cache_group(&tables->cache, table, group_prefix(table, key->bytes), false);
+  if (group && group->complete) {
+    group->referenced = true;
+    group->stamp = tables->cache.epoch;
+    tables->hits++;
+    return false;
+  }
+  const bool completed_at_once = table == TABLE_OPERATIONS && !(group && group->large);
+  if (completed_at_once || (group && !group->large && ++group->misses >= GROUP_LOAD_MISSES))
+    tables_want_group(tables, table, key->bytes);
+  else
+    tables_want_row(tables, table, key_slice(key));
+  return false;
+}
+
 static struct row *fetch(struct tables *tables, enum table table, struct slice key, uint32_t hash) {
   struct bytes value = {0};
   struct error error;
@@ -416,6 +442,8 @@ bool tables_get(struct tables *tables, enum table table, const struct row_key *k
   const struct slice key_of_row = key_slice(key);
   const uint32_t hash = row_hash(table, key_of_row);
   struct row *row = row_cache_find(&tables->cache, table, key_of_row, hash);
+  if (!row && tables->loads.trying)
+    return get_without(tables, table, key);
   if (!row && group_prefix_size(table) > 0) {
     struct group *group = row_cache_group(&tables->cache, table, group_prefix(table, key->bytes), false);
     if (group && group->complete) {
@@ -434,9 +462,12 @@ bool tables_get(struct tables *tables, enum table table, const struct row_key *k
     tables->hits++;
   else
     row = fetch(tables, table, key_of_row, hash);
-  if (!row || row->content.deleted)
+  if (!row)
     return false;
   row->referenced = true;
+  row->stamp = tables->cache.epoch;
+  if (row->content.deleted)
+    return false;
   *value = row_value_of(row);
   return true;
 }

@@ -9,8 +9,10 @@
  * store in one step, together with the index up to which they are complete; until that is done the journal
  * keeps what it would need to do them again. A crash loses the dirty rows and nothing else.
  *
- * Reads see the newest committed row wherever it is. A row that is not in memory is fetched from the store,
- * which blocks; what is used stays in memory within the cache's size, absent rows too.
+ * Reads see the newest committed row wherever it is. A row that is not in memory is fetched from the store;
+ * what is used stays in memory within the cache's size, absent rows too. Outside of a try that blocks. Inside
+ * of one (tables_try) nothing blocks: what is missing is noted and fetched by a thread of the store, and
+ * whoever tries does so again when it is there; tables_load.c.
  *
  * A store that fails leaves the tables failed (tables_failed): nothing read since may be believed. */
 #ifndef ASSAY_MASTER_TABLES_H
@@ -24,7 +26,7 @@ struct tables;
 
 struct tables_options {
   struct row_store *store; /* not owned; outlives the tables */
-  size_t cache_size;       /* bytes of clean rows kept in memory; 0: none beyond the moment */
+  size_t cache_size;       /* bytes of clean rows above which some are evicted, down to 7/8 of it; 0: all */
   size_t write_size;       /* bytes of dirty rows at which they are written; 0: the default */
   size_t dirty_limit;      /* bytes of dirty rows at which apply blocks for the writer; 0: the default */
   void (*durable_moved)(void *context); /* after a write; may be NULL */
@@ -48,6 +50,28 @@ bool tables_get(struct tables *tables, enum table table, const struct row_key *k
  * False when the store failed. */
 bool tables_scan(struct tables *tables, enum table table, const void *prefix, size_t prefix_size,
                  const void *from, size_t from_size, store_row_found *found, void *context);
+
+/* -- reading without blocking -- */
+
+struct tables_wait;
+
+/* Begins a try: until tables_tried() a read that would have to block finds nothing, and notes what it missed.
+ * Nothing that was found from the first miss on may be believed, and nothing done about it may stay; going on
+ * serves to find what else is missing. `wait`: what the last try of the same work returned, else NULL. The
+ * tables are not to be changed before tables_tried(). */
+void tables_try(struct tables *tables, struct tables_wait *wait);
+bool tables_trying(const struct tables *tables);
+/* How much the try missed so far; 0 outside of tries. */
+size_t tables_missed(const struct tables *tables);
+/* In a try: where the path goes on from the edges asked for next, so that more of it is fetched with one that
+ * is missing; `lists`: the directory at its end will be listed. The path stays the caller's. */
+void tables_look_ahead(struct tables *tables, struct slice path, bool lists);
+/* Ends a try. NULL: nothing was missed. Else what was is being fetched; `ready` is called, from the loop and
+ * never from inside, when the work should be tried again. What the tries found, and what is fetched for them,
+ * stays in memory until then. */
+struct tables_wait *tables_tried(struct tables *tables, void (*ready)(void *context), void *context);
+/* The work will not be tried again: `ready` is not called any more. */
+void tables_give_up(struct tables *tables, struct tables_wait *wait);
 
 /* What was applied last: index, term, and the counters of the last batch. */
 const struct applied_record *tables_applied(const struct tables *tables);
@@ -79,7 +103,8 @@ bool tables_behind(const struct tables *tables);
 int tables_apply(struct tables *tables, uint64_t index, uint64_t term, const void *batch, size_t size,
                  struct error *error);
 
-/* Brings the memory for clean rows down to the cache's size. Ends the validity of everything read. */
+/* Brings the memory for clean rows down, some way at least, when it is above the cache's size. Ends the
+ * validity of everything read. */
 void tables_trim(struct tables *tables);
 
 /* -- snapshots -- */

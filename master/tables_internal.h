@@ -1,4 +1,5 @@
-/* tables_internal.h: what tables.c (reading, changing) and write_behind.c (writing, checkpoints) share. */
+/* tables_internal.h: what tables.c (reading, changing), tables_load.c (reading without blocking) and
+ * write_behind.c (writing, checkpoints) share. */
 #ifndef ASSAY_MASTER_TABLES_INTERNAL_H
 #define ASSAY_MASTER_TABLES_INTERNAL_H
 
@@ -11,6 +12,26 @@ struct checkpoint_request {
   tables_checkpoint_done *done;
   void *context;
   uint64_t index, term;
+};
+
+#define GROUP_LOAD_LIMIT 4096 /* rows of a group that are fetched to complete it */
+#define WANTED_BUCKETS 1024
+
+struct wanted;
+struct scan;
+
+/* tables_load.c */
+struct loads {
+  bool trying, ahead_lists;
+  struct tables_wait *current; /* of the try; NULL: it is the first */
+  struct slice ahead;
+  struct wanted **missed; /* by the try */
+  size_t missed_count, missed_capacity;
+  struct wanted *buckets[WANTED_BUCKETS]; /* what is wanted and has not come, scans aside */
+  struct wanted *queued, **queued_end;    /* … and is not being read yet */
+  size_t reads_open;
+  uint64_t incarnation; /* of what the store holds: what is read of another one is of no use */
+  bool closing;
 };
 
 struct tables {
@@ -37,6 +58,8 @@ struct tables {
   size_t checkpoints_open;                /* given to the store, not reported yet */
 
   uint64_t hits, misses, writes, written_rows;
+  struct loads loads;
+  bool evicting; /* memory was above the high watermark, and is not below the low one yet */
   bool failed, installing;
   struct error failure;
 };
@@ -50,6 +73,24 @@ void tables_mark_dirty(struct tables *tables, struct row *row);
 
 /* Fetches the rest of a group, unless it is large; NULL when the store failed. */
 struct group *tables_complete_group(struct tables *tables, enum table table, const void *prefix);
+
+/* Notes that the try missed a row; … all rows of a group, for get() or scan(). */
+void tables_want_row(struct tables *tables, enum table table, struct slice key);
+void tables_want_group(struct tables *tables, enum table table, const void *prefix);
+/* Rows of a scan that earlier tries missed, in key order behind each other; NULL: there are none, they are
+ * wanted now. */
+struct scan *tables_scanned(struct tables *tables, enum table table, struct slice prefix, struct slice from);
+/* The try needs more rows of the scan than there are. */
+void tables_want_more(struct tables *tables, struct scan *scan);
+/* Reports the rows; false when `found` ended it. */
+bool scan_each(const struct scan *scan, store_row_found *found, void *context);
+bool scan_is_whole(const struct scan *scan);
+
+void loads_init(struct loads *loads);
+/* What is being read is of no use any more. */
+void loads_forget(struct tables *tables);
+/* The store was drained, or holds none of these tables' reads. */
+void loads_free(struct tables *tables);
 
 /* Starts a write of all that is dirty, and the checkpoints that wait for it. None may be under way. */
 void tables_freeze(struct tables *tables);

@@ -1,4 +1,5 @@
-/* tables_scan.c: reading many rows: what is in memory goes before what is in the store. */
+/* tables_scan.c: reading many rows: what is in memory goes before what is in the store. In a try, what the
+ * store has was read by a thread of its own, some time ago: what changed meanwhile is in memory, pinned. */
 #include <assert.h>
 
 #include "master/tables_internal.h"
@@ -65,9 +66,43 @@ static uint32_t lower_bound(const struct group *group, struct slice from) {
   return low;
 }
 
+/* In a try: false when rows are missing. */
+static bool try_scan(struct tables *tables, enum table table, struct slice from, struct merge *merge) {
+  struct group *group = row_cache_group(&tables->cache, table, group_prefix(table, merge->prefix.data), true);
+  group->referenced = true;
+  group->stamp = tables->cache.epoch;
+  struct scan *scan = NULL;
+  if (!group->complete && !group->large && from.size == 0) {
+    tables_want_group(tables, table, merge->prefix.data);
+    return false;
+  }
+  if (!group->complete) {
+    scan = tables_scanned(tables, table, merge->prefix, from);
+    if (!scan)
+      return false;
+  }
+  tables->hits += group->complete;
+  group_sort(group);
+  merge->group = group;
+  if (from.size > 0)
+    merge->next = lower_bound(group, from);
+  if (scan && (!scan_each(scan, merge_row, merge) || merge->stopped))
+    return true;
+  if (scan && !scan_is_whole(scan)) {
+    tables_want_more(tables, scan);
+    return false;
+  }
+  report_below(merge, NULL);
+  return true;
+}
+
 bool tables_scan(struct tables *tables, enum table table, const void *prefix, size_t prefix_size,
                  const void *from, size_t from_size, store_row_found *found, void *context) {
   assert(prefix_size > 0 && prefix_size >= group_prefix_size(table));
+  if (tables->loads.trying) {
+    struct merge merge = {.prefix = {prefix, prefix_size}, .found = found, .context = context};
+    return try_scan(tables, table, (struct slice){from, from_size}, &merge);
+  }
   struct group *group = tables_complete_group(tables, table, prefix);
   if (!group)
     return false;

@@ -14,11 +14,17 @@ bool tables_behind(const struct tables *tables) {
   return tables->dirty_bytes > tables->options.dirty_limit / 2;
 }
 
-/* Frozen rows are in the store now: free what was replaced meanwhile, drop tombstones, keep the rest. */
+/* Frozen rows are in the store now: free what was replaced meanwhile, drop tombstones, keep the rest. While
+ * there are pins nothing goes: whoever reads the store just now may have read what it held before. */
 static void release_frozen(struct tables *tables) {
   struct row_cache *cache = &tables->cache;
+  const bool pinned = cache->oldest_pin;
   for (size_t i = 0; i < tables->frozen_count; i++) {
     struct row *row = tables->frozen[i];
+    if (pinned && !row->detached) {
+      row->stamp = cache->epoch;
+      continue;
+    }
     if (row->content.deleted && !row->detached)
       row_cache_remove(cache, row);
     if (row->content.deleted || row->detached)

@@ -260,7 +260,11 @@ Test(bugs, partial_batch) {
 
 static bool rename_takes_a_new_file_away(void) {
   static struct got other, renamed, created;
+  /* Now all clients and names are in memory, and what follows is done in its order. */
+  submit(0, (struct request){.code = OP_RESERVE_CLIENTS, .count = 4}, &other);
+  fake_quiesce(cluster);
   have(0, OP_CREATE, "/a", 1);
+  look(0, OP_LIST, "/");
   mutate(0, OP_CREATE, "/other", 2, &other);
   fake_settle(cluster);
   rename_to(0, "/a", "/b", 3, &renamed);

@@ -116,7 +116,7 @@ bool fake_run(struct fake_node *node) {
   for (size_t i = 0; i < count; i++)
     due[i].run(due[i].owner);
   row_store_poll(node->store);
-  return count > 0;
+  return delayed_reads_end_some(&node->delayed, 0.6) || count > 0;
 }
 
 void fake_settle(struct fake_cluster *cluster) {
@@ -134,6 +134,7 @@ static void open_node(struct fake_node *node) {
     cr_assert_eq(rocksdb_store_open(node->directory, &wake, &node->store, &error), 0, "%s", error.message);
   else if (!node->store)
     node->store = memory_store_new(&wake);
+  delayed_reads_begin(&node->delayed, node->store);
   const struct primary_options options = {.world = &node->world,
                                           .store = node->store,
                                           .cache_size = node->cluster->cache_size,
@@ -164,6 +165,7 @@ struct fake_cluster *fake_cluster_new(const char *directory, size_t cache_size, 
     node->journal.functions = &fake_functions;
     node->cluster = cluster;
     node->number = i;
+    random_seed(&node->delayed.random, cache_size + write_size + i);
     node->world =
         (struct world){.context = node, .now_ns = fake_now, .wall_ns = fake_now, .defer = fake_defer};
     if (directory) {

@@ -7,6 +7,7 @@
 #ifndef ASSAY_MASTER_TEST_FAKE_CLUSTER_H
 #define ASSAY_MASTER_TEST_FAKE_CLUSTER_H
 
+#include "delayed_reads.h"
 #include "master/primary.h"
 #include "master/store.h"
 
@@ -38,6 +39,7 @@ struct fake_node {
   size_t number;
   char *directory; /* of the RocksDB store; NULL: a store in memory */
   struct row_store *store;
+  struct delayed_reads delayed; /* of the store */
   struct primary *primary;
   const struct state_machine *machine;
   bool leads;

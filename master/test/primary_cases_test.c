@@ -168,15 +168,23 @@ Test(primary_cases, one_batch_a_turn_and_few_in_flight) {
   struct got got[COUNT], more[20];
   char path[16];
   lead(0);
+  /* Clients and names that were never heard of would have to be looked for in the store first. */
+  for (uint32_t i = 0; i < COUNT; i++) {
+    snprintf(path, sizeof path, "/before-%u", i);
+    create(0, path, op(i + 1, 1), &got[i]);
+  }
+  fake_quiesce(cluster);
+  submit(0, (struct request){.code = OP_LIST, .path = text("/")}, &more[0]);
+  fake_quiesce(cluster);
   const size_t before = cluster->count;
   for (uint32_t i = 0; i < COUNT; i++) {
     snprintf(path, sizeof path, "/%u", i);
-    create(0, path, op(i + 1, 1), &got[i]);
+    create(0, path, op(i + 1, 2), &got[i]);
   }
   fake_settle(cluster);
   cr_assert_eq(cluster->count, before + 1);
   for (uint32_t i = 0; i < 20; i++) {
-    create(0, "/0", op(i + 1, 2), &more[i]);
+    create(0, "/0", op(i + 1, 3), &more[i]);
     fake_settle(cluster);
   }
   cr_assert_leq(cluster->count, before + 8);
@@ -232,16 +240,13 @@ Test(primary_cases, store_that_fails_is_fatal_and_answers_nothing) {
   lead(0);
   struct fake_node *node = &cluster->nodes[0];
   primary_on_fatal(node->primary, note_fatal, &fatal);
-  const struct row_store_functions *healthy = node->store->functions;
-  struct row_store_functions failing = *healthy;
-  failing.get = failing_get;
-  node->store->functions = &failing;
+  node->delayed.functions.get = failing_get;
   create(0, "/never-seen", op(1, 1), &got);
   fake_quiesce(cluster);
   cr_assert(fatal);
   cr_assert(!got.answered);
   cr_assert_eq(primary_status(node->primary).role, ROLE_STEPPING_DOWN);
-  node->store->functions = healthy;
+  node->delayed.functions.get = node->delayed.own->get;
   fake_crash(node);
   cr_assert_eq(got.status, STATUS_UNAVAILABLE);
 }

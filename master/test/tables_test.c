@@ -1,16 +1,37 @@
 /* Tables with next to no cache and frequent writes against an array: groups small and too large to be
- * completed, scans from anywhere, crashes that lose what was not written. */
+ * completed, scans from anywhere, crashes that lose what was not written; blocking, and in tries whose reads
+ * of the store end late and in any order. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "delayed_reads.h"
 #include "master/tables.h"
 
 #define GROUPS 3
 #define KEYS 9000 /* of a group: more than is fetched at once */
 
+#define WORKS 6
+
+/* Something to be found out in tries: one row, or those of a scan. */
+struct work {
+  struct tables_wait *wait;
+  bool under_way, ready;
+  bool scans, whole;
+  uint64_t group;
+  unsigned number;
+  size_t most, count; /* rows of a scan: to be taken, and found by the try */
+  unsigned tries;
+  struct {
+    unsigned number;
+    uint32_t value;
+  } found[KEYS];
+};
+
 struct fixture {
+  struct delayed_reads delayed;
+  struct work works[WORKS];
   struct row_store *store;
   struct tables *tables;
   struct random random;
@@ -104,14 +125,110 @@ static void check_get(struct fixture *fixture) {
     cr_assert_eq(le32_load(value.data), expected);
 }
 
+/* -- the same in tries -- */
+
+static void work_ready(void *context) {
+  struct work *work = context;
+  cr_assert(work->under_way && !work->ready);
+  work->ready = true;
+}
+
+static bool note_found(void *context, const unsigned char *key, size_t key_size, const unsigned char *value,
+                       size_t value_size) {
+  struct work *work = context;
+  char name[8] = "";
+  memcpy(name, key + 8, key_size - 8);
+  cr_assert(value_size == 4 && work->count < KEYS);
+  work->found[work->count].number = (unsigned)strtoul(name, NULL, 10);
+  work->found[work->count].value = le32_load(value);
+  return ++work->count < work->most;
+}
+
+static void check_work(const struct fixture *fixture, const struct work *work) {
+  const uint32_t *model = fixture->model[work->group];
+  size_t seen = 0;
+  unsigned number = work->number;
+  for (; number < KEYS && (seen < work->count || work->count < work->most); number++) {
+    if (model[number] == 0)
+      continue;
+    cr_assert_lt(seen, work->count, "row %u was left out", number);
+    cr_assert_eq(work->found[seen].number, number);
+    cr_assert_eq(work->found[seen].value, model[number]);
+    seen++;
+  }
+  cr_assert_eq(seen, work->count);
+}
+
+static void try_work(struct fixture *fixture, struct work *work) {
+  const struct row_key key = make_key(work->group, work->number);
+  struct slice value = {0};
+  bool found = false;
+  work->count = 0;
+  work->ready = false;
+  cr_assert_leq(++work->tries, 20, "it is tried for ever");
+  tables_try(fixture->tables, work->wait);
+  if (work->scans)
+    tables_scan(fixture->tables, TABLE_EDGES, key.bytes, 8, key.bytes, work->whole ? 0 : key.size, note_found,
+                work);
+  else
+    found = tables_get(fixture->tables, TABLE_EDGES, &key, &value);
+  work->wait = tables_tried(fixture->tables, work_ready, work);
+  if (work->wait)
+    return;
+  work->under_way = false;
+  if (work->scans) {
+    check_work(fixture, work);
+    return;
+  }
+  const uint32_t expected = fixture->model[work->group][work->number];
+  cr_assert_eq(found, expected != 0);
+  if (found)
+    cr_assert_eq(le32_load(value.data), expected);
+}
+
+static void begin_work(struct fixture *fixture) {
+  struct random *random = &fixture->random;
+  struct work *work = &fixture->works[random_below(random, WORKS)];
+  if (work->under_way)
+    return;
+  work->under_way = true;
+  work->tries = 0;
+  work->scans = random_chance(random, 0.3);
+  work->whole = work->scans && random_chance(random, 0.4);
+  work->group = random_below(random, GROUPS);
+  work->number = work->whole ? 0 : (unsigned)random_below(random, work->group == 2 ? 60 : KEYS);
+  work->most = random_chance(random, 0.5) ? SIZE_MAX : 1 + random_below(random, 3000);
+  try_work(fixture, work);
+}
+
+static void go_on(struct fixture *fixture) {
+  delayed_reads_end_some(&fixture->delayed, 0.3);
+  row_store_poll(fixture->store);
+  for (size_t i = 0; i < WORKS; i++)
+    if (fixture->works[i].ready)
+      try_work(fixture, &fixture->works[i]);
+}
+
+static void give_up(struct fixture *fixture) {
+  for (size_t i = 0; i < WORKS; i++) {
+    struct work *work = &fixture->works[i];
+    if (work->under_way)
+      tables_give_up(fixture->tables, work->wait);
+    work->wait = NULL;
+    work->under_way = work->ready = false;
+  }
+}
+
 static void reopen(struct fixture *fixture, const char *directory) {
   const struct store_wake waker = {wake, NULL};
   struct error error;
+  give_up(fixture);
   tables_close(fixture->tables);
   if (directory) {
     row_store_close(fixture->store);
     cr_assert_eq(rocksdb_store_open(directory, &waker, &fixture->store, &error), 0);
     fixture->options.store = fixture->store;
+    delayed_reads_begin(&fixture->delayed, fixture->store);
   }
   cr_assert_eq(tables_open(&fixture->options, &fixture->tables, &error), 0);
   const uint64_t from = tables_applied(fixture->tables)->index;
@@ -129,12 +246,16 @@ static void random_run(uint64_t seed, int steps, const char *directory) {
     cr_assert_eq(rocksdb_store_open(directory, &waker, &fixture->store, &error), 0);
   else
     fixture->store = memory_store_new(&waker);
+  random_seed(&fixture->delayed.random, seed);
+  delayed_reads_begin(&fixture->delayed, fixture->store);
   fixture->options = (struct tables_options){
       .store = fixture->store, .cache_size = seed % 3 * 200000, .write_size = seed % 2 ? 20000 : 200000};
   cr_assert_eq(tables_open(&fixture->options, &fixture->tables, &error), 0);
   change_some(fixture, 20000);
   for (int i = 0; i < steps; i++) {
     const uint64_t dice = random_below(&fixture->random, 100);
+    go_on(fixture);
+    begin_work(fixture);
     if (dice < 50)
       change_some(fixture, 1 + random_below(&fixture->random, 100));
     else if (dice < 70)
@@ -145,6 +266,9 @@ static void random_run(uint64_t seed, int steps, const char *directory) {
       reopen(fixture, directory);
     cr_assert_null(tables_failed(fixture->tables));
   }
+  for (size_t i = 0; i < WORKS; i++)
+    while (fixture->works[i].under_way)
+      go_on(fixture);
   const uint64_t hash = tables_hash(fixture->tables);
   reopen(fixture, directory);
   cr_assert_eq(tables_hash(fixture->tables), hash);
