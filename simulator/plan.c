@@ -187,6 +187,10 @@ static void draw_master(struct plan *plan, struct random *random, bool snapshots
                write = (size_t)draw_count(random, 256, 32 << 10);
   plan->cache_size = random_chance(random, 0.6) ? cache : PLAN_CACHE;
   plan->row_cache_size = random_chance(random, 0.6) ? rows : PLAN_ROWS;
+  /* No row, one, some ten: everything that is written is soon cold, and must be fetched to be changed. */
+  static const size_t next_to_nothing[] = {1, 200, 2000};
+  if (random_chance(random, 0.4))
+    plan->row_cache_size = next_to_nothing[random_below(random, ARRAY_SIZE(next_to_nothing))];
   plan->write_size = random_chance(random, 0.7) ? write : PLAN_WRITE;
 }
 

@@ -1,6 +1,9 @@
 /* store.c: a node's rows: a memory store that outlives the node's lives, and in front of it, in each life, a
  * queue of writes and checkpoints that take their time.
  *
+ * Reads take their time too, each its own, so that they end in any order; what they see is what is stored at
+ * their beginning or at their end.
+ *
  * A step is taken whole, at the end of its time. A power loss lets the first few of those that wait be taken,
  * in their order, and loses the others. */
 #include <assert.h>
@@ -24,12 +27,22 @@ struct jobs {
   struct job *first, **end;
 };
 
+struct read {
+  struct event event;
+  struct read *next;
+  struct sim_store *store;
+  store_read_run *run; /* NULL: it has seen what it sees */
+  store_read_done *done;
+  void *context;
+};
+
 struct sim_store {
   struct row_store store;
   struct node *node;
   uint64_t life;
   struct event event;       /* the first job's end */
   struct jobs asked, ended; /* ended: wait for poll() */
+  struct read *reads;       /* not ended */
   bool waits_for_room, failed, receiving;
 };
 
@@ -135,6 +148,61 @@ static void ask(struct sim_store *store, const struct job *asked) {
     start_first(store);
 }
 
+/* -- reads ---------------------------------------------------------------------------------------------- */
+
+static void see(struct read *read) {
+  if (read->run)
+    read->run(read->context, &read->store->store);
+  read->run = NULL;
+}
+
+static void end_read(struct read *read) {
+  struct sim_world *sim = read->store->node->sim;
+  struct read **at = &read->store->reads;
+  while (*at != read)
+    at = &(*at)->next;
+  *at = read->next;
+  see(read);
+  store_read_done *const done = read->done;
+  void *const context = read->context;
+  pool_give(&sim->pool, read, sizeof *read);
+  done(context);
+}
+
+static void read_ends(struct event *event, bool happens) {
+  if (happens)
+    end_read(CONTAINER_OF(event, struct read, event));
+}
+
+static void end_reads(struct sim_store *store) {
+  while (store->reads) {
+    sim_cancel(store->node->sim, &store->reads->event);
+    end_read(store->reads);
+  }
+}
+
+static void store_read(struct row_store *base, store_read_run *run, store_read_done *done, void *context) {
+  struct sim_store *store = store_of(base);
+  struct node *node = store->node;
+  struct read *read = pool_take(&node->sim->pool, sizeof *read);
+  *read = (struct read){.event = {.kind = EVENT_STORE, .run = read_ends, .node = node, .life = store->life},
+                        .next = store->reads,
+                        .store = store,
+                        .run = run,
+                        .done = done,
+                        .context = context};
+  store->reads = read;
+  if (!lives(store))
+    return;
+  uint64_t draw = random_next(&node->rows.random);
+  if (draw_chance(&draw, 0.5))
+    see(read);
+  const int64_t most_ns = node->sim->options.weather.store_ns;
+  const double takes_ns = (double)draw_up_to(&draw, draw_chance(&draw, 0.5) ? most_ns / 10 : 2 * most_ns);
+  sim_schedule(node->sim, &read->event,
+               node->sim->now_ns + (int64_t)fmin(takes_ns * node->disk.factor, DISK_SLOWEST_NS));
+}
+
 static void store_poll(struct row_store *base) {
   struct sim_store *store = store_of(base);
   struct jobs due = store->ended;
@@ -166,6 +234,8 @@ static void store_drain(struct row_store *base, bool ending) {
     store_poll(base);
   }
   sim_cancel(store->node->sim, &store->event);
+  if (ending)
+    end_reads(store);
 }
 
 /* -- the door ------------------------------------------------------------------------------------------- */
@@ -249,6 +319,7 @@ void sim_rows_open(struct node *node) {
                                                  .drain = store_drain,
                                                  .get = store_get,
                                                  .scan = store_scan,
+                                                 .read = store_read,
                                                  .checkpoint = store_checkpoint,
                                                  .checkpoint_read = rows->kept->functions->checkpoint_read,
                                                  .checkpoint_close = rows->kept->functions->checkpoint_close,
