@@ -526,6 +526,8 @@ static void start_nemesis(struct conductor *conductor) {
     add(&line, "--master-flag=--bug");
     add(&line, "--master-flag=%s", settings->bug);
   }
+  if (settings->cache_size >= 0)
+    add(&line, "--master-flag=--cache-size=%" PRId64, settings->cache_size);
   for (size_t i = 0; i < settings->master_flags.count; i++)
     add(&line, "--master-flag=%s", settings->master_flags.items[i]);
   start(conductor, child, &line, NULL);

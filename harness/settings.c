@@ -11,6 +11,7 @@
 #include "workloads/workloads.h"
 
 static const struct settings defaults = {
+    .cache_size = -1,
     .time_ns = 30 * NS_PER_S,
     .final_ns = 2 * NS_PER_S,
     .workload = "mixed",
@@ -86,6 +87,9 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
       {"old-master", FLAG_STRING, &s->old_master, "PROGRAM", "an older master, for the fault old-build", 0,
        0},
       {"bug", FLAG_STRING, &s->bug, "NAME", "switch a named defect of a master built with defects on", 0, 0},
+      {"cache-size", FLAG_SIZE, &s->cache_size, "SIZE",
+       "memory of every master for rows that its tables on disk have too; 0: none (default: the master's)", 0,
+       1e15},
       {"master-flag", FLAG_LIST, &s->master_flags, "ARGUMENT", "a further argument for every master", 0, 0},
       {"floor", FLAG_INT, &s->floor, "N", "fewer ok operations than this are no test (default 100)", 0, 1e15},
       {"time-budget", FLAG_DURATION, &s->time_budget_ns, "TIME", "of the checker (default 60s)", 1e6,

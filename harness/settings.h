@@ -41,6 +41,7 @@ struct settings {
   const char *store;
   const char *master, *old_master; /* programs */
   const char *bug;
+  int64_t cache_size;            /* of every master, bytes; below 0: its default */
   struct flag_list master_flags; /* further arguments of every master */
   int64_t floor;                 /* fewer ok operations than this: vacuous */
   int64_t time_budget_ns;

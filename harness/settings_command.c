@@ -103,6 +103,8 @@ char **settings_arguments(const struct settings *s) {
     add_string(&words, "old-master", s->old_master);
   if (s->bug)
     add_string(&words, "bug", s->bug);
+  if (s->cache_size != defaults->cache_size)
+    add_number(&words, "cache-size", s->cache_size);
   add_list(&words, "master-flag", &s->master_flags);
   if (s->floor != defaults->floor)
     add_number(&words, "floor", s->floor);
@@ -187,6 +189,7 @@ json_t *settings_to_json(const struct settings *s) {
   json_object_set_new(rest, "pcap", json_boolean(s->pcap));
   if (s->old_master)
     json_object_set_new(rest, "old_master", json_string(s->old_master_path));
+  json_object_set_new(rest, "cache_size", s->cache_size < 0 ? json_null() : json_integer(s->cache_size));
   json_object_set_new(rest, "master_flags", list_json(&s->master_flags));
   json_object_set_new(rest, "hosts", list_json(&s->hosts.hosts));
   json_object_set_new(rest, "schedule", s->schedule ? json_string(s->schedule) : json_null());

@@ -68,6 +68,8 @@ Test(settings, the_command_that_repeats_a_run_means_the_same) {
   expect_repeatable(BASE "--rate 0.1 --operations-per-set 17 --bug local-reads --name x --floor 7 "
                          "--time-budget 1s --memory-budget 64M");
   expect_repeatable(BASE "--link tap --pcap");
+  expect_repeatable(BASE "--cache-size 0");
+  expect_repeatable(BASE "--cache-size 10M");
   expect_repeatable(BASE "--store 'a b/it'\\''s'");
   expect_repeatable(BASE "--master-flag=--snapshot-threshold=400 --master-flag=--snapshot-trailing=40");
 }
