@@ -51,7 +51,7 @@ static int start_nodes(struct system_cluster *cluster, char *program, struct err
   }
   bytes_append_u8(&members, 0);
   for (size_t i = 0; status == 0 && i < nodes; i++) {
-    char name[16], data[4200], peer_url[64], client_url[64];
+    char name[32], data[4200], peer_url[64], client_url[64];
     snprintf(name, sizeof name, "n%zu", i + 1);
     snprintf(data, sizeof data, "%s/%s", cluster->peer.options->directory, name);
     snprintf(peer_url, sizeof peer_url, "http://127.0.0.1:%d", peer_ports[i]);

@@ -15,34 +15,38 @@ struct call {
   int status;
   grpc_done *done;
   void *context;
-  struct call *next, *previous; /* of those under way; of those that are free, by `next` */
+  bool under_way;
+  struct call *next;      /* of all */
+  struct call *next_free; /* of those that are not under way */
 };
 
 struct grpc {
   nghttp2_session *session;
   const char *authority;
-  struct call under_way; /* a ring's head */
-  struct call *free;
+  struct call *all, *free;
 };
 
 static struct call *take_call(struct grpc *grpc) {
   struct call *call = grpc->free;
-  if (call)
-    grpc->free = call->next;
-  else
+  if (call) {
+    grpc->free = call->next_free;
+  } else {
     call = xcalloc(1, sizeof *call);
-  call->previous = &grpc->under_way;
-  call->next = grpc->under_way.next;
-  call->next->previous = call->previous->next = call;
+    call->next = grpc->all;
+    grpc->all = call;
+  }
+  call->under_way = true;
   return call;
 }
 
-static void put_call(struct grpc *grpc, struct call *call) {
-  call->previous->next = call->next;
-  call->next->previous = call->previous;
-  bytes_clear(&call->request);
+static void end_call(struct grpc *grpc, struct call *call, int status) {
+  const bool fine = status == 0;
+  call->done(call->context, status, fine ? call->answer.data + GRPC_PREFIX : NULL,
+             fine ? call->answer.size - GRPC_PREFIX : 0);
+  bytes_free(&call->request);
   bytes_clear(&call->answer);
-  call->next = grpc->free;
+  call->under_way = false;
+  call->next_free = grpc->free;
   grpc->free = call;
 }
 
@@ -101,20 +105,14 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t co
   struct call *call = nghttp2_session_get_stream_user_data(session, stream);
   if (!call)
     return 0;
-  if (code != NGHTTP2_NO_ERROR || (call->status == 0 && !whole(&call->answer)))
-    call->status = -1;
-  if (call->status == 0)
-    call->done(call->context, 0, call->answer.data + GRPC_PREFIX, call->answer.size - GRPC_PREFIX);
-  else
-    call->done(call->context, call->status, NULL, 0);
-  put_call(grpc, call);
+  const bool torn = code != NGHTTP2_NO_ERROR || (call->status == 0 && !whole(&call->answer));
+  end_call(grpc, call, torn ? -1 : call->status);
   return 0;
 }
 
 struct grpc *grpc_new(const char *authority) {
   struct grpc *grpc = xcalloc(1, sizeof *grpc);
   grpc->authority = authority;
-  grpc->under_way.next = grpc->under_way.previous = &grpc->under_way;
   nghttp2_session_callbacks *callbacks;
   if (nghttp2_session_callbacks_new(&callbacks) != 0)
     abort(); /* as xmalloc: no memory */
@@ -131,25 +129,17 @@ struct grpc *grpc_new(const char *authority) {
   return grpc;
 }
 
-static void free_call(struct call *call) {
-  bytes_free(&call->request);
-  bytes_free(&call->answer);
-  free(call);
-}
-
 void grpc_free(struct grpc *grpc) {
   if (!grpc)
     return;
   nghttp2_session_del(grpc->session);
-  while (grpc->under_way.next != &grpc->under_way) {
-    struct call *call = grpc->under_way.next;
-    call->done(call->context, -1, NULL, 0);
-    put_call(grpc, call);
-  }
-  while (grpc->free) {
-    struct call *call = grpc->free;
-    grpc->free = call->next;
-    free_call(call);
+  while (grpc->all) {
+    struct call *call = grpc->all;
+    grpc->all = call->next;
+    if (call->under_way)
+      end_call(grpc, call, -1);
+    bytes_free(&call->answer);
+    free(call);
   }
   free(grpc);
 }
@@ -162,7 +152,6 @@ static nghttp2_nv header(const char *name, const char *value) {
 void grpc_call(struct grpc *grpc, const char *method, struct bytes *request, grpc_done *done, void *context) {
   assert(request->size >= GRPC_PREFIX);
   struct call *call = take_call(grpc);
-  bytes_free(&call->request);
   call->request = *request;
   *request = (struct bytes){0};
   call->sent = 0;

@@ -15,7 +15,7 @@
 #include "harness/bench/wire.h"
 
 #define SERVER_JAR "/usr/share/java/zookeeper.jar"
-#define CLASS_PATH SERVER_JAR ":/usr/share/java/slf4j-simple.jar"
+#define LOGGER_JAR "/usr/share/java/slf4j-simple.jar"
 #define SESSION_TIMEOUT_MS 30000
 #define PING_EVERY_MS 5000
 /* A stat is two requests, a first creation three: more are never outstanding on a connection. */
@@ -96,6 +96,7 @@ static int configure(struct system_cluster *cluster, size_t node, const struct p
 static int start_nodes(struct system_cluster *cluster, char *java, struct error *error) {
   const size_t nodes = cluster->peer.options->nodes;
   struct ports ports[CLUSTER_NODES_MAX];
+  char class_path[] = SERVER_JAR ":" LOGGER_JAR;
   int status = 0;
   for (size_t i = 0; status == 0 && i < nodes; i++) {
     status = peer_port(&cluster->peer, &cluster->client_ports[i], error);
@@ -114,7 +115,7 @@ static int start_nodes(struct system_cluster *cluster, char *java, struct error 
                     "-Dzookeeper.admin.enableServer=false",
                     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                     "-cp",
-                    CLASS_PATH,
+                    class_path,
                     "org.apache.zookeeper.server.quorum.QuorumPeerMain",
                     config,
                     NULL};

@@ -220,13 +220,15 @@ Test(schedule, a_stall_makes_nothing_of_what_became_due_disappear) {
 
 /* ---- the directory ---- */
 
-static void make_parent(char *parent) {
-  strcpy(parent, "/tmp/assay-work-XXXXXX");
+#define PARENT_SIZE 64u
+
+static void make_parent(char parent[PARENT_SIZE]) {
+  snprintf(parent, PARENT_SIZE, "/tmp/assay-work-XXXXXX");
   cr_assert_not_null(mkdtemp(parent));
 }
 
 Test(work, what_a_killed_one_left_is_removed_and_what_one_uses_is_not) {
-  char parent[64], left[80] = "", *other;
+  char parent[PARENT_SIZE], left[80] = "", *other;
   struct work mine, next;
   struct error error;
   int pipe_of[2];
