@@ -113,14 +113,25 @@ static void on_answer(void *context, const struct admin_answer *answer) {
   keep_text(&admin->message, answer->message);
   keep_text(&admin->text, answer->text);
   keep_quorum(admin, &answer->quorum);
+  if (admin->take && answer->status == ADMIN_DONE)
+    admin->take(admin->take_context, answer);
   admin->answered = true;
 }
 
 bool admin_ask(struct admin *admin, size_t which, const struct admin_request *request) {
+  return admin_ask_patiently(admin, which, request, 0);
+}
+
+bool admin_ask_patiently(struct admin *admin, size_t which, const struct admin_request *request,
+                         int64_t timeout_ns) {
   admin->answered = false;
-  master_client_admin(admin->client, which, request, 0, on_answer, admin);
+  master_client_admin(admin->client, which, request, timeout_ns, on_answer, admin);
   await(admin);
   return admin->outcome == ADMIN_DONE;
+}
+
+int admin_exit_code(const struct admin *admin) {
+  return admin->outcome == ADMIN_DONE ? 0 : admin->outcome == ADMIN_UNREACHABLE ? EXIT_HARNESS : FAILED;
 }
 
 bool admin_find_node(struct admin *admin, size_t *which) {
@@ -137,10 +148,6 @@ bool admin_find_node(struct admin *admin, size_t *which) {
 
 /* ---- log-level ---- */
 
-static int exit_code_of(const struct admin *admin) {
-  return admin->outcome == ADMIN_DONE ? 0 : admin->outcome == ADMIN_UNREACHABLE ? EXIT_HARNESS : FAILED;
-}
-
 /* One node, or all of them: the worst exit code. */
 static int ask_levels(struct admin *admin, const char *level) {
   size_t first = 0, end = admin->count;
@@ -156,7 +163,7 @@ static int ask_levels(struct admin *admin, const char *level) {
       printf("%-22s %s\n", admin->names[i], (const char *)admin->text.data);
     else
       admin_complain(admin, "%s: %s", admin->names[i], (const char *)admin->message.data);
-    const int code = exit_code_of(admin);
+    const int code = admin_exit_code(admin);
     worst = code > worst ? code : worst;
   }
   return worst;
@@ -195,7 +202,9 @@ static int log_level_command(int argc, char **argv) {
 
 int admin_command(int argc, char **argv) {
   static const struct command commands[] = {
-      {"journal", "the members of the journal, and leadership", admin_journal_command},
+      {"journal", "the journal: its members, leadership, snapshots", admin_journal_command},
+      {"report", "what each node is, has and lacks, in a table", admin_report_command},
+      {"backup", "copy the state of a running node into a directory", admin_backup_command},
       {"log-level", "show or set from which level on masters write messages", log_level_command},
   };
   return command_dispatch("assay admin", "What an operator asks of running masters.", commands,

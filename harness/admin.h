@@ -47,6 +47,9 @@ struct admin {
   uint64_t membership_index, last_index;
   bool membership_committed;
   bool from_leader; /* the members are as the leader has them */
+  /* Told of each answer that is done, for what is not kept here; may be NULL. */
+  void (*take)(void *context, const struct admin_answer *answer);
+  void *take_context;
 };
 
 #define ADMIN_INIT(name)                                                                                     \
@@ -76,6 +79,12 @@ bool admin_ask_status(struct admin *admin, size_t which);
 /* Asks one node; the answer is in outcome, message and text until the next one. True when it is done. */
 bool admin_ask(struct admin *admin, size_t which, const struct admin_request *request);
 
+bool admin_ask_patiently(struct admin *admin, size_t which, const struct admin_request *request,
+                         int64_t timeout_ns);
+
+/* The exit code that the last answer means. */
+int admin_exit_code(const struct admin *admin);
+
 /* The node with the id of --node. Says so, and returns false, when none that answers has it. */
 bool admin_find_node(struct admin *admin, size_t *which);
 
@@ -84,5 +93,11 @@ int admin_journal_command(int argc, char **argv);
 
 /* The line on standard error for a command that ends without success. */
 void admin_complain(const struct admin *admin, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* -- admin_report.c, admin_backup.c -- */
+int admin_report_command(int argc, char **argv);
+int admin_checkpoint_command(int argc, char **argv);
+int admin_backup_command(int argc, char **argv);
+int admin_restore_command(int argc, char **argv);
 
 #endif

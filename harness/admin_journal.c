@@ -350,6 +350,7 @@ static int quorum_command(int argc, char **argv) {
 int admin_journal_command(int argc, char **argv) {
   static const struct command commands[] = {
       {"quorum", "show the members, add and remove them, hand leadership over", quorum_command},
+      {"checkpoint", "take a snapshot on a node now, and cut its log", admin_checkpoint_command},
   };
   return command_dispatch("assay admin journal", "The journal of the masters.", commands,
                           ARRAY_SIZE(commands), argc, argv);

@@ -195,6 +195,9 @@ struct journal_functions {
    * change(), and when it is done the other node leads. NULL as above. */
   int (*transfer)(struct journal *journal, uint64_t id, journal_changed *changed, void *context,
                   struct error *error);
+  /* A person wants the log cut at the durable index, however short it is. Soon, not now. NULL: a
+   * journal that is not asked. */
+  void (*cut)(struct journal *journal);
 
   /* Stops and frees; `done` is called when nothing of the journal is left. */
   void (*close)(struct journal *journal, void (*done)(void *context), void *context);

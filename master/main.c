@@ -172,6 +172,21 @@ static int open_journal(struct node *node, struct error *error) {
   return node->journal->functions->start(node->journal, error);
 }
 
+static void report(void *context, struct server_report *report) {
+  const struct node *node = context;
+  struct observation seen = {0};
+  observe_process(&seen, node->options.data);
+  const struct tables_statistics tables = primary_tables_statistics(node->primary);
+  *report = (struct server_report){.resident_bytes = seen.resident_bytes,
+                                   .disk_size_bytes = seen.disk_size_bytes,
+                                   .disk_free_bytes = seen.disk_free_bytes,
+                                   .descriptors = seen.descriptors,
+                                   .descriptor_limit = seen.descriptor_limit,
+                                   .durable_index = tables.durable_index,
+                                   .write_behind_bytes = tables.dirty_bytes + tables.frozen_bytes,
+                                   .cache_bytes = tables.memory_bytes};
+}
+
 static bool is_full(void *context) {
   return descriptors_are_short(context);
 }
@@ -189,6 +204,8 @@ static int open_server(struct node *node, struct error *error) {
                                          .session_limit = raise_descriptor_limit(),
                                          .is_full = is_full,
                                          .full_context = &node->descriptors,
+                                         .report = report,
+                                         .report_context = node,
                                          .members = members,
                                          .member_count = node->options.member_count};
   return server_open(&options, &node->server, error);

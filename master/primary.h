@@ -68,6 +68,14 @@ struct tables_statistics primary_tables_statistics(const struct primary *primary
 
 struct primary_status primary_status(const struct primary *primary);
 
+/* Takes a snapshot of what is applied, and with `cut` lets the journal forget what is before it. `done` comes
+ * once, from the loop or from primary_free, with the snapshot (to be closed by the state machine's
+ * snapshot_close) and its index, or with an error. */
+void primary_checkpoint(struct primary *primary, bool cut,
+                        void (*done)(void *context, struct snapshot *snapshot, uint64_t index,
+                                     const struct error *error),
+                        void *context);
+
 /* A hash of all committed tables at the applied index: equal on all replicas at equal indexes. Walks
  * everything. */
 uint64_t primary_state_hash(struct primary *primary);

@@ -47,6 +47,39 @@ static void snapshot_open(void *context,
   tables_checkpoint(primary->tables, checkpoint_taken, request);
 }
 
+struct checkpoint_asked {
+  struct primary *primary;
+  bool cut;
+  void (*done)(void *context, struct snapshot *snapshot, uint64_t index, const struct error *error);
+  void *context;
+};
+
+static void asked_checkpoint_taken(void *context, struct store_checkpoint *checkpoint, uint64_t index,
+                                   uint64_t term, const struct error *error) {
+  struct checkpoint_asked asked = *(struct checkpoint_asked *)context;
+  struct primary *primary = asked.primary;
+  free(context);
+  if (!checkpoint) {
+    asked.done(asked.context, NULL, 0, error);
+    return;
+  }
+  struct snapshot *snapshot = xmalloc(sizeof *snapshot);
+  *snapshot =
+      (struct snapshot){.store = primary->store, .checkpoint = checkpoint, .index = index, .term = term};
+  if (asked.cut && primary->journal && !primary->freed && primary->journal->functions->cut)
+    primary->journal->functions->cut(primary->journal);
+  asked.done(asked.context, snapshot, index, NULL);
+}
+
+void primary_checkpoint(struct primary *primary, bool cut,
+                        void (*done)(void *context, struct snapshot *snapshot, uint64_t index,
+                                     const struct error *error),
+                        void *context) {
+  struct checkpoint_asked *asked = xmalloc(sizeof *asked);
+  *asked = (struct checkpoint_asked){primary, cut, done, context};
+  tables_checkpoint(primary->tables, asked_checkpoint_taken, asked);
+}
+
 static void snapshot_describe(struct snapshot *snapshot, uint64_t *index, uint64_t *term,
                               const struct snapshot_file **files, size_t *file_count) {
   *index = snapshot->index;

@@ -154,14 +154,22 @@ enum admin_kind {
   ADMIN_QUORUM_DEMOTE = 4,
   ADMIN_QUORUM_REMOVE = 5,
   ADMIN_QUORUM_ELECT = 6,
-  ADMIN_LOG_LEVEL = 40, /* text: the level to set, NULL: none; answers with the level in force */
+  ADMIN_LOG_LEVEL = 40,  /* text: the level to set, NULL: none; answers with the level in force */
+  ADMIN_REPORT = 41,     /* answers with the report */
+  ADMIN_CHECKPOINT = 42, /* answers with the index of the snapshot taken */
+  ADMIN_BACKUP_BEGIN =
+      43, /* answers with the backup, held until the end, the client's close or a minute unread */
+  ADMIN_BACKUP_READ = 44, /* file, offset; answers with data */
+  ADMIN_BACKUP_END = 45,
 };
 
 /* Strings belong to the caller until the call returns. */
 struct admin_request {
   enum admin_kind kind;
   const char *text;
-  uint64_t node; /* the member that it is about */
+  uint64_t node;   /* the member that it is about */
+  uint32_t file;   /* number in the backup's files */
+  uint64_t offset; /* a multiple of the backup's chunk */
 };
 
 enum quorum_role { QUORUM_VOTER, QUORUM_STANDBY, QUORUM_SPARE };
@@ -186,6 +194,30 @@ struct quorum {
   size_t count;
 };
 
+struct node_report {
+  const char *version, *log_level;
+  uint64_t resident_bytes;                   /* memory of the process */
+  uint64_t disk_size_bytes, disk_free_bytes; /* of the data directory's file system */
+  uint64_t descriptors, descriptor_limit;    /* limit 0: none */
+  uint64_t sessions;
+  uint64_t durable_index; /* up to where the tables are on the disk */
+  uint64_t write_behind_bytes, cache_bytes;
+  bool disk_full; /* the log has no room */
+};
+
+struct backup_file {
+  const char *name;
+  uint64_t size;
+  uint64_t checksum; /* checksum_fold over pieces of `chunk` bytes */
+};
+
+struct backup {
+  uint64_t cluster, index, term;
+  uint32_t chunk; /* bytes of one answer */
+  const struct backup_file *files;
+  size_t file_count;
+};
+
 enum admin_status {
   ADMIN_DONE,
   ADMIN_REFUSED,     /* nothing was done */
@@ -200,6 +232,10 @@ struct admin_answer {
   const char *message; /* why not, for people */
   const char *text;
   struct quorum quorum; /* of ADMIN_QUORUM_INFO; its leader of a refusal too */
+  struct node_report report;
+  struct backup backup; /* of a checkpoint: index only */
+  const void *data;
+  size_t size;
 };
 
 /* Makes one more node known, for requests and for questions to it alone: its place among the addresses. The
@@ -212,6 +248,10 @@ typedef void master_admin_callback(void *context, const struct admin_answer *ans
  * `timeout_ns` (0: the client's attempt_timeout_ns) at the latest. */
 void master_client_admin(struct master_client *client, size_t which, const struct admin_request *request,
                          int64_t timeout_ns, master_admin_callback *callback, void *context);
+
+/* The manifest of a backup directory, for its file of this name (master/rpc/backup_manifest.h). */
+#define MASTER_BACKUP_MANIFEST "manifest"
+void master_backup_manifest(struct bytes *text, const struct backup *backup);
 
 /* Outstanding requests end as they would by time-out, at once; then the client is gone and `closed` (may be
  * NULL) is called. */

@@ -1,9 +1,11 @@
 /* probe.c: what one node is asked for itself, its status or administration: to each node on a connection of
  * its own that is kept between them. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "master/client/internal.h"
+#include "master/rpc/backup_manifest.h"
 
 struct query {
   struct list link; /* probe->queries */
@@ -137,6 +139,51 @@ static const struct quorum_member *members_of(struct probe *probe, const Rpc__Ad
   return members;
 }
 
+static struct node_report report_of(const Rpc__NodeReport *read) {
+  if (!read)
+    return (struct node_report){.version = "", .log_level = ""};
+  return (struct node_report){.version = read->version,
+                              .log_level = read->log_level,
+                              .resident_bytes = read->resident_bytes,
+                              .disk_size_bytes = read->disk_size_bytes,
+                              .disk_free_bytes = read->disk_free_bytes,
+                              .descriptors = read->descriptors,
+                              .descriptor_limit = read->descriptor_limit,
+                              .sessions = read->sessions,
+                              .durable_index = read->durable_index,
+                              .write_behind_bytes = read->write_behind_bytes,
+                              .cache_bytes = read->cache_bytes,
+                              .disk_full = read->disk_full};
+}
+
+static struct backup backup_of(struct probe *probe, const Rpc__AdminResponse *read) {
+  struct backup_file *files = rpc_arena_take(&probe->client->arena, (read->n_files + 1) * sizeof *files);
+  for (size_t i = 0; i < read->n_files; i++)
+    files[i] = (struct backup_file){
+        .name = read->files[i]->name, .size = read->files[i]->size, .checksum = read->files[i]->checksum};
+  return (struct backup){.cluster = read->cluster,
+                         .index = read->index,
+                         .term = read->snapshot_term,
+                         .chunk = read->chunk,
+                         .files = files,
+                         .file_count = read->n_files};
+}
+
+void master_backup_manifest(struct bytes *text, const struct backup *backup) {
+  struct snapshot_file *files = xcalloc(backup->file_count + 1, sizeof *files);
+  for (size_t i = 0; i < backup->file_count; i++) {
+    files[i] = (struct snapshot_file){.size = backup->files[i].size, .checksum = backup->files[i].checksum};
+    snprintf(files[i].name, sizeof files[i].name, "%s", backup->files[i].name);
+  }
+  const struct backup_manifest manifest = {.cluster = backup->cluster,
+                                           .index = backup->index,
+                                           .term = backup->term,
+                                           .files = files,
+                                           .file_count = backup->file_count};
+  backup_manifest_write(text, &manifest);
+  free(files);
+}
+
 static void take_admin(struct probe *probe, const Rpc__AdminResponse *read) {
   struct query *query = find_query(probe, read->id);
   const struct admin_answer answer = {
@@ -151,6 +198,10 @@ static void take_admin(struct probe *probe, const Rpc__AdminResponse *read) {
                  .last_index = read->last_index,
                  .members = members_of(probe, read),
                  .count = read->n_members},
+      .report = report_of(read->report),
+      .backup = backup_of(probe, read),
+      .data = read->data.data,
+      .size = read->data.len,
   };
   if (query && query->answered)
     reply_admin(query, &answer);
@@ -288,6 +339,8 @@ void master_client_admin(struct master_client *client, size_t which, const struc
   request.id = query->id;
   request.kind = (Rpc__AdminKind)asked->kind;
   request.node = asked->node;
+  request.file = asked->file;
+  request.offset = asked->offset;
   if (asked->text)
     request.text = (char *)(uintptr_t)asked->text;
   rpc_append(&query->frame, RPC_ADMIN_REQUEST, &request.base);

@@ -69,9 +69,10 @@ void driver_compact(struct driver *driver) {
   const uint64_t threshold = driver->options.snapshot_threshold;
   if (driver->applied_index - index >= threshold && !driver->forcing)
     force_durable(driver);
-  const bool long_enough =
-      index - driver->snapshot_index >= threshold || wal_disk_size(driver->wal) > LOG_SIZE_LIMIT;
+  const bool long_enough = driver->cut_wanted || index - driver->snapshot_index >= threshold ||
+                           wal_disk_size(driver->wal) > LOG_SIZE_LIMIT;
   /* While a snapshot is on its way to a follower, the entries behind it must not go. */
   if (index > driver->snapshot_index && long_enough && driver->offers == 0)
     cut(driver, index, term);
+  driver->cut_wanted &= driver->offers > 0;
 }

@@ -463,6 +463,13 @@ static void durable_moved(struct journal *journal) {
   driver_wake(driver);
 }
 
+static void cut(struct journal *journal) {
+  struct driver *driver = driver_of(journal);
+  driver->cut_wanted = true;
+  driver->compact_wanted = true;
+  driver_wake(driver);
+}
+
 /* -- closing -------------------------------------------------------------------------------------------- */
 
 static void free_members(const struct raft_journal_options *own) {
@@ -554,6 +561,7 @@ struct journal *raft_journal_new(const struct raft_journal_options *options, con
                                                      .member_address = driver_member_address,
                                                      .change = driver_change,
                                                      .transfer = driver_transfer,
+                                                     .cut = cut,
                                                      .close = close_journal};
   struct driver *driver = xcalloc(1, sizeof *driver);
   driver->door.functions = &functions;

@@ -26,6 +26,28 @@ static void answer_log_level(struct admin *admin) {
   admin->response.text = (char *)(uintptr_t)log_level_name(level);
 }
 
+static void answer_report(struct admin *admin) {
+  struct server *server = admin->session->server;
+  struct server_report asked = {0};
+  if (server->report)
+    server->report(server->report_context, &asked);
+  Rpc__NodeReport *report = rpc_arena_take(&server->arena, sizeof *report);
+  rpc__node_report__init(report);
+  report->version = (char *)(uintptr_t)ASSAY_VERSION;
+  report->log_level = (char *)(uintptr_t)log_level_name(log_level());
+  report->resident_bytes = asked.resident_bytes;
+  report->disk_size_bytes = asked.disk_size_bytes;
+  report->disk_free_bytes = asked.disk_free_bytes;
+  report->descriptors = asked.descriptors;
+  report->descriptor_limit = asked.descriptor_limit;
+  report->sessions = server->session_count;
+  report->durable_index = asked.durable_index;
+  report->write_behind_bytes = asked.write_behind_bytes;
+  report->cache_bytes = asked.cache_bytes;
+  report->disk_full = primary_status(server->primary).journal.disk_full;
+  admin->response.report = report;
+}
+
 /* False: the answer comes later. */
 static bool answer(struct admin *admin) {
   switch (admin->request->kind) {
@@ -39,6 +61,14 @@ static bool answer(struct admin *admin) {
   case RPC__ADMIN_KIND__ADMIN_KIND_LOG_LEVEL:
     answer_log_level(admin);
     break;
+  case RPC__ADMIN_KIND__ADMIN_KIND_REPORT:
+    answer_report(admin);
+    break;
+  case RPC__ADMIN_KIND__ADMIN_KIND_CHECKPOINT:
+  case RPC__ADMIN_KIND__ADMIN_KIND_BACKUP_BEGIN:
+  case RPC__ADMIN_KIND__ADMIN_KIND_BACKUP_READ:
+  case RPC__ADMIN_KIND__ADMIN_KIND_BACKUP_END:
+    return !admin_answer_snapshot(admin->session, admin->request, &admin->response);
   default:
     refuse(admin, "this master does not know what is asked: use an assay of its own version");
     break;

@@ -103,11 +103,7 @@ void ticket_give(struct ticket *ticket) {
   ticket->next = server->spare;
   server->spare = ticket;
   server->tickets--;
-  session->in_flight--;
-  if (!session->closing)
-    session_touch(session);
-  else if (session->gone && session->in_flight == 0)
-    free(session);
+  session_release(session);
 }
 
 static void on_answer(void *context, const struct answer *answer) {

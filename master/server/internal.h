@@ -25,7 +25,10 @@ struct session {
   bool closing;
   bool gone; /* the handle is closed; the memory stays for what is in flight */
   bool writing;
-  unsigned in_flight;   /* requests the primary has not answered */
+  unsigned in_flight;      /* requests the primary has not answered */
+  struct snapshot *backup; /* held for this client; NULL: none */
+  int64_t backup_used_ns;
+  bool taking;          /* a snapshot is being taken for it: counted in in_flight */
   size_t unread_before; /* bytes libuv held at the last sweep */
   int64_t progress_ns;  /* when the client last read something, or greeted */
 };
@@ -56,6 +59,8 @@ struct server {
   uint64_t accepted, turned_away, dropped; /* clients, since the start */
   bool (*is_full)(void *context);
   void *full_context;
+  void (*report)(void *context, struct server_report *report);
+  void *report_context;
   size_t tickets; /* at the primary */
   struct ticket *spare;
   struct rpc_arena arena;        /* of the message at hand */
@@ -76,6 +81,8 @@ bool session_takes_answer(struct session *session);
 /* Writes and resumes what this turn has made ready. */
 void session_flush(struct session *session);
 void session_sweep(struct session *session, int64_t now_ns);
+/* What was in flight for it is done: frees it, if it is gone. */
+void session_release(struct session *session);
 /* The session has output, or room: flush it before the loop waits again. */
 void session_touch(struct session *session);
 
@@ -98,6 +105,14 @@ void ticket_give(struct ticket *ticket);
 /* admin.c */
 /* Handles an AdminRequest; false: it is malformed. */
 bool dispatch_admin(struct session *session, const struct rpc_frame *frame);
+
+/* backup.c */
+/* Handles what is asked about snapshots: true when the answer comes later. */
+bool admin_answer_snapshot(struct session *session, const Rpc__AdminRequest *request,
+                           Rpc__AdminResponse *response);
+/* Lets go of what is held for the client. */
+void backup_drop(struct session *session);
+void backup_sweep(struct session *session, int64_t now_ns);
 
 /* server.c */
 /* No new client is taken. */

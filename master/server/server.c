@@ -100,6 +100,8 @@ int server_open(const struct server_options *options, struct server **opened, st
   server->session_limit = options->session_limit ? options->session_limit : SESSION_LIMIT_DEFAULT;
   server->is_full = options->is_full;
   server->full_context = options->full_context;
+  server->report = options->report;
+  server->report_context = options->report_context;
   server->started_ns = (int64_t)uv_hrtime();
   server->complained_ns = INT64_MIN / 2;
   server->member_count = options->member_count;

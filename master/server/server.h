@@ -20,6 +20,13 @@ struct server_member {
   const char *client_address; /* "host:port", told to clients that ask the wrong node; copied */
 };
 
+/* What an operator asks about the process: see NodeReport in rpc.proto. */
+struct server_report {
+  uint64_t resident_bytes, disk_size_bytes, disk_free_bytes;
+  uint64_t descriptors, descriptor_limit;
+  uint64_t durable_index, write_behind_bytes, cache_bytes;
+};
+
 struct server_options {
   uv_loop_t *loop;
   struct primary *primary; /* not owned; outlives the server's sessions, see server_close */
@@ -29,6 +36,9 @@ struct server_options {
   /* Asked at every new client: true turns it away. NULL: never. */
   bool (*is_full)(void *context);
   void *full_context;
+  /* Asked for each report. NULL: all of it is 0. */
+  void (*report)(void *context, struct server_report *report);
+  void *report_context;
   const struct server_member *members;
   size_t member_count;
 };

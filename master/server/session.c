@@ -45,6 +45,7 @@ void session_close(struct session *session) {
   if (session->closing)
     return;
   session->closing = true;
+  backup_drop(session);
   list_remove(&session->link);
   list_remove(&session->dirty);
   session->server->session_count--;
@@ -196,6 +197,14 @@ void session_flush(struct session *session) {
     resume(session);
 }
 
+void session_release(struct session *session) {
+  session->in_flight--;
+  if (!session->closing)
+    session_touch(session);
+  else if (session->gone && session->in_flight == 0)
+    free(session);
+}
+
 void session_touch(struct session *session) {
   struct server *server = session->server;
   if (!list_is_empty(&session->dirty))
@@ -209,6 +218,7 @@ void session_sweep(struct session *session, int64_t now_ns) {
     drop(session, "it did not greet");
     return;
   }
+  backup_sweep(session, now_ns);
   if (!session->writing)
     return;
   const size_t left = uv_stream_get_write_queue_size((const uv_stream_t *)&session->tcp);

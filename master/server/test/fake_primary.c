@@ -25,6 +25,19 @@ uint64_t primary_state_hash(struct primary *primary) {
   return 4711;
 }
 
+const struct state_machine *primary_state_machine(struct primary *primary) {
+  return &primary->machine;
+}
+
+void primary_checkpoint(struct primary *primary, bool cut,
+                        void (*done)(void *context, struct snapshot *snapshot, uint64_t index,
+                                     const struct error *error),
+                        void *context) {
+  primary->cut = cut;
+  primary->checkpoint = done;
+  primary->checkpoint_context = context;
+}
+
 void fake_primary_answer_all(struct primary *primary, const struct answer *answer) {
   const size_t count = primary->count;
   for (size_t i = 0; i < count; i++)

@@ -17,6 +17,11 @@ struct primary {
   size_t count, capacity;
   size_t submitted; /* ever */
   struct primary_status status;
+  struct state_machine machine; /* of snapshots */
+  bool cut;
+  void (*checkpoint)(void *context, struct snapshot *snapshot, uint64_t index,
+                     const struct error *error); /* asked for last */
+  void *checkpoint_context;
 };
 
 /* Answers everything that waits, in order. */
