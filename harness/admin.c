@@ -82,7 +82,7 @@ static void on_status(void *context, const struct node_status *status) {
 
 bool admin_ask_status(struct admin *admin, size_t which) {
   admin->answered = false;
-  master_client_status(admin->client, which, false, on_status, admin);
+  master_client_status(admin->client, which, admin->with_hash, on_status, admin);
   await(admin);
   return admin->status.role != NODE_UNREACHABLE;
 }
@@ -205,6 +205,7 @@ int admin_command(int argc, char **argv) {
       {"journal", "the journal: its members, leadership, snapshots", admin_journal_command},
       {"report", "what each node is, has and lacks, in a table", admin_report_command},
       {"backup", "copy the state of a running node into a directory", admin_backup_command},
+      {"restore", "make a node's data directory of a backup", admin_restore_command},
       {"log-level", "show or set from which level on masters write messages", log_level_command},
   };
   return command_dispatch("assay admin", "What an operator asks of running masters.", commands,

@@ -31,6 +31,7 @@ struct admin {
   int64_t node; /* 0: not given */
   int64_t timeout_ns;
   bool json;
+  bool with_hash; /* admin_ask_status makes the node compute its state's hash */
   /* after admin_open */
   uv_loop_t loop;
   struct master_client *client;

@@ -1,4 +1,4 @@
-/* admin_backup.c: `assay admin journal checkpoint`, `assay admin backup`.
+/* admin_backup.c: `assay admin journal checkpoint`, `assay admin backup`, `assay admin restore`.
  *
  * A backup is read from one node in pieces, several of them asked for ahead; each file is checked against the
  * node's checksum, and the manifest is written when all of it is on the disk. */
@@ -320,4 +320,43 @@ int admin_backup_command(int argc, char **argv) {
   }
   free(directory);
   return exit_code;
+}
+
+/* ---- restore: the master's own work, since it knows its data ---- */
+
+static void print_restore_help(void) {
+  printf(
+      "usage: assay admin restore DIRECTORY --id N --data DIR --cluster-id N --member ID=HOST:PEER:CLIENT ...\n\n"
+      "Makes the data directory of one node from a backup (assay admin backup), without any running master. The\n"
+      "flags are those that this node will be started with (assay-master --help). Do it for every node, with the\n"
+      "same backup and the same members, before one of them is started. The data directory must not exist, or\n"
+      "be empty. --cluster-id must be a new one; with --same-cluster, it may be that of the backup: no node of\n"
+      "the old cluster may ever run again then.\n");
+}
+
+int admin_restore_command(int argc, char **argv) {
+  if (argc < 2 || strcmp(argv[1], "--help") == 0) {
+    print_restore_help();
+    return argc < 2 ? EXIT_USAGE : 0;
+  }
+  if (argv[1][0] == '-') {
+    fprintf(stderr,
+            "assay admin restore: give the directory of the backup first (assay admin restore --help)\n");
+    return EXIT_USAGE;
+  }
+  char *beside = program_directory();
+  char *program = beside ? path_join(beside, "assay-master") : NULL;
+  char name[] = "assay-master", flag[] = "--restore";
+  char **arguments = xcalloc((size_t)argc + 3, sizeof(char *));
+  size_t count = 0;
+  arguments[count++] = name;
+  arguments[count++] = flag;
+  for (int i = 1; i < argc; i++)
+    arguments[count++] = argv[i];
+  execv(program ? program : name, arguments);
+  fprintf(stderr, "assay admin restore: cannot start %s: %s\n", program ? program : name, strerror(errno));
+  free(arguments);
+  free(program);
+  free(beside);
+  return EXIT_HARNESS;
 }

@@ -107,6 +107,11 @@ static json_t *node_json(const struct admin *admin, size_t i, const struct node 
   add(object, "snapshot_index", status->snapshot_index);
   add(object, "inodes", status->inodes);
   add(object, "uptime_ns", (uint64_t)status->uptime_ns);
+  if (admin->with_hash) {
+    char hash[24];
+    snprintf(hash, sizeof hash, "%016" PRIx64, status->state_hash);
+    json_object_set_new(object, "state_hash", json_string(hash));
+  }
   if (primary)
     add(object, "lag", lag(node, primary));
   if (!node->reported)
@@ -156,6 +161,8 @@ int admin_report_command(int argc, char **argv) {
   struct admin admin = ADMIN_INIT("assay admin report");
   const struct flag flags[] = {
       ADMIN_FLAGS(&admin),
+      {"hash", FLAG_BOOL, &admin.with_hash, NULL,
+       "with --json: hashes of all tables, which take a node some time", 0, 0},
       {"json", FLAG_BOOL, &admin.json, NULL, "one JSON object, with more in it", 0, 0},
   };
   const struct flag_set set = {

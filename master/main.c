@@ -20,6 +20,7 @@
 #include "master/observe.h"
 #include "master/primary.h"
 #include "master/raft/raft_journal.h"
+#include "master/restore.h"
 #include "master/server/server.h"
 #include "master/store.h"
 #include "master/uv_world.h"
@@ -292,6 +293,12 @@ int main(int argc, char **argv) {
     return exit_code;
   signal(SIGPIPE, SIG_IGN);
   mind_memory();
+  if (node.options.restore) {
+    if (restore_backup(&node.options, &node.error) == 0)
+      return 0;
+    log_error("%s", node.error.message);
+    return EXIT_HARNESS;
+  }
   uv_loop_init(&node.loop);
   open_handles(&node);
   int status = open_node(&node, &node.error);

@@ -188,40 +188,14 @@ static void log_failed(void *owner, const struct error *error) {
 
 /* -- starting ------------------------------------------------------------------------------------------- */
 
-/* The place of the member with the n-th lowest id. */
-static size_t member_in_order(const struct raft_journal_options *options, size_t n) {
-  for (size_t i = 0; i < options->member_count; i++) {
-    size_t lower = 0;
-    for (size_t k = 0; k < options->member_count; k++)
-      lower += options->members[k] < options->members[i];
-    if (lower == n)
-      return i;
-  }
-  assert(false && "no id is there twice");
-  return 0;
-}
-
 /* The first membership, byte for byte the same on every member: so each may write it as entry 1 of term 1 by
  * itself, and all logs agree without anybody having been asked. */
 static void append_first_entry(struct driver *driver) {
-  struct raft_configuration configuration;
-  raft_configuration_init(&configuration);
-  for (size_t i = 0; i < driver->options.member_count; i++) {
-    const size_t at = member_in_order(&driver->options, i);
-    char number[24];
-    snprintf(number, sizeof number, "%" PRIu64, driver->options.members[at]);
-    const char *address = driver->options.addresses ? driver->options.addresses[at] : number;
-    const int added =
-        raft_configuration_add(&configuration, driver->options.members[at], address, RAFT_VOTER);
-    assert(added == 0);
-  }
-  struct raft_buffer encoded;
-  const int status = raft_configuration_encode(&configuration, &encoded);
-  assert(status == 0);
-  raft_configuration_close(&configuration);
-  struct batch *batch = batch_new(encoded.len);
-  memcpy(batch->data, encoded.base, encoded.len);
-  raft_free(encoded.base);
+  struct bytes encoded = {0};
+  driver_encode_members(&driver->options, &encoded);
+  struct batch *batch = batch_new(encoded.size);
+  memcpy(batch->data, encoded.data, encoded.size);
+  bytes_free(&encoded);
   const struct wal_entry entry = {.term = 1,
                                   .checksum = checksum(batch->data, batch->size),
                                   .size = (uint32_t)batch->size,

@@ -1,6 +1,7 @@
 /* driver.h: what the rooms of the Raft journal share. Private to master/raft.
  *
  *   driver.c            the journal's functions, starting and closing, the turn, roles
+ *   beginning.c         what a log begins with
  *   step.c              one event into raft_step() and what it asks for
  *   peers.c             frames out
  *   receive.c           frames in
@@ -192,6 +193,10 @@ void driver_closing_progress(struct driver *driver);
 static inline bool driver_leads(const struct driver *driver) {
   return driver->state == DRIVER_RUNNING && driver->role == JOURNAL_LEADER;
 }
+
+/* -- beginning.c -- */
+/* Appends the membership of the options as raft encodes it: the same on every member. */
+void driver_encode_members(const struct raft_journal_options *options, struct bytes *encoded);
 
 /* -- step.c -- */
 /* Entries that an event brings along, as raft sees them and as the log stores them; the step takes the

@@ -28,6 +28,13 @@ struct raft_journal_options {
 struct journal *raft_journal_new(const struct raft_journal_options *options, const struct world *world,
                                  const struct state_machine *state);
 
+/* The log of a node that is to begin with a state it has been given (applied up to `index`, of `term`), for
+ * its first file: RAFT_JOURNAL_FIRST_FILE in the world's directory. The members are those of the options, at
+ * that index; every node that is given the state must be given the same ones. */
+#define RAFT_JOURNAL_FIRST_FILE "log-0000000000000001"
+void raft_journal_encode_beginning(const struct raft_journal_options *options, uint64_t index, uint64_t term,
+                                   struct bytes *segment);
+
 /* A frame of this journal's in words, for traces: "append term 3, 13/3 after 12/3, commit 12". */
 void raft_frame_print(const void *frame, size_t frame_size, char *out, size_t size);
 
