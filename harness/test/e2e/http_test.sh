@@ -2,7 +2,7 @@
 # Metrics and health over HTTP: what a master that runs, waits for a majority, or is misconfigured says there.
 source "$(dirname "$0")/lib.sh"
 
-base=$((20000 + $$ % 9000 * 3))
+base=$((20000 + $$ % 1500 * 8)) # below the ports that the system hands out
 client_port=$base peer_port=$((base + 1)) http_port=$((base + 2))
 master() { "$ASSAY_BIN/assay-master" --cluster-id 7 --data "$scratch/$1" "${@:2}"; }
 one=(--id 1 --member "1=127.0.0.1:$peer_port:$client_port" --http "127.0.0.1:$http_port")

@@ -3,7 +3,7 @@
 # something, becomes nothing.
 source "$(dirname "$0")/lib.sh"
 
-base=$((20000 + $$ % 2000 * 12))
+base=$((20000 + $$ % 1000 * 12)) # below the ports that the system hands out
 declare -A pids=()
 # member FIRST: the flags of three members whose ports begin there.
 member() { for id in 1 2 3; do printf -- '--member %d=127.0.0.1:%d:%d ' $id $(($1 + 2 * id)) $(($1 + 2 * id + 1)); done; }
