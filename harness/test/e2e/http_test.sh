@@ -54,10 +54,12 @@ expect 0 'text/plain; version=0.0.4' get /metrics
 expect 0 '^HTTP/1.1 404 ' get /else
 expect 0 '^HTTP/1.1 405 ' get /metrics DELETE
 # Many at once, some of whom go away without a word.
+visitors=()
 for i in $(seq 40); do
   (exec 8<>"/dev/tcp/127.0.0.1/$http_port" && printf 'GET /metrics HTTP/1.1\r\n' >&8) 2>/dev/null &
+  visitors+=($!)
 done
-wait $(jobs -p | grep -vx $master)
+wait "${visitors[@]}"
 await_status /health 200
 # A port that is taken, and an address that is none.
 expect 3 "--http on 127.0.0.1:$http_port.*another" master other --id 1 --member 1=127.0.0.1:$((base + 3)):$((base + 4)) \
