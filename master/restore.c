@@ -47,6 +47,10 @@ static int check_target(const struct node_options *options, const struct backup_
                      " itself: give another --cluster-id, so that no node of "
                      "the old cluster can ever meet the new ones, or --same-cluster if none will run again",
                      manifest->cluster);
+  if (options->join)
+    return error_set(
+        error, ERR_BAD_INPUT,
+        "--restore and --join cannot be had together: a node that joins is given the state by others");
   DIR *directory = opendir(options->data);
   if (!directory)
     return errno == ENOENT ? 0 : error_set_errno(error, ERR_IO, "cannot open %s", options->data);

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #define BACKLOG 16
-/* libmicrohttpd notices only by time that a client which sent half a request has gone: such visitors must not keep
- * others out for long. */
+/* libmicrohttpd notices only by time that a client which sent half a request has gone: such visitors must not
+ * keep others out for long. */
 #define CONNECTIONS_LIMIT 256u
 #define CONNECTION_TIMEOUT_S 3u
 #define CONNECTION_MEMORY ((size_t)16 << 10)
