@@ -12,6 +12,7 @@
 struct sim_design {
   const char *program; /* "assay sim" */
   journal_factory *journal;
+  bool members_fixed; /* as in simulation_options */
   void (*frame_print)(const void *frame, size_t frame_size, char *out, size_t size);
 };
 

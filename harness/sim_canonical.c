@@ -5,6 +5,7 @@
 int main(int argc, char **argv) {
   static const struct sim_design design = {.program = "assay-sim-canonical",
                                            .journal = canonical_journal_new,
+                                           .members_fixed = true,
                                            .frame_print = canonical_frame_print};
   log_open("assay-sim-canonical", LOG_LEVEL_INFO);
   return sim_main(&design, argc, argv);

@@ -222,6 +222,7 @@ struct plan_options sim_draw_options(const struct sim_settings *settings) {
 
 struct simulation_options sim_run_options(const struct sim_settings *settings) {
   return (struct simulation_options){.journal = settings->design->journal,
+                                     .members_fixed = settings->design->members_fixed,
                                      .frame_print = settings->design->frame_print,
                                      .check = !settings->no_check,
                                      .until = (uint64_t)settings->until,

@@ -38,6 +38,7 @@ enum bug {
   BUG_DISK_ERROR_CONTINUE, /* the log goes on in memory after a failed write */
   BUG_COMMIT_OLD_TERM,     /* entries of an older term are committed by counting */
   BUG_OLD_PRIMARY_WRITES,  /* a deposed primary still appends */
+  BUG_CONFIG_ROLLBACK,     /* members that were cut off the log are gone by all the same */
   /* the client library */
   BUG_INFO_AS_FAIL, /* an unknown outcome is reported as a failure */
   BUGS

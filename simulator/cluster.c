@@ -63,6 +63,7 @@ static void committed(void *context, uint64_t index, uint64_t term, const void *
   if (!node->dying) {
     sim_fold(cluster->world, index << 8 | node->number);
     invariants_committed(cluster->invariants, node->number, index, term, data, size);
+    cluster_observe_membership(node);
     if (sim_traced(cluster->world))
       sim_tell(cluster->world, "commit", (int)node->number, -1, 0,
                "index %" PRIu64 " of term %" PRIu64 ", %zu bytes", index, term, size);
@@ -84,6 +85,7 @@ static void role(void *context, enum journal_role new_role, uint64_t term, uint6
     const struct journal_status status = node->journal->functions->status(node->journal);
     sim_fold(cluster->world, term << 8 | (uint64_t)new_role << 4 | leader);
     invariants_role(cluster->invariants, node->number, new_role, term, status.last_index);
+    cluster_observe_membership(node);
     if (sim_traced(cluster->world))
       sim_tell(cluster->world, "role", (int)node->number, -1, 0, "%s of term %" PRIu64 ", leader %" PRIu64,
                new_role == JOURNAL_LEADER ? "leader" : "follower", term, leader);
@@ -276,7 +278,9 @@ static int open_journal(struct sim_node *node, struct error *error) {
   const struct plan *plan = cluster->plan;
   const struct raft_journal_options options = {.id = node->number + 1,
                                                .members = members,
-                                               .member_count = plan->nodes,
+                                               .member_count = node->joins                   ? 0
+                                                               : cluster->options->members_fixed ? plan->nodes
+                                                                                                 : plan->members,
                                                .cluster = CLUSTER_ID,
                                                .election_timeout_ms = plan->election_timeout_ms,
                                                .heartbeat_ms = plan->heartbeat_ms,
@@ -332,7 +336,10 @@ int sim_cluster_start(struct sim_cluster *cluster, size_t number, bool is_excuse
 
 static void open_node(struct sim_cluster *cluster, size_t number) {
   cluster->nodes[number] =
-      (struct sim_node){.cluster = cluster, .number = number, .excused_until_ns = INT64_MIN};
+      (struct sim_node){.cluster = cluster,
+                        .number = number,
+                        .joins = !cluster->options->members_fixed && number >= cluster->plan->members,
+                        .excused_until_ns = INT64_MIN};
   sim_cluster_start(cluster, number, false);
 }
 
@@ -427,24 +434,37 @@ static bool holds(const struct sim_cluster *cluster, size_t node, uint64_t index
   return cluster->nodes[node].up && invariants_applied(cluster->invariants, node) >= index;
 }
 
+/* Whose copies and votes count: the voters, as the leader has them; all where that never changes. */
 bool sim_cluster_may_wipe(const struct sim_cluster *cluster, size_t number) {
   const struct sim_node *first = NULL;
   const uint64_t end = log_end(&cluster->nodes[number]);
+  const int primary = sim_cluster_primary(cluster);
+  if (primary < 0 || cluster->changes_asked > 0 || !cluster_is_settled(cluster, (size_t)primary))
+    return false;
+  size_t others = 0, voters = 0;
+  const bool counts = cluster_is_member(cluster, (size_t)primary, number, false);
   for (size_t i = 0; i < cluster->plan->nodes; i++) {
     const struct sim_node *node = &cluster->nodes[i];
-    if (i == number)
+    const bool votes = cluster_is_member(cluster, (size_t)primary, i, true);
+    voters += votes;
+    if (i == number || !votes)
       continue;
-    if (!holds(cluster, i, end) || node->ending || node->leader == 0 || node->leader == number + 1)
+    others++;
+    if ((counts && !holds(cluster, i, end)) || !node->up || node->ending || node->leader == 0 ||
+        node->leader == number + 1)
       return false;
     if (!first)
       first = node;
     if (node->term != first->term || node->leader != first->leader)
       return false;
   }
-  return true;
+  /* One that knows nothing gives no vote: the others must be enough. */
+  return 2 * others > voters;
 }
 
 void sim_cluster_wiped(struct sim_cluster *cluster, size_t node) {
   invariants_wiped(cluster->invariants, node);
+  cluster->nodes[node].lost_index = cluster->nodes[node].last_index;
   cluster->nodes[node].last_index = 0;
+  cluster->nodes[node].joins |= cluster->changed;
 }

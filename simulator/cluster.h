@@ -28,6 +28,14 @@ void sim_cluster_on_election(struct sim_cluster *cluster, void (*elected)(void *
 bool sim_cluster_may_wipe(const struct sim_cluster *cluster, size_t node);
 void sim_cluster_wiped(struct sim_cluster *cluster, size_t node); /* its watermarks start anew */
 
+/* -- membership.c: what is asked of the primary -- */
+/* NULL when it was asked, else why not, in words that stay until the next call. */
+const char *sim_cluster_change(struct sim_cluster *cluster, enum journal_change_kind kind, size_t node);
+const char *sim_cluster_transfer(struct sim_cluster *cluster, size_t node);
+/* As the primary has it; false when there is none. */
+bool sim_cluster_is_member(const struct sim_cluster *cluster, size_t node);
+bool sim_cluster_votes(const struct sim_cluster *cluster, size_t node);
+
 /* -- the end: everything has healed; clients go on until each had an ok, replicas until they are equal -- */
 void sim_cluster_stop_clients(struct sim_cluster *cluster);
 bool sim_cluster_live(const struct sim_cluster *cluster); /* each client had an ok since heal, all replicas at

@@ -19,6 +19,7 @@ struct sim_node {
   bool up;     /* there is a process */
   bool ending; /* it has met something fatal and is about to end */
   bool dying;  /* what it does now nobody sees */
+  bool joins;  /* it is started without a first configuration */
   uint64_t life;
   struct row_store *store;
   struct primary *primary;
@@ -29,6 +30,7 @@ struct sim_node {
   uint64_t term, leader;
   uint64_t receiving_index, receiving_term; /* of the snapshot that is being received */
   uint64_t last_index;                      /* of the log, when it was last up */
+  uint64_t lost_index;                      /* of the log that its disk held when that was lost; 0: never */
   int64_t excused_until_ns;
   bool closed;
 };
@@ -47,6 +49,8 @@ struct sim_cluster {
   int64_t violated_ns;
   void (*elected)(void *owner); /* NULL: nobody asks */
   void *elected_owner;
+  bool changed; /* a change of membership was asked for */
+  size_t changes_asked; /* … and has not ended */
   uint64_t crashes, snapshots_installed, client_frames;
 };
 
@@ -69,6 +73,14 @@ void cluster_ask(struct sim_cluster *cluster, size_t node, const struct request 
 /* Checks an answer before it leaves. */
 void cluster_check_answer(struct sim_cluster *cluster, size_t node, const struct request *request,
                           const struct answer *answer);
+
+/* -- membership.c -- */
+/* What a node goes by is told to the invariants. */
+void cluster_observe_membership(struct sim_node *node);
+/* Whether the node is a member, or a voter, as that one has it. */
+/* Whether its membership is committed. */
+bool cluster_is_settled(const struct sim_cluster *cluster, size_t as_of);
+bool cluster_is_member(const struct sim_cluster *cluster, size_t as_of, size_t node, bool voter);
 
 /* -- sessions.c -- */
 struct sessions *sessions_new(struct sim_cluster *cluster);

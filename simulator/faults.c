@@ -251,12 +251,58 @@ static void pick_many(struct act *act, size_t count) {
     act->targets[order[i]] = true;
 }
 
+static bool is_change(enum simulated_fault fault) {
+  return fault >= SIMULATED_ADD && fault <= SIMULATED_TRANSFER;
+}
+
+/* A node to add, to promote, or to lead, whatever the target. */
+static int pick_candidate(struct act *act) {
+  const struct sim_faults *faults = act->faults;
+  const enum simulated_fault fault = act->planned->fault;
+  int picked = -1;
+  uint64_t seen = 0;
+  for (size_t i = 0; i < faults->plan->nodes; i++) {
+    const bool member = sim_cluster_is_member(faults->cluster, i), votes = sim_cluster_votes(faults->cluster, i);
+    const bool fits = fault == SIMULATED_ADD       ? !member
+                      : fault == SIMULATED_PROMOTE ? member && !votes
+                                                   : votes && (int)i != sim_cluster_primary(faults->cluster);
+    if (fits && random_below(&act->random, ++seen) == 0)
+      picked = (int)i;
+  }
+  return picked;
+}
+
+/* Asks the primary; NULL, or why not. */
+static const char *ask_for_change(struct act *act) {
+  struct sim_cluster *cluster = act->faults->cluster;
+  const enum simulated_fault fault = act->planned->fault;
+  size_t node = 0;
+  while (!act->targets[node])
+    node++;
+  if (fault == SIMULATED_TRANSFER)
+    return sim_cluster_transfer(cluster, node);
+  return sim_cluster_change(cluster,
+                            fault == SIMULATED_ADD       ? CHANGE_ADD
+                            : fault == SIMULATED_PROMOTE ? CHANGE_PROMOTE
+                            : fault == SIMULATED_DEMOTE  ? CHANGE_DEMOTE
+                                                         : CHANGE_REMOVE,
+                            node);
+}
+
 /* NULL, or why nobody can be hit now. */
 static const char *aim(struct act *act) {
   const struct sim_faults *faults = act->faults;
   const size_t nodes = faults->plan->nodes;
   const int primary = sim_cluster_primary(faults->cluster);
+  const enum simulated_fault fault = act->planned->fault;
   int node = -1;
+  if (fault == SIMULATED_ADD || fault == SIMULATED_PROMOTE || fault == SIMULATED_TRANSFER) {
+    node = pick_candidate(act);
+    if (node < 0)
+      return "there is no node for it";
+    act->targets[node] = true;
+    return NULL;
+  }
   switch (act->planned->target) {
   case TARGET_MINORITY:
     pick_many(act, (nodes - 1) / 2);
@@ -428,7 +474,7 @@ static const char *obstacle(struct act *act) {
     return "its targets are down";
   if ((fault == SIMULATED_WIPE || fault == SIMULATED_ROT) && !may_lose_disk(act))
     return "the others do not hold all that would be lost";
-  return NULL;
+  return is_change(fault) ? ask_for_change(act) : NULL;
 }
 
 static void list_targets(const struct act *act, char *text, size_t size) {

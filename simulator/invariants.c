@@ -23,6 +23,12 @@ struct replica {
   uint64_t applied, durable, term;
 };
 
+/* A membership that some node went by. */
+struct membership {
+  uint64_t index, term, hash;
+  size_t node;
+};
+
 struct invariants {
   invariant_violated *violated;
   void *context;
@@ -36,6 +42,8 @@ struct invariants {
   uint64_t elections;
   uint64_t inodes_given; /* the highest id in a committed entry */
   struct operation_map operations;
+  struct membership *memberships;
+  size_t membership_count;
 };
 
 struct invariants *invariants_new(size_t nodes, invariant_violated *violated, void *context) {
@@ -49,6 +57,7 @@ struct invariants *invariants_new(size_t nodes, invariant_violated *violated, vo
 
 void invariants_free(struct invariants *invariants) {
   operation_map_free(&invariants->operations);
+  free(invariants->memberships);
   free(invariants->slots);
   free(invariants->leaders);
   free(invariants);
@@ -140,6 +149,27 @@ void invariants_role(struct invariants *invariants, size_t node, enum journal_ro
     *leader = (uint8_t)(node + 1);
   }
   check_completeness(invariants, node, term, last_index);
+}
+
+/* Two leaders may each have made an entry of one index: then it has two terms. */
+void invariants_membership(struct invariants *invariants, size_t node, uint64_t index, uint64_t term,
+                           uint64_t hash) {
+  if (index == 0)
+    return;
+  for (size_t i = invariants->membership_count; i-- > 0;) {
+    const struct membership *known = &invariants->memberships[i];
+    if (known->index != index || known->term != term)
+      continue;
+    if (known->hash != hash)
+      violate(invariants, "membership",
+              "node %zu goes by other members than node %zu did, of the entry at index %" PRIu64
+              " of term %" PRIu64 ", which is the last in its log that changes them",
+              node + 1, known->node + 1, index, term);
+    return;
+  }
+  invariants->memberships = xrealloc(invariants->memberships, (invariants->membership_count + 1) *
+                                                                  sizeof *invariants->memberships);
+  invariants->memberships[invariants->membership_count++] = (struct membership){index, term, hash, node};
 }
 
 /* -- commits -------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
  * operation's effects are in one entry unique-ids            an inode id is never given out twice
  *   answered-committed    no answer leaves before what it tells of is committed somewhere
  *   acknowledged-durable  what was answered is in the end in everybody's tables
+ *   membership            the members that a node goes by are those that everybody's log has at that entry
  *   tree                  the tables are a tree (primary_audit)
  *
  * The first four are those of the Raft paper's Figure 3 (Ongaro and Ousterhout, 2014). Knows what it is told
@@ -36,6 +37,9 @@ void invariants_role(struct invariants *invariants, size_t node, enum journal_ro
 void invariants_committed(struct invariants *invariants, size_t node, uint64_t index, uint64_t term,
                           const void *data, size_t size);
 void invariants_installed(struct invariants *invariants, size_t node, uint64_t index, uint64_t term);
+/* The membership that a node goes by: a hash of it, and the entry it stands in; index 0: none. */
+void invariants_membership(struct invariants *invariants, size_t node, uint64_t index, uint64_t term,
+                           uint64_t hash);
 void invariants_durable(struct invariants *invariants, size_t node, uint64_t index);
 /* The hash of the node's tables at what it applied last. */
 void invariants_state(struct invariants *invariants, size_t node, uint64_t hash);

@@ -36,6 +36,11 @@ static const struct {
     [SIMULATED_ROT] = {"rot", "disk"},
     [SIMULATED_CLOCK_JUMP] = {"clock-jump", "clock"},
     [SIMULATED_CLOCK_DRIFT] = {"clock-drift", "clock"},
+    [SIMULATED_ADD] = {"add", "membership"},
+    [SIMULATED_PROMOTE] = {"promote", "membership"},
+    [SIMULATED_DEMOTE] = {"demote", "membership"},
+    [SIMULATED_REMOVE] = {"remove", "membership"},
+    [SIMULATED_TRANSFER] = {"transfer", "membership"},
 };
 
 static const char *const target_names[SIMULATED_TARGETS] = {
@@ -238,6 +243,15 @@ static void draw_workload(struct plan *plan, struct random *random, bool dense, 
   }
 }
 
+/* Where nodes are added, some may begin outside. */
+static size_t draw_members(const struct plan *plan, struct random *random) {
+  bool grows = false;
+  for (size_t i = 0; i < plan->fault_count; i++)
+    grows |= plan->faults[i].fault == SIMULATED_ADD;
+  const size_t fewer = (size_t)random_between(random, 1, (int64_t)plan->nodes - 1);
+  return grows && random_chance(random, 0.5) ? fewer : plan->nodes;
+}
+
 /* ---- Options ---- */
 
 /* The family's or the fault's bits, 0 for an unknown word. */
@@ -268,7 +282,7 @@ static int parse_faults(const char *list, unsigned *allowed, bool *snapshots, st
     } else if (bits == 0 && !word_is(word, size, "none")) {
       char all[FAULT_NAMES_SIZE];
       return error_set(error, ERR_BAD_INPUT,
-                       "there is no fault '%.*s': name families (network, process, disk, clock, snapshot), "
+                       "there is no fault '%.*s': name families (network, process, disk, clock, membership, snapshot), "
                        "faults (%s), all or none",
                        (int)size, word, simulated_fault_names(all));
     }
@@ -307,6 +321,7 @@ int plan_draw(uint64_t seed, const struct plan_options *options, struct plan *pl
   random_seed(&root, seed);
   struct random size = random_split(&root), master = random_split(&root), weather = random_split(&root),
                 work = random_split(&root), faults = random_split(&root);
+  struct random members = random_split(&root);
   plan->seed = seed;
   const size_t nodes = random_chance(&size, 0.75) ? 3 : 5;
   plan->nodes = options->nodes ? options->nodes : nodes;
@@ -317,5 +332,6 @@ int plan_draw(uint64_t seed, const struct plan_options *options, struct plan *pl
   plan->weather = draw_weather(&weather, plan->nodes);
   draw_workload(plan, &work, dense, options->workload);
   plan_draw_schedule(plan, &faults, allowed);
+  plan->members = draw_members(plan, &members);
   return 0;
 }

@@ -23,7 +23,7 @@ enum simulated_fault simulated_fault_by_name(const char *name);
 #define PLAN_ATTEMPT_TIMEOUT_NS NS_PER_S
 
 /* The names of all faults, comma-separated, for messages; into `out`, which it returns. */
-#define FAULT_NAMES_SIZE 400
+#define FAULT_NAMES_SIZE 500
 const char *simulated_fault_names(char out[FAULT_NAMES_SIZE]);
 
 /* A good day: nothing is lost, nothing is late, clocks agree. */

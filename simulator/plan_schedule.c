@@ -361,6 +361,85 @@ static void take_turns(struct schedule *schedule, int64_t at) {
   }
 }
 
+/* ---- Changes of membership ---- */
+
+static void change_at(struct schedule *schedule, int64_t at) {
+  const double draw = random_unit(&schedule->random);
+  const enum simulated_fault fault = draw < 0.25   ? SIMULATED_REMOVE
+                                     : draw < 0.5  ? SIMULATED_ADD
+                                     : draw < 0.75 ? SIMULATED_PROMOTE
+                                     : draw < 0.9  ? SIMULATED_DEMOTE
+                                                   : SIMULATED_TRANSFER;
+  add(schedule, fault, chance(schedule, 0.8) ? TARGET_FOLLOWER : TARGET_NODE, at, 0);
+}
+
+static void churn(struct schedule *schedule, int64_t at) {
+  const int64_t rounds = random_between(&schedule->random, 3, 10);
+  for (int64_t i = 0; i < rounds; i++) {
+    change_at(schedule, at);
+    at += span(schedule, 0.05, 2);
+  }
+}
+
+/* One goes, another one, or the same, comes. */
+static void replace(struct schedule *schedule, int64_t at) {
+  add(schedule, chance(schedule, 0.8) ? SIMULATED_REMOVE : SIMULATED_DEMOTE, TARGET_FOLLOWER, at, 0);
+  if (chance(schedule, 0.3))
+    add(schedule, SIMULATED_WIPE, TARGET_LAST, at + span(schedule, 0.1, 1), span(schedule, 0.05, 1));
+  at += span(schedule, 0.1, 3);
+  add(schedule, SIMULATED_ADD, TARGET_FOLLOWER, at, 0);
+  at += span(schedule, 0.05, 2);
+  add(schedule, SIMULATED_PROMOTE, TARGET_FOLLOWER, at, 0);
+}
+
+static void grow(struct schedule *schedule, int64_t at) {
+  for (size_t i = 1; i < schedule->plan->nodes; i++) {
+    add(schedule, SIMULATED_ADD, TARGET_FOLLOWER, at, 0);
+    at += span(schedule, 0.05, 1);
+    add(schedule, SIMULATED_PROMOTE, TARGET_FOLLOWER, at, 0);
+    at += span(schedule, 0.05, 1);
+  }
+}
+
+static void hand_over(struct schedule *schedule, int64_t at) {
+  const int64_t rounds = random_between(&schedule->random, 1, 5);
+  for (int64_t i = 0; i < rounds; i++) {
+    add(schedule, SIMULATED_TRANSFER, TARGET_FOLLOWER, at, 0);
+    at += span(schedule, 0.02, 2);
+  }
+}
+
+/* Whoever leads falls, or is cut off, while its change is under way. */
+static void change_and_fall(struct schedule *schedule, int64_t at) {
+  const int64_t rounds = random_between(&schedule->random, 1, 3);
+  for (int64_t i = 0; i < rounds; i++) {
+    change_at(schedule, at);
+    const bool crashes = chance(schedule, 0.5);
+    const int64_t stay = span(schedule, 0.5, 4);
+    add(schedule, crashes ? SIMULATED_CRASH : SIMULATED_PARTITION, TARGET_PRIMARY,
+        at + whole_us(scale(&schedule->random, 0.1e6, 50e6)), stay);
+    at += stay + span(schedule, 0.1, 2);
+  }
+}
+
+/* Two leaders, one of them cut off, change the membership of the same term of office: what the one appended is
+ * cut off when it comes back, and must be forgotten. */
+static void duel(struct schedule *schedule, int64_t at) {
+  const int64_t rounds = random_between(&schedule->random, 1, 3);
+  for (int64_t i = 0; i < rounds; i++) {
+    const int64_t stay = span(schedule, 2, 5);
+    add(schedule, SIMULATED_PARTITION, chance(schedule, 0.7) ? TARGET_PRIMARY : TARGET_MINORITY, at, stay);
+    const bool shrinks = chance(schedule, 0.7);
+    add(schedule, shrinks ? SIMULATED_REMOVE : SIMULATED_DEMOTE, TARGET_FOLLOWER, at + span(schedule, 0.02, 0.3), 0);
+    if (chance(schedule, 0.7))
+      change_at(schedule, at + span(schedule, 2, 4));
+    at += stay + span(schedule, 0.02, 0.5);
+    if (chance(schedule, 0.5))
+      add(schedule, SIMULATED_PARTITION, part(schedule), at, span(schedule, 1, 5));
+    at += span(schedule, 0.5, 2);
+  }
+}
+
 /* A disk fails, the node's process should end with it, and if it has not, the power goes. */
 static void fail_and_crash(struct schedule *schedule, int64_t at) {
   const int64_t stay = span(schedule, 0.05, 1);
@@ -376,6 +455,7 @@ static void fail_and_crash(struct schedule *schedule, int64_t at) {
 /* ---- The schedule ---- */
 
 #define BIT(fault) FAULT_BIT(SIMULATED_##fault)
+#define CHANGES (BIT(ADD) | BIT(PROMOTE) | BIT(DEMOTE) | BIT(REMOVE) | BIT(TRANSFER))
 
 static const struct {
   unsigned uses;
@@ -416,6 +496,12 @@ static const struct {
     {BIT(PARTITION) | BIT(SLOW_DISK), 1.5, figure_eight},
     {BIT(PARTITION) | BIT(CRASH), 1, election_night},
     {BIT(SYNC_ERROR) | BIT(CRASH), 0.7, fail_and_crash},
+    {CHANGES, 1, churn},
+    {CHANGES | BIT(WIPE), 1, replace},
+    {BIT(ADD) | BIT(PROMOTE), 1, grow},
+    {BIT(TRANSFER), 0.7, hand_over},
+    {CHANGES | BIT(CRASH) | BIT(PARTITION), 1.5, change_and_fall},
+    {CHANGES | BIT(PARTITION), 1.5, duel},
 };
 
 static const struct {
@@ -426,6 +512,7 @@ static const struct {
     {BIT(CRASH) | BIT(PAUSE) | BIT(STALLED_PARTITION) | BIT(RESTART) | BIT(WIPE), 0.85},
     {BIT(FULL_DISK) | BIT(SLOW_DISK) | BIT(SYNC_ERROR) | BIT(ROT), 0.5},
     {BIT(CLOCK_JUMP) | BIT(CLOCK_DRIFT), 0.5},
+    {CHANGES, 0.5},
 };
 
 /* How often each episode comes in this plan; false: none can. */

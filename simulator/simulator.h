@@ -49,6 +49,12 @@ enum simulated_fault {
   /* clocks: wall_ns only; now_ns never goes back, but runs at the node's own rate */
   SIMULATED_CLOCK_JUMP,  /* by strength seconds, forward or back */
   SIMULATED_CLOCK_DRIFT, /* monotonic and wall clock run 1 + strength times as fast for for_ns */
+  /* membership: the primary is asked, and may refuse; nothing is undone */
+  SIMULATED_ADD,      /* some node that is no member, as standby */
+  SIMULATED_PROMOTE,  /* some standby, to voter */
+  SIMULATED_DEMOTE,   /* the target, to standby */
+  SIMULATED_REMOVE,   /* the target */
+  SIMULATED_TRANSFER, /* leadership, to some voter */
   SIMULATED_FAULTS
 };
 
@@ -91,6 +97,7 @@ struct weather {
 struct plan {
   uint64_t seed;       /* of everything that happens by chance while it runs */
   size_t nodes;        /* 3 or 5 */
+  size_t members;      /* the first so many are the first configuration; the others wait to be added */
   int64_t duration_ns; /* faults and clients; then everything heals, and liveness is judged */
   /* of the journal and the primary */
   unsigned election_timeout_ms, heartbeat_ms;
@@ -120,7 +127,7 @@ struct plan_options {
   size_t nodes;         /* 0: drawn, 3 or 5 */
   int64_t duration_ns;  /* 0: drawn */
   const char *workload; /* NULL: drawn */
-  /* Comma-separated families (network, process, disk, clock, snapshot) or fault names that may be drawn;
+  /* Comma-separated families (network, process, disk, clock, membership, snapshot) or fault names that may be drawn;
    * NULL: all. */
   const char *faults;
 };
@@ -161,6 +168,7 @@ typedef struct journal *journal_factory(const struct raft_journal_options *optio
 
 struct simulation_options {
   journal_factory *journal; /* raft_journal_new, or another design's */
+  bool members_fixed;       /* it knows no changes of membership: all nodes are members from the start */
   bool check;               /* decide the history too, unless an invariant was violated first */
   bool minimise;            /* and find its counterexample */
   uint64_t until;           /* ends before transition number `until`; 0: never */

@@ -4,7 +4,9 @@
  * without that, two leaders that each know of a change the other does not can commit by majorities that share
  * nobody (Ongaro, "bug in single-server membership changes", raft-dev 2015). raft 0.22.1 leaves that to us. A
  * standby becomes voter when it has all but the last few entries, so that a majority that needs it does not
- * wait for it (§4.2.1). */
+ * wait for it (§4.2.1). A leader does not remove itself: were it to fall with that entry and without the others
+ * having it, nobody could be elected, for it has the longest log and would not stand (§4.2.2 lets it stand,
+ * raft does not). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -74,6 +76,8 @@ static int check(const struct driver *driver, const struct change *change, struc
     return error_set(error, ERR_BAD_INPUT, "node %" PRIu64 " is a voter already", change->id);
   if (change->kind == CHANGE_DEMOTE && !voter)
     return error_set(error, ERR_BAD_INPUT, "node %" PRIu64 " is no voter", change->id);
+  if (change->kind != CHANGE_PROMOTE && change->id == driver->options.id)
+    return error_set(error, ERR_BAD_INPUT, "node %" PRIu64 " leads: hand leadership over first", change->id);
   if (change->kind != CHANGE_PROMOTE && voter && voters_of(now) == 1)
     return error_set(error, ERR_BAD_INPUT,
                      "node %" PRIu64 " is the only voter: without it nothing could commit", change->id);
@@ -136,6 +140,7 @@ int driver_change(struct journal *journal, const struct journal_change *asked, j
                           .kind = asked->kind,
                           .id = asked->id,
                           .round_index = wal_last_index(driver->wal),
+                          .asked_ns = driver_now_ns(driver),
                           .deadline_ns = driver_now_ns(driver) + PATIENCE_NS,
                           .changed = changed,
                           .context = context};
@@ -168,8 +173,10 @@ static bool has_caught_up(struct driver *driver) {
   raft_index match = 0;
   if (change->kind != CHANGE_PROMOTE)
     return true;
-  if (raft_match_index(&driver->raft, change->id, &match) != 0 || match < change->round_index)
-    return false;
+  const struct driver_peer *peer = driver_peer(driver, change->id);
+  if (raft_match_index(&driver->raft, change->id, &match) != 0 || match < change->round_index || !peer ||
+      peer->acknowledged_ns < change->asked_ns)
+    return false; /* what it acknowledged before, it may have lost */
   change->round_index = wal_last_index(driver->wal);
   return change->round_index - match <= CATCH_UP_ENTRIES;
 }

@@ -32,6 +32,14 @@ void driver_fail(struct driver *driver, const struct error *error) {
 
 /* -- roles ---------------------------------------------------------------------------------------------- */
 
+/* raft forgets its leader when it stands for election. Who is no voter never does, and would name for ever one
+ * that is long gone: a node that was removed. */
+static bool is_forgotten(const struct driver *driver) {
+  const int64_t silent_ns = driver_now_ns(driver) - driver->leader_heard_ns;
+  return !driver_is_voter(driver_own_server(driver)) &&
+         silent_ns > 2 * (int64_t)driver->options.election_timeout_ms * NS_PER_MS;
+}
+
 void driver_update_role(struct driver *driver) {
   raft_id leader;
   const char *address;
@@ -41,6 +49,8 @@ void driver_update_role(struct driver *driver) {
   const uint64_t term = raft_current_term(&driver->raft);
   if (leads)
     leader = driver->options.id; /* also while it hands over */
+  else if (leader != 0 && is_forgotten(driver))
+    leader = 0;
   if (role == driver->role && term == driver->role_term && leader == driver->role_leader)
     return;
   const bool lost = driver->role == JOURNAL_LEADER && !leads;

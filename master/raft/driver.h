@@ -44,6 +44,7 @@ struct driver_peer {
   char address[JOURNAL_ADDRESS_SIZE]; /* raft wants one */
   bool member, voter;                 /* in the latest configuration; others have sent us something */
   int64_t heard_ns;                   /* its last frame, 0: none yet */
+  int64_t acknowledged_ns;            /* when it last said that it has all that we know it to have */
   /* Entries (fill_next … fill_end) that must be fetched before they can be sent; fill_end 0: none. */
   struct driver *driver;
   bool filling; /* the fetch is under way */
@@ -97,7 +98,8 @@ struct change {
   uint64_t round_index; /* the member catches up to there, then is looked at again */
   uint64_t match_index; /* of the member, when its removal was appended */
   uint64_t index;       /* of the entry */
-  int64_t deadline_ns;  /* while it waits */
+  int64_t asked_ns;
+  int64_t deadline_ns; /* while it waits */
   int status;
   struct error error;
   journal_changed *changed;
@@ -252,6 +254,14 @@ struct driver_peer *driver_meet(struct driver *driver, uint64_t id);
 void driver_update_membership(struct driver *driver);
 void driver_membership(const struct journal *journal, struct journal_membership *membership);
 const char *driver_member_address(const struct journal *journal, uint64_t id);
+/* The defect config-rollback: the configuration as it is before a step, if it is uncommitted, and after it, if
+ * its entry was cut off. */
+struct kept_configuration {
+  uint64_t index; /* 0: none */
+  struct raft_configuration configuration;
+};
+struct kept_configuration driver_keep_configuration(struct driver *driver);
+void driver_restore_configuration(struct driver *driver, struct kept_configuration *kept);
 /* This node's part in the latest configuration; NULL: none. */
 const struct raft_server *driver_own_server(const struct driver *driver);
 bool driver_is_voter(const struct raft_server *server); /* NULL: no */

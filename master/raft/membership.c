@@ -63,6 +63,32 @@ void driver_raise_term(struct driver *driver) {
   driver_step(driver, &(struct raft_event){.type = RAFT_RECEIVE, .receive.message = &message}, NULL);
 }
 
+struct kept_configuration driver_keep_configuration(struct driver *driver) {
+  struct kept_configuration kept = {.index = driver->raft.configuration_uncommitted_index};
+  struct raft_buffer encoded;
+  if (kept.index == 0)
+    return kept;
+  const int status = raft_configuration_encode(&driver->raft.configuration, &encoded);
+  assert(status == 0);
+  driver_decode_configuration(encoded.base, encoded.len, &kept.configuration);
+  raft_free(encoded.base);
+  return kept;
+}
+
+void driver_restore_configuration(struct driver *driver, struct kept_configuration *kept) {
+  struct raft *raft = &driver->raft;
+  const bool cut_off = kept->index > 0 && raft->configuration_uncommitted_index == 0 &&
+                       raft->configuration_committed_index < kept->index && raft_state(raft) == RAFT_FOLLOWER;
+  if (kept->index == 0)
+    return;
+  if (!cut_off) {
+    raft_configuration_close(&kept->configuration);
+    return;
+  }
+  raft_configuration_close(&raft->configuration);
+  raft->configuration = kept->configuration;
+}
+
 /* -- peers ---------------------------------------------------------------------------------------------- */
 
 static void take_member(struct driver *driver, const struct raft_server *server) {

@@ -125,11 +125,31 @@ static bool sends_old_terms(struct driver *driver, const struct driver_peer *pee
   return next > old_end;
 }
 
+static bool votes_in(const struct raft_configuration *configuration, uint64_t id) {
+  for (unsigned i = 0; i < configuration->n; i++)
+    if (configuration->servers[i].id == id)
+      return driver_is_voter(&configuration->servers[i]);
+  return false;
+}
+
+/* A voter that ceases to be one hears of it when it is settled. Were it to have that entry when its leader is
+ * gone, and has lost it, nobody could be elected: it would have the longest log, and not stand. */
+static uint64_t end_for(const struct driver *driver, const struct driver_peer *peer, uint64_t end) {
+  const struct raft *raft = &driver->raft;
+  const uint64_t change = raft->configuration_uncommitted_index;
+  const bool ceases = change > 0 && votes_in(&raft->configuration_committed, peer->id) &&
+                      !votes_in(&raft->configuration, peer->id);
+  return ceases && end >= change ? change - 1 : end;
+}
+
 void driver_send_entries(struct driver *driver, struct driver_peer *peer,
                          const struct raft_append_entries *append) {
   const uint64_t next = append->prev_log_index + 1;
   uint64_t end = append->prev_log_index + append->n_entries;
   assert(append->term == raft_current_term(&driver->raft) && end <= wal_last_index(driver->wal));
+  end = end_for(driver, peer, end);
+  if (end < next)
+    return;
   if (peer->filling) {
     if (next == peer->fill_end + 1 && peer->fill_term == append->term)
       peer->fill_end = end;

@@ -77,10 +77,12 @@ static bool resend_lost(struct driver *driver, const struct wire_message *messag
       raft_match_index(&driver->raft, peer->id, &match) != 0)
     return false;
   if (result->rejected == 0) {
-    if (result->last_log_index >= match)
+    if (result->last_log_index >= match) {
       peer->shortfalls = 0;
-    else if (peer->shortfalls > 0 && result->last_log_index == peer->resent_end)
+      peer->acknowledged_ns = driver_now_ns(driver);
+    } else if (peer->shortfalls > 0 && result->last_log_index == peer->resent_end) {
       resend(driver, peer, result->last_log_index, match);
+    }
     return false;
   }
   if (result->rejected > match)
@@ -98,9 +100,9 @@ static bool resend_lost(struct driver *driver, const struct wire_message *messag
 }
 
 /* What raft asserts and a network, or a peer that lost its disk, may bring about all the same. */
-static bool acceptable(struct driver *driver, const struct wire_message *message) {
+static bool acceptable(struct driver *driver, struct wire_message *message) {
   struct raft *raft = &driver->raft;
-  const struct raft_message *body = &message->raft;
+  struct raft_message *body = &message->raft;
   if (message->type == WIRE_APPEND) {
     const bool clash =
         raft_state(raft) == RAFT_LEADER && body->append_entries.term == raft_current_term(raft);
@@ -111,8 +113,11 @@ static bool acceptable(struct driver *driver, const struct wire_message *message
   }
   if (message->type == WIRE_VOTE_RESULT && body->request_vote_result.pre_vote)
     return raft_state(raft) == RAFT_CANDIDATE && raft->candidate_state.in_pre_vote;
-  if (message->type == WIRE_APPEND_RESULT)
-    return !resend_lost(driver, message);
+  if (message->type == WIRE_APPEND_RESULT && resend_lost(driver, message)) {
+    /* raft learns that the peer is there, and nothing else. */
+    body->append_entries_result.rejected = 0;
+    body->append_entries_result.last_log_index = 0;
+  }
   return true;
 }
 

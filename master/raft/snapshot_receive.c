@@ -143,6 +143,7 @@ void driver_take_manifest(struct driver *driver, uint64_t sender, struct wire_ma
     driver_answer_stale(driver, sender, manifest->index);
     return;
   }
+  driver->leader_heard_ns = driver_now_ns(driver);
   if (!still_wanted(driver, manifest)) {
     if (!reception->installing)
       let_raft_answer(driver, sender, manifest);

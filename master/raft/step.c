@@ -70,7 +70,12 @@ static int raw_step(struct driver *driver, struct raft_event *event, struct raft
 
 int driver_step(struct driver *driver, struct raft_event *event, const struct step_entries *entries) {
   struct raft_update update;
+  struct kept_configuration kept = {0};
+  if (bug_active(BUG_CONFIG_ROLLBACK))
+    kept = driver_keep_configuration(driver);
   const int code = raw_step(driver, event, &update);
+  if (bug_active(BUG_CONFIG_ROLLBACK))
+    driver_restore_configuration(driver, &kept);
   if (code == RAFT_SHUTDOWN || code == RAFT_NOMEM || code == RAFT_MALFORMED) {
     step_failed(driver, code);
     return code;

@@ -14,7 +14,7 @@
 struct sim_cluster {
   struct sim_world *world;
   bool up[NODES], may_wipe, refuses[NODES];
-  int primary;
+  int primary, members[NODES]; /* 0: none, 1: standby, 2: voter */
   size_t starts[NODES], wipes[NODES];
   int64_t excused_until_ns[NODES];
   void (*elected)(void *owner);
@@ -55,6 +55,24 @@ int sim_cluster_primary(const struct sim_cluster *cluster) {
 void sim_cluster_on_election(struct sim_cluster *cluster, void (*elected)(void *owner), void *owner) {
   cluster->elected = elected;
   cluster->elected_owner = owner;
+}
+
+bool sim_cluster_is_member(const struct sim_cluster *cluster, size_t node) {
+  return cluster->members[node] > 0;
+}
+
+bool sim_cluster_votes(const struct sim_cluster *cluster, size_t node) {
+  return cluster->members[node] > 1;
+}
+
+const char *sim_cluster_change(struct sim_cluster *cluster, enum journal_change_kind kind, size_t node) {
+  cluster->members[node] = kind == CHANGE_REMOVE ? 0 : kind == CHANGE_PROMOTE ? 2 : 1;
+  return NULL;
+}
+
+const char *sim_cluster_transfer(struct sim_cluster *cluster, size_t node) {
+  cluster->primary = (int)node;
+  return NULL;
 }
 
 bool sim_cluster_may_wipe(const struct sim_cluster *cluster, size_t node) {

@@ -137,6 +137,23 @@ static void confirm(struct journal *journal, void (*done)(void *context, int sta
   lying->world->defer(lying->world->context, confirmed, confirmation);
 }
 
+static void membership(const struct journal *journal, struct journal_membership *now) {
+  const struct journal *inner = lying_of(journal)->inner;
+  inner->functions->membership(inner, now);
+}
+
+static int change(struct journal *journal, const struct journal_change *asked, journal_changed *changed,
+                  void *context, struct error *error) {
+  struct journal *inner = lying_of(journal)->inner;
+  return inner->functions->change(inner, asked, changed, context, error);
+}
+
+static int transfer(struct journal *journal, uint64_t id, journal_changed *changed, void *context,
+                    struct error *error) {
+  struct journal *inner = lying_of(journal)->inner;
+  return inner->functions->transfer(inner, id, changed, context, error);
+}
+
 static size_t in_flight(const struct journal *journal) {
   const struct journal *inner = lying_of(journal)->inner;
   return inner->functions->in_flight(inner);
@@ -176,6 +193,9 @@ struct journal *lying_journal_new(const struct raft_journal_options *options, co
                                                      .append = append,
                                                      .confirm = confirm,
                                                      .in_flight = in_flight,
+                                                     .membership = membership,
+                                                     .change = change,
+                                                     .transfer = transfer,
                                                      .status = status,
                                                      .durable_moved = durable_moved,
                                                      .close = close_journal};

@@ -196,16 +196,17 @@ Test(membership, a_node_that_is_removed_is_told_and_stays_quiet) {
   replicas_free(all);
 }
 
-Test(membership, a_leader_that_is_removed_steps_down) {
+Test(membership, a_leader_hands_over_before_it_goes) {
   quiet();
   struct replicas *all = replicas_new(&plain);
   const size_t leader = replicas_wait_for_leader(all, 3 * S);
   append_some(all, leader, 5);
-  cr_assert_eq(ask(all, leader, CHANGE_REMOVE, leader + 1), 0);
-  replicas_run(all, 3 * S);
+  cr_assert_eq(ask(all, leader, CHANGE_REMOVE, leader + 1), ERR_BAD_INPUT);
+  cr_assert_eq(ask(all, leader, CHANGE_DEMOTE, leader + 1), ERR_BAD_INPUT);
+  cr_assert_eq(hand_over(all, leader, 0), 0);
   const size_t next = replicas_wait_for_leader(all, 3 * S);
-  cr_assert_neq(next, leader);
   append_some(all, next, 5);
+  cr_assert_eq(ask(all, next, CHANGE_REMOVE, leader + 1), 0);
   replicas_settle(all, 3 * S);
   cr_assert_lt(replicas_applied(all, leader), replicas_applied(all, next));
   replicas_free(all);
