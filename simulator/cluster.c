@@ -278,9 +278,10 @@ static int open_journal(struct sim_node *node, struct error *error) {
   const struct plan *plan = cluster->plan;
   const struct raft_journal_options options = {.id = node->number + 1,
                                                .members = members,
-                                               .member_count = node->joins                   ? 0
-                                                               : cluster->options->members_fixed ? plan->nodes
-                                                                                                 : plan->members,
+                                               .member_count = node->joins ? 0
+                                                               : cluster->options->members_fixed
+                                                                   ? plan->nodes
+                                                                   : plan->members,
                                                .cluster = CLUSTER_ID,
                                                .election_timeout_ms = plan->election_timeout_ms,
                                                .heartbeat_ms = plan->heartbeat_ms,

@@ -49,7 +49,7 @@ struct sim_cluster {
   int64_t violated_ns;
   void (*elected)(void *owner); /* NULL: nobody asks */
   void *elected_owner;
-  bool changed; /* a change of membership was asked for */
+  bool changed;         /* a change of membership was asked for */
   size_t changes_asked; /* … and has not ended */
   uint64_t crashes, snapshots_installed, client_frames;
 };

@@ -262,7 +262,8 @@ static int pick_candidate(struct act *act) {
   int picked = -1;
   uint64_t seen = 0;
   for (size_t i = 0; i < faults->plan->nodes; i++) {
-    const bool member = sim_cluster_is_member(faults->cluster, i), votes = sim_cluster_votes(faults->cluster, i);
+    const bool member = sim_cluster_is_member(faults->cluster, i),
+               votes = sim_cluster_votes(faults->cluster, i);
     const bool fits = fault == SIMULATED_ADD       ? !member
                       : fault == SIMULATED_PROMOTE ? member && !votes
                                                    : votes && (int)i != sim_cluster_primary(faults->cluster);

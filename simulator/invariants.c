@@ -167,8 +167,8 @@ void invariants_membership(struct invariants *invariants, size_t node, uint64_t 
               node + 1, known->node + 1, index, term);
     return;
   }
-  invariants->memberships = xrealloc(invariants->memberships, (invariants->membership_count + 1) *
-                                                                  sizeof *invariants->memberships);
+  invariants->memberships =
+      xrealloc(invariants->memberships, (invariants->membership_count + 1) * sizeof *invariants->memberships);
   invariants->memberships[invariants->membership_count++] = (struct membership){index, term, hash, node};
 }
 

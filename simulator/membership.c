@@ -4,7 +4,8 @@
 
 #include "simulator/cluster_internal.h"
 
-static bool read_membership(const struct sim_cluster *cluster, size_t node, struct journal_membership *membership) {
+static bool read_membership(const struct sim_cluster *cluster, size_t node,
+                            struct journal_membership *membership) {
   const struct journal *journal = cluster->nodes[node].journal;
   if (cluster->options->members_fixed || !cluster->nodes[node].up || !journal)
     return false;
@@ -64,11 +65,12 @@ static struct journal *primary_of(struct sim_cluster *cluster) {
   return primary < 0 || cluster->options->members_fixed ? NULL : cluster->nodes[primary].journal;
 }
 
-/* A voter that lost its disk and has not caught up gives no vote, and nobody can tell from outside: without one
- * of the others there may be no majority any more. No operator removes a node then. */
+/* A voter that lost its disk and has not caught up gives no vote, and nobody can tell from outside: without
+ * one of the others there may be no majority any more. No operator removes a node then. */
 static bool lacks_voter(const struct sim_cluster *cluster) {
   for (size_t i = 0; i < cluster->plan->nodes; i++)
-    if (sim_cluster_votes(cluster, i) && invariants_applied(cluster->invariants, i) < cluster->nodes[i].lost_index)
+    if (sim_cluster_votes(cluster, i) &&
+        invariants_applied(cluster->invariants, i) < cluster->nodes[i].lost_index)
       return true;
   return false;
 }

@@ -281,10 +281,11 @@ static int parse_faults(const char *list, unsigned *allowed, bool *snapshots, st
       *snapshots = true;
     } else if (bits == 0 && !word_is(word, size, "none")) {
       char all[FAULT_NAMES_SIZE];
-      return error_set(error, ERR_BAD_INPUT,
-                       "there is no fault '%.*s': name families (network, process, disk, clock, membership, snapshot), "
-                       "faults (%s), all or none",
-                       (int)size, word, simulated_fault_names(all));
+      return error_set(
+          error, ERR_BAD_INPUT,
+          "there is no fault '%.*s': name families (network, process, disk, clock, membership, snapshot), "
+          "faults (%s), all or none",
+          (int)size, word, simulated_fault_names(all));
     }
     *allowed |= bits;
     word += size;

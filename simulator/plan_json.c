@@ -394,7 +394,8 @@ static void read_plan(struct plan_reader *reader, json_t *object, struct plan *p
   plan->seed = take_whole_number(reader, object, "seed");
   take_members(reader, object, plan, plan_members, ARRAY_SIZE(plan_members));
   /* Plans from before there were changes of membership have none. */
-  plan->members = json_object_get(object, "members") ? (size_t)take_whole_number(reader, object, "members") : plan->nodes;
+  plan->members =
+      json_object_get(object, "members") ? (size_t)take_whole_number(reader, object, "members") : plan->nodes;
   if (reader->status == 0 && (plan->members < 1 || plan->members > plan->nodes))
     wrong(reader, "members", "it must be from 1 to the number of nodes, %zu", plan->nodes);
   if (reader->status == 0 && plan->nodes % 2 == 0)

@@ -422,15 +422,16 @@ static void change_and_fall(struct schedule *schedule, int64_t at) {
   }
 }
 
-/* Two leaders, one of them cut off, change the membership of the same term of office: what the one appended is
- * cut off when it comes back, and must be forgotten. */
+/* Two leaders, one of them cut off, change the membership of the same term of office: what the one appended
+ * is cut off when it comes back, and must be forgotten. */
 static void duel(struct schedule *schedule, int64_t at) {
   const int64_t rounds = random_between(&schedule->random, 1, 3);
   for (int64_t i = 0; i < rounds; i++) {
     const int64_t stay = span(schedule, 2, 5);
     add(schedule, SIMULATED_PARTITION, chance(schedule, 0.7) ? TARGET_PRIMARY : TARGET_MINORITY, at, stay);
     const bool shrinks = chance(schedule, 0.7);
-    add(schedule, shrinks ? SIMULATED_REMOVE : SIMULATED_DEMOTE, TARGET_FOLLOWER, at + span(schedule, 0.02, 0.3), 0);
+    add(schedule, shrinks ? SIMULATED_REMOVE : SIMULATED_DEMOTE, TARGET_FOLLOWER,
+        at + span(schedule, 0.02, 0.3), 0);
     if (chance(schedule, 0.7))
       change_at(schedule, at + span(schedule, 2, 4));
     at += stay + span(schedule, 0.02, 0.5);

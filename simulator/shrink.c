@@ -255,6 +255,8 @@ static bool three_nodes(struct plan *plan) {
   if (plan->nodes == 3)
     return false;
   plan->nodes = 3;
+  if (plan->members > plan->nodes)
+    plan->members = plan->nodes;
   for (size_t i = 3; i < SIMULATOR_NODES_MAX; i++)
     plan->weather.clock_drift[i] = 0;
   for (size_t i = 0; i < plan->fault_count; i++)

@@ -127,8 +127,8 @@ struct plan_options {
   size_t nodes;         /* 0: drawn, 3 or 5 */
   int64_t duration_ns;  /* 0: drawn */
   const char *workload; /* NULL: drawn */
-  /* Comma-separated families (network, process, disk, clock, membership, snapshot) or fault names that may be drawn;
-   * NULL: all. */
+  /* Comma-separated families (network, process, disk, clock, membership, snapshot) or fault names that may be
+   * drawn; NULL: all. */
   const char *faults;
 };
 

@@ -4,9 +4,9 @@
  * without that, two leaders that each know of a change the other does not can commit by majorities that share
  * nobody (Ongaro, "bug in single-server membership changes", raft-dev 2015). raft 0.22.1 leaves that to us. A
  * standby becomes voter when it has all but the last few entries, so that a majority that needs it does not
- * wait for it (§4.2.1). A leader does not remove itself: were it to fall with that entry and without the others
- * having it, nobody could be elected, for it has the longest log and would not stand (§4.2.2 lets it stand,
- * raft does not). */
+ * wait for it (§4.2.1). A leader does not remove itself: were it to fall with that entry and without the
+ * others having it, nobody could be elected, for it has the longest log and would not stand (§4.2.2 lets it
+ * stand, raft does not). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -134,8 +134,11 @@ void driver_begin_round(struct driver *driver) {
   finish_rounds(driver);
 }
 
+/* Whose answer was missing may be a voter no more. */
 void driver_retry_confirm(void *owner) {
   struct driver *driver = owner;
+  if (driver_leads(driver))
+    finish_rounds(driver);
   if (driver_leads(driver) && driver->calls.count > 0 && call_at(&driver->calls, 0)->round > 0)
     send_query(driver);
 }

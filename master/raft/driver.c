@@ -32,8 +32,8 @@ void driver_fail(struct driver *driver, const struct error *error) {
 
 /* -- roles ---------------------------------------------------------------------------------------------- */
 
-/* raft forgets its leader when it stands for election. Who is no voter never does, and would name for ever one
- * that is long gone: a node that was removed. */
+/* raft forgets its leader when it stands for election. Who is no voter never does, and would name for ever
+ * one that is long gone: a node that was removed. */
 static bool is_forgotten(const struct driver *driver) {
   const int64_t silent_ns = driver_now_ns(driver) - driver->leader_heard_ns;
   return !driver_is_voter(driver_own_server(driver)) &&

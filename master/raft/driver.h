@@ -254,8 +254,8 @@ struct driver_peer *driver_meet(struct driver *driver, uint64_t id);
 void driver_update_membership(struct driver *driver);
 void driver_membership(const struct journal *journal, struct journal_membership *membership);
 const char *driver_member_address(const struct journal *journal, uint64_t id);
-/* The defect config-rollback: the configuration as it is before a step, if it is uncommitted, and after it, if
- * its entry was cut off. */
+/* The defect config-rollback: the configuration as it is before a step, if it is uncommitted, and after it,
+ * if its entry was cut off. */
 struct kept_configuration {
   uint64_t index; /* 0: none */
   struct raft_configuration configuration;
