@@ -11,7 +11,7 @@
 #include "master/namespace_internal.h"
 
 #define SEEN_GRAIN_S 60         /* a client's row is not rewritten for less */
-#define FLOOR_STEPS 64          /* sequences that are looked up one by one when the floor rises */
+#define FLOOR_STEPS 256         /* sequences that are looked up one by one when the floor rises */
 #define EXPIRE_CLIENTS 64       /* looked at in one go, */
 #define EXPIRE_SIZE (64u << 10) /* … as long as the batch is smaller than that, */
 #define EXPIRE_MISSED 8         /* … and no more than these have to be fetched */

@@ -239,9 +239,9 @@ static void change(struct tables *tables, struct row *row, struct slice value, b
   }
 }
 
-void tables_put(struct tables *tables, enum table table, struct slice key, struct slice value, bool fresh) {
+static void put(struct tables *tables, enum table table, struct slice key, uint32_t hash, struct slice value,
+                bool fresh) {
   struct row_cache *cache = &tables->cache;
-  const uint32_t hash = row_hash(table, key);
   struct row *row = row_cache_find(cache, table, key, hash);
   if (row) {
     assert(bug_any_active() || !fresh || row->content.deleted);
@@ -253,9 +253,12 @@ void tables_put(struct tables *tables, enum table table, struct slice key, struc
   tables_mark_dirty(tables, row);
 }
 
-void tables_delete(struct tables *tables, enum table table, struct slice key) {
+void tables_put(struct tables *tables, enum table table, struct slice key, struct slice value, bool fresh) {
+  put(tables, table, key, row_hash(table, key), value, fresh);
+}
+
+static void remove_row(struct tables *tables, enum table table, struct slice key, uint32_t hash) {
   struct row_cache *cache = &tables->cache;
-  const uint32_t hash = row_hash(table, key);
   struct row *row = row_cache_find(cache, table, key, hash);
   if (!row) {
     const struct group *group =
@@ -275,6 +278,10 @@ void tables_delete(struct tables *tables, enum table table, struct slice key) {
     return;
   }
   change(tables, row, (struct slice){0}, true);
+}
+
+void tables_delete(struct tables *tables, enum table table, struct slice key) {
+  remove_row(tables, table, key, row_hash(table, key));
 }
 
 /* The group that belongs to a row whose key is new: nothing can be in it yet. */
@@ -309,6 +316,38 @@ static void take_counters(struct tables *tables, const struct counters *counters
     applied->next_inode = next_inode; /* known to the primary that counts, and lost with it */
 }
 
+static void apply_row(struct tables *tables, const struct batch_row *row, uint32_t hash) {
+  if (bug_active(BUG_RETRY_TWICE) && is_first_answer(row))
+    return;
+  if (row->change == ROW_DELETE) {
+    remove_row(tables, row->table, row->key, hash);
+    if (row->table == TABLE_INODES)
+      close_group(tables, row->key);
+    return;
+  }
+  if (row->change == ROW_PUT_OPENING)
+    open_group(tables, row->table, row->key);
+  put(tables, row->table, row->key, hash, row->value, row->change != ROW_PUT);
+}
+
+#define ROWS_AHEAD 16 /* looked up side by side: memory is fetched for all of them at once */
+
+static void apply_rows(struct tables *tables, struct reader *reader) {
+  struct batch_row rows[ROWS_AHEAD];
+  uint32_t hashes[ROWS_AHEAD];
+  size_t count;
+  do {
+    for (count = 0; count < ROWS_AHEAD && batch_next(reader, &rows[count]); count++) {
+      hashes[count] = row_hash(rows[count].table, rows[count].key);
+      row_cache_prefetch(&tables->cache, hashes[count]);
+    }
+    for (size_t i = 0; i < count; i++)
+      row_cache_prefetch_row(&tables->cache, hashes[i]);
+    for (size_t i = 0; i < count; i++)
+      apply_row(tables, &rows[i], hashes[i]);
+  } while (count == ROWS_AHEAD);
+}
+
 int tables_apply(struct tables *tables, uint64_t index, uint64_t term, const void *batch, size_t size,
                  struct error *error) {
   const bool again = bug_active(BUG_REPLAY_TWICE) && index <= tables->applied.index;
@@ -317,22 +356,9 @@ int tables_apply(struct tables *tables, uint64_t index, uint64_t term, const voi
   if (size > 0) {
     struct reader reader = reader_make(batch, size);
     struct batch_header header;
-    struct batch_row row;
     if (!batch_open(&reader, &header) || header.term != term)
       reader.failed = true;
-    while (batch_next(&reader, &row)) {
-      if (bug_active(BUG_RETRY_TWICE) && is_first_answer(&row))
-        continue;
-      if (row.change == ROW_DELETE) {
-        tables_delete(tables, row.table, row.key);
-        if (row.table == TABLE_INODES)
-          close_group(tables, row.key);
-        continue;
-      }
-      if (row.change == ROW_PUT_OPENING)
-        open_group(tables, row.table, row.key);
-      tables_put(tables, row.table, row.key, row.value, row.change != ROW_PUT);
-    }
+    apply_rows(tables, &reader);
     if (reader.failed)
       return error_set(error, ERR_CORRUPT, "journal entry %llu is not a batch this version can read",
                        (unsigned long long)index);
