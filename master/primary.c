@@ -8,6 +8,7 @@
 
 #define QUEUE_LIMIT_DEFAULT 65536
 #define QUEUE_BYTES_LIMIT (256u << 20)
+#define QUEUE_BEHIND 16            /* of the queue's limit while writing lags: that may last */
 #define BATCH_SIZE (256u << 10)    /* bytes of one entry, about */
 #define FLIGHTS_LIMIT 4            /* entries in flight: more would not fill the disk better */
 #define IN_FLIGHT_LIMIT (1u << 20) /* bytes */
@@ -414,6 +415,13 @@ static bool takes(const struct primary *primary, const struct request *request) 
   return bug_any_active() && primary_lingers(primary, request);
 }
 
+/* Early: a client that waits in vain learns nothing, and one that is refused knows that nothing happened. */
+static bool overloaded(const struct primary *primary) {
+  const size_t limit =
+      tables_behind(primary->tables) ? primary->queue_limit / QUEUE_BEHIND : primary->queue_limit;
+  return primary->pending_count > limit || primary->pending_bytes > QUEUE_BYTES_LIMIT;
+}
+
 void primary_submit(struct primary *primary, const struct request *request, primary_callback *callback,
                     void *context) {
   primary_schedule(primary);
@@ -425,7 +433,7 @@ void primary_submit(struct primary *primary, const struct request *request, prim
   primary->pending_bytes += request->path.size + request->destination.size + request->value.size;
   if (!takes(primary, request))
     primary_reply(primary, pending, STATUS_NOT_PRIMARY);
-  else if (primary->pending_count > primary->queue_limit || primary->pending_bytes > QUEUE_BYTES_LIMIT)
+  else if (overloaded(primary))
     primary_reply(primary, pending, STATUS_OVERLOADED);
   else
     pending_push(op_is_read(request->code) ? &primary->reads : &primary->queue, pending);

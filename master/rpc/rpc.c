@@ -27,15 +27,69 @@ size_t rpc_message_size(const ProtobufCMessage *message) {
   return protobuf_c_message_get_packed_size(message);
 }
 
-void rpc_append(struct bytes *output, enum rpc_kind kind, const ProtobufCMessage *message) {
-  const size_t size = protobuf_c_message_get_packed_size(message);
-  assert(size <= RPC_RESPONSE_MAX);
-  unsigned char *at = bytes_reserve(output, RPC_HEADER_SIZE + size);
-  le32_store(at, (uint32_t)size + 1);
+void rpc_append_with(struct bytes *output, enum rpc_kind kind, const ProtobufCMessage *message,
+                     const struct bytes *tail) {
+  const size_t size = protobuf_c_message_get_packed_size(message), whole = size + tail->size;
+  assert(whole <= RPC_RESPONSE_MAX);
+  unsigned char *at = bytes_reserve(output, RPC_HEADER_SIZE + whole);
+  le32_store(at, (uint32_t)whole + 1);
   at[4] = (unsigned char)kind;
   const size_t packed = protobuf_c_message_pack(message, at + RPC_HEADER_SIZE);
   assert(packed == size);
-  output->size += RPC_HEADER_SIZE + packed;
+  if (tail->size > 0)
+    memcpy(at + RPC_HEADER_SIZE + packed, tail->data, tail->size);
+  output->size += RPC_HEADER_SIZE + whole;
+}
+
+void rpc_append(struct bytes *output, enum rpc_kind kind, const ProtobufCMessage *message) {
+  rpc_append_with(output, kind, message, &(struct bytes){0});
+}
+
+/* -- a Response's entries, as protobuf encodes them: a key (number << 3 | wire type) before each member; what
+ * is empty, false or 0 is left out -- */
+
+#define KEY_ENTRY (14 << 3 | 2)
+#define KEY_NAME (1 << 3 | 2)
+#define KEY_IS_FILE (2 << 3 | 0)
+#define KEY_CREATOR (3 << 3 | 1)
+#define ENTRY_EXTRA 32 /* bytes of a packed entry beside its name, at most */
+
+static unsigned char *put_varint(unsigned char *at, uint64_t value) {
+  for (; value >= 0x80; value >>= 7)
+    *at++ = (unsigned char)(value | 0x80);
+  *at++ = (unsigned char)value;
+  return at;
+}
+
+static size_t varint_size(uint64_t value) {
+  size_t size = 1;
+  for (; value >= 0x80; value >>= 7)
+    size++;
+  return size;
+}
+
+void rpc_pack_entry(struct bytes *tail, const void *name, size_t name_size, bool is_file, uint64_t creator) {
+  unsigned char *const begin = bytes_reserve(tail, ENTRY_EXTRA + name_size), *at = begin;
+  const size_t size =
+      (name_size ? 1 + varint_size(name_size) + name_size : 0) + (is_file ? 2 : 0) + (creator ? 9 : 0);
+  *at++ = KEY_ENTRY;
+  at = put_varint(at, size);
+  if (name_size) {
+    *at++ = KEY_NAME;
+    at = put_varint(at, name_size);
+    memcpy(at, name, name_size);
+    at += name_size;
+  }
+  if (is_file) {
+    *at++ = KEY_IS_FILE;
+    *at++ = 1;
+  }
+  if (creator) {
+    *at++ = KEY_CREATOR;
+    le64_store(at, creator);
+    at += 8;
+  }
+  tail->size += (size_t)(at - begin);
 }
 
 /* ---- arena ---- */

@@ -51,6 +51,14 @@ enum rpc_parse rpc_parse(const void *data, size_t size, size_t limit, struct rpc
 /* Appends the message as one frame. */
 void rpc_append(struct bytes *output, enum rpc_kind kind, const ProtobufCMessage *message);
 
+/* The same, with more members of the message behind it, packed already: what is in `tail` counts as a part of
+ * the message. */
+void rpc_append_with(struct bytes *output, enum rpc_kind kind, const ProtobufCMessage *message,
+                     const struct bytes *tail);
+/* Appends an Entry as a member of a Response, packed. A listing has many, and packing them one by one with
+ * what is known of them takes a quarter of the time that it takes to find out from their descriptors. */
+void rpc_pack_entry(struct bytes *tail, const void *name, size_t name_size, bool is_file, uint64_t creator);
+
 /* Size of the frame's message once packed. */
 size_t rpc_message_size(const ProtobufCMessage *message);
 

@@ -35,19 +35,12 @@ static ProtobufCBinaryData bytes_of(struct slice slice) {
   return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)slice.data, .len = slice.size};
 }
 
-static void set_entries(struct server *server, Rpc__Response *response, const struct answer *answer) {
-  const size_t count = answer->entry_count;
-  Rpc__Entry *entries = rpc_arena_take(&server->arena, count * sizeof *entries);
-  Rpc__Entry **pointers = rpc_arena_take(&server->arena, count * sizeof(Rpc__Entry *));
-  for (size_t i = 0; i < count; i++) {
-    rpc__entry__init(&entries[i]);
-    entries[i].name = bytes_of(answer->entries[i].name);
-    entries[i].is_file = answer->entries[i].is_file;
-    entries[i].creator = answer->entries[i].creator;
-    pointers[i] = &entries[i];
+static void pack_entries(struct bytes *entries, const struct answer *answer) {
+  bytes_clear(entries);
+  for (size_t i = 0; i < answer->entry_count; i++) {
+    const struct answer_entry *entry = &answer->entries[i];
+    rpc_pack_entry(entries, entry->name.data, entry->name.size, entry->is_file, entry->creator);
   }
-  response->entries = pointers;
-  response->n_entries = count;
 }
 
 static void respond(struct session *session, uint64_t request_id, const struct answer *answer) {
@@ -72,16 +65,16 @@ static void respond(struct session *session, uint64_t request_id, const struct a
     response.leader_address = address_of(server, answer->leader);
   }
   rpc_arena_reset(&server->arena);
-  if (answer->entry_count > 0)
-    set_entries(server, &response, answer);
-  if (answer->entry_count > 0 && rpc_message_size(&response.base) > RPC_RESPONSE_MAX) {
+  pack_entries(&server->entries, answer);
+  if (answer->entry_count > 0 && rpc_message_size(&response.base) + server->entries.size > RPC_RESPONSE_MAX) {
     log_warn("a listing of %zu entries is more than one answer holds (%u bytes): refused",
              answer->entry_count, RPC_RESPONSE_MAX);
     rpc__response__init(&response);
     response.id = request_id;
     response.status = RPC__STATUS__STATUS_UNAVAILABLE;
+    bytes_clear(&server->entries);
   }
-  rpc_append(&session->output, RPC_RESPONSE, &response.base);
+  rpc_append_with(&session->output, RPC_RESPONSE, &response.base, &server->entries);
 }
 
 struct ticket *ticket_take(struct session *session, uint64_t request_id) {

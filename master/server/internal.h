@@ -64,6 +64,7 @@ struct server {
   size_t tickets; /* at the primary */
   struct ticket *spare;
   struct rpc_arena arena;        /* of the message at hand */
+  struct bytes entries;          /* … if it is a listing: packed */
   struct member_address address; /* what server_member_address() said last */
   int64_t started_ns;
   int64_t complained_ns;

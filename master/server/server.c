@@ -170,5 +170,6 @@ void server_free(struct server *server) {
     free(server->members[i].client_address);
   free(server->members);
   rpc_arena_free(&server->arena);
+  bytes_free(&server->entries);
   free(server);
 }

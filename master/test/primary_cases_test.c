@@ -217,6 +217,60 @@ Test(primary_cases, read_of_one_round_does_not_serve_a_later_one) {
   cr_assert(early.answered && late.answered);
 }
 
+/* -- a store that does not get on -- */
+
+static struct held_write {
+  struct row_store *store;
+  const struct store_row **rows;
+  size_t count;
+  store_write_done *done;
+  void *context;
+} held;
+
+static void hold_write(struct row_store *store, const struct store_row **rows, size_t count,
+                       store_write_done *done, void *context) {
+  cr_assert_null(held.rows, "one write at a time");
+  held = (struct held_write){store, rows, count, done, context};
+}
+
+Test(primary_cases, writing_that_lags_is_told_early) {
+  enum { FILES = 60, LIMIT = 65536 / 16 };
+  static struct got got[FILES + LIMIT + 200];
+  static char value[1 << 20];
+  char path[16];
+  lead(0);
+  struct fake_node *node = &cluster->nodes[0];
+  for (uint32_t i = 0; i < FILES; i++) {
+    snprintf(path, sizeof path, "/%u", i);
+    create(0, path, op(i + 1, 1), &got[i]);
+  }
+  fake_quiesce(cluster);
+  node->delayed.functions.write = hold_write;
+  for (uint32_t i = 0; i < FILES; i++) {
+    snprintf(path, sizeof path, "/%u", i);
+    submit(0,
+           (struct request){
+               .code = OP_SET, .path = text(path), .value = {value, sizeof value}, .op_id = op(i + 1, 2)},
+           &got[i]);
+  }
+  fake_quiesce(cluster);
+  cr_assert(!got[FILES - 1].answered, "no new work is taken on while writing lags");
+  size_t refused = 0;
+  for (uint32_t i = 0; i < LIMIT + 200; i++) {
+    create(0, "/more", op(FILES + i + 1, 1), &got[FILES + i]);
+    fake_run(node);
+    refused += got[FILES + i].answered && got[FILES + i].status == STATUS_OVERLOADED;
+  }
+  cr_assert(refused >= 200 && refused < LIMIT, "%zu", refused);
+  node->delayed.functions.write = node->delayed.own->write;
+  node->delayed.own->write(held.store, held.rows, held.count, held.done, held.context);
+  fake_quiesce(cluster);
+  for (size_t i = 0; i < FILES; i++)
+    cr_assert_eq(got[i].status, STATUS_OK);
+  for (size_t i = 0; i < LIMIT + 200; i++)
+    cr_assert(got[FILES + i].answered);
+}
+
 /* -- a store that fails -- */
 
 static int failing_get(struct row_store *store, enum table table, const void *key, size_t key_size,

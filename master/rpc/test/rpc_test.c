@@ -206,3 +206,36 @@ Test(list, keeps_order_and_forgets_what_was_removed) {
     cr_assert_eq(CONTAINER_OF(at, struct item, link)->value, expected[count++]);
   cr_assert_eq(count, 3);
 }
+
+/* By hand and by protobuf-c: the same bytes. */
+Test(rpc, listings_are_packed_as_protobuf_packs_them) {
+  random_seed(&draw, 5);
+  for (int round = 0; round < 2000; round++) {
+    enum { COUNT = 5 };
+    struct bytes names[COUNT] = {0}, expected = {0}, packed = {0}, tail = {0};
+    Rpc__Entry entries[COUNT], *pointers[COUNT];
+    Rpc__Response response = RPC__RESPONSE__INIT;
+    response.id = random_number();
+    response.version = random_number();
+    for (size_t i = 0; i < COUNT; i++) {
+      rpc__entry__init(&entries[i]);
+      entries[i].name = random_bytes(&names[i], 255);
+      entries[i].is_file = random_chance(&draw, 0.5);
+      entries[i].creator = random_chance(&draw, 0.2) ? 0 : random_number();
+      pointers[i] = &entries[i];
+      rpc_pack_entry(&tail, entries[i].name.data, entries[i].name.len, entries[i].is_file,
+                     entries[i].creator);
+    }
+    rpc_append_with(&packed, RPC_RESPONSE, &response.base, &tail);
+    response.entries = pointers;
+    response.n_entries = COUNT;
+    rpc_append(&expected, RPC_RESPONSE, &response.base);
+    cr_assert_eq(packed.size, expected.size);
+    cr_assert_arr_eq(packed.data, expected.data, packed.size);
+    for (size_t i = 0; i < COUNT; i++)
+      bytes_free(&names[i]);
+    bytes_free(&expected);
+    bytes_free(&packed);
+    bytes_free(&tail);
+  }
+}
