@@ -4,7 +4,8 @@
 
 int bench_command(int argc, char **argv) {
   static const struct command commands[] = {
-      {"master", "operations a second and latencies of a fresh three-node cluster", bench_master_command},
+      {"master", "operations a second and latencies of a fresh cluster, beside etcd's and ZooKeeper's",
+       bench_master_command},
   };
   return command_dispatch("assay bench", "Measures.", commands, sizeof commands / sizeof commands[0], argc,
                           argv);

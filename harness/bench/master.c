@@ -96,8 +96,8 @@ static int parse(struct bench *bench, int argc, char **argv, struct error *error
       {"peers", FLAG_STRING, &bench->peers_text, "NAME,…",
        "beside it, in turns: etcd, zookeeper (ci/setup peers)", 0, 0},
       {"rate", FLAG_INT, &bench->rate, "N",
-       "open loop: N requests a second in all, timed from when they are due, so that a stall counts for all "
-       "it delays (closed loop)",
+       "open loop: N requests a second in all, each timed from when it was due, so that a stall counts for "
+       "all it delays (no coordinated omission); without: closed loop",
        1, RATE_MAX},
       {"time", FLAG_DURATION, &bench->time_ns, "TIME", "measured time of a run (5s)", 100e6, 3600e9},
       {"warm-up", FLAG_DURATION, &bench->warm_up_ns, "TIME", "load before each measurement (500ms)", 0,
