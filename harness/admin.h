@@ -89,6 +89,9 @@ int admin_exit_code(const struct admin *admin);
 /* The node with the id of --node. Says so, and returns false, when none that answers has it. */
 bool admin_find_node(struct admin *admin, size_t *which);
 
+/* Becomes assay-master, with that flag and the arguments behind argv[0]; an exit code when it cannot. */
+int admin_exec_master(const char *program_name, const char *first_flag, int argc, char **argv);
+
 /* -- admin_journal.c -- */
 int admin_journal_command(int argc, char **argv);
 

@@ -334,6 +334,24 @@ static void print_restore_help(void) {
       "the old cluster may ever run again then.\n");
 }
 
+int admin_exec_master(const char *program_name, const char *first_flag, int argc, char **argv) {
+  char *beside = program_directory();
+  char *program = beside ? path_join(beside, "assay-master") : NULL;
+  char name[] = "assay-master";
+  char **arguments = xcalloc((size_t)argc + 3, sizeof(char *));
+  size_t count = 0;
+  arguments[count++] = name;
+  arguments[count++] = (char *)(uintptr_t)first_flag;
+  for (int i = 1; i < argc; i++)
+    arguments[count++] = argv[i];
+  execv(program ? program : name, arguments);
+  fprintf(stderr, "%s: cannot start %s: %s\n", program_name, program ? program : name, strerror(errno));
+  free(arguments);
+  free(program);
+  free(beside);
+  return EXIT_HARNESS;
+}
+
 int admin_restore_command(int argc, char **argv) {
   if (argc < 2 || strcmp(argv[1], "--help") == 0) {
     print_restore_help();
@@ -344,19 +362,5 @@ int admin_restore_command(int argc, char **argv) {
             "assay admin restore: give the directory of the backup first (assay admin restore --help)\n");
     return EXIT_USAGE;
   }
-  char *beside = program_directory();
-  char *program = beside ? path_join(beside, "assay-master") : NULL;
-  char name[] = "assay-master", flag[] = "--restore";
-  char **arguments = xcalloc((size_t)argc + 3, sizeof(char *));
-  size_t count = 0;
-  arguments[count++] = name;
-  arguments[count++] = flag;
-  for (int i = 1; i < argc; i++)
-    arguments[count++] = argv[i];
-  execv(program ? program : name, arguments);
-  fprintf(stderr, "assay admin restore: cannot start %s: %s\n", program ? program : name, strerror(errno));
-  free(arguments);
-  free(program);
-  free(beside);
-  return EXIT_HARNESS;
+  return admin_exec_master("assay admin restore", "--restore", argc, argv);
 }

@@ -347,9 +347,24 @@ static int quorum_command(int argc, char **argv) {
                           commands, ARRAY_SIZE(commands), argc, argv);
 }
 
+/* The master's own work, since it knows its data. */
+static int recover_command(int argc, char **argv) {
+  if (argc >= 2 && strcmp(argv[1], "--help") != 0)
+    return admin_exec_master("assay admin journal recover", "--recover", argc, argv);
+  printf(
+      "usage: assay admin journal recover --id N --data DIR --cluster-id N --member ID=HOST:PEER:CLIENT ... "
+      "[--accept-loss]\n\n"
+      "For a cluster that has lost a majority of its voters for good: makes the members given, this node among\n"
+      "them, those of this node's journal. No master may run on the data. Without --accept-loss it only says what\n"
+      "the node has: take the one with the highest term and the longest log. What the lost voters committed\n"
+      "behind that is lost, and no former member may ever run again on the data it has.\n");
+  return argc < 2 ? EXIT_USAGE : 0;
+}
+
 int admin_journal_command(int argc, char **argv) {
   static const struct command commands[] = {
       {"quorum", "show the members, add and remove them, hand leadership over", quorum_command},
+      {"recover", "go on with other members when a majority of the voters is lost", recover_command},
       {"checkpoint", "take a snapshot on a node now, and cut its log", admin_checkpoint_command},
   };
   return command_dispatch("assay admin journal", "The journal of the masters.", commands,

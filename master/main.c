@@ -7,6 +7,7 @@
  * A fatal error ends the process at once: what it has not acknowledged by then it never does. */
 #include <assert.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -150,6 +151,35 @@ static int open_primary(struct node *node, struct error *error) {
   return status;
 }
 
+/* Says what is there and what it comes to, and ends: nothing is open that must be closed in order. */
+static void on_recovered(void *context, const struct journal_recovery *recovery) {
+  const struct node *node = context;
+  struct bytes text = {0};
+  bytes_append_format(&text,
+                      "node %llu has entries up to %llu, of term %llu; those up to %llu are known to be "
+                      "committed. Members so far:",
+                      (unsigned long long)node->options.id, (unsigned long long)recovery->last_index,
+                      (unsigned long long)recovery->last_term, (unsigned long long)recovery->applied_index);
+  for (size_t i = 0; i < recovery->member_count; i++)
+    bytes_append_format(&text, " %llu", (unsigned long long)recovery->members[i]);
+  bytes_append_format(&text, "; from now on:");
+  for (size_t i = 0; i < node->options.member_count; i++)
+    bytes_append_format(&text, " %llu", (unsigned long long)node->options.members[i].id);
+  printf("%.*s\n", (int)text.size, (const char *)text.data);
+  if (!node->options.accept_loss) {
+    fprintf(
+        stderr,
+        "assay-master: nothing was changed. What other members committed behind entry %llu is lost, and entries "
+        "that were\nnot committed become so. Take the node with the highest term and the longest log, be sure that "
+        "no former member\never runs again on the data it has, and give --accept-loss\n",
+        (unsigned long long)recovery->last_index);
+    _exit(1);
+  }
+  printf("done: start this node as ever; start other members of now on empty directories with --join\n");
+  fflush(stdout);
+  _exit(0);
+}
+
 static int open_journal(struct node *node, struct error *error) {
   uint64_t members[MEMBERS_MAX];
   const char *addresses[MEMBERS_MAX];
@@ -162,6 +192,11 @@ static int open_journal(struct node *node, struct error *error) {
                                                .addresses = addresses,
                                                .member_count =
                                                    node->options.join ? 0 : node->options.member_count,
+                                               .recovery = !node->options.recover      ? RECOVERY_NONE
+                                                           : node->options.accept_loss ? RECOVERY_WRITE
+                                                                                       : RECOVERY_LOOK,
+                                               .recovered = on_recovered,
+                                               .recovered_context = node,
                                                .cluster = node->options.cluster,
                                                .election_timeout_ms = node->options.election_timeout_ms,
                                                .heartbeat_ms = node->options.heartbeat_ms,
@@ -257,9 +292,9 @@ static int open_node(struct node *node, struct error *error) {
     status = open_world(node, error);
   if (status == 0)
     status = open_primary(node, error);
-  if (status == 0)
+  if (status == 0 && !node->options.recover)
     status = open_server(node, error);
-  if (status == 0)
+  if (status == 0 && !node->options.recover)
     status = open_http(node, error);
   if (status == 0)
     status = open_journal(node, error);
@@ -302,10 +337,11 @@ int main(int argc, char **argv) {
   uv_loop_init(&node.loop);
   open_handles(&node);
   int status = open_node(&node, &node.error);
-  if (status == 0) {
+  if (status == 0 && !node.options.recover)
     log_info("node %llu of cluster %llu serves clients on %s, data in %s",
              (unsigned long long)node.options.id, (unsigned long long)node.options.cluster,
              node.options.self->address.client_address, node.options.data);
+  if (status == 0) {
     uv_run(&node.loop, UV_RUN_DEFAULT);
     status = node.failed ? node.error.code : 0;
   }

@@ -115,6 +115,11 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
       {"election-timeout", FLAG_INT, &election_timeout, "MS", "silence of the leader before an election", 10,
        60000},
       {"heartbeat", FLAG_INT, &heartbeat, "MS", "time between the leader's heartbeats", 1, 60000},
+      {"recover", FLAG_BOOL, &options->recover, NULL,
+       "make the members given those of this node's journal, whatever it says, and end: for voters lost for good",
+       0, 0},
+      {"accept-loss", FLAG_BOOL, &options->accept_loss, NULL,
+       "with --recover: do it, although acknowledged operations may be lost", 0, 0},
       {"restore", FLAG_STRING, &options->restore, "DIR",
        "make the data directory of this backup (assay admin backup), and end", 0, 0},
       {"same-cluster", FLAG_BOOL, &options->same_cluster, NULL,
@@ -154,6 +159,8 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
     status = check_timing(election_timeout, heartbeat, &error);
   if (status == 0)
     status = parse_members(options, &members, &error);
+  if (status == 0 && options->recover && (options->join || options->restore))
+    status = error_set(&error, ERR_BAD_INPUT, "--recover goes with neither --join nor --restore");
   if (status == 0)
     status = parse_http(options, &error);
 #ifdef ASSAY_BUGS

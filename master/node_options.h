@@ -27,6 +27,8 @@ struct node_options {
   uint64_t snapshot_threshold, snapshot_trailing; /* 0: the same */
   size_t cache_size;                              /* as in struct primary_options */
   const char *http;                               /* "host:port" for metrics and health; NULL: none */
+  bool recover,
+      accept_loss;     /* the members take over this node's log, instead of running; see docs/master.md */
   const char *restore; /* directory of a backup to make the data of, instead of running; NULL: run */
   bool same_cluster;   /* the data made are of the backup's own cluster */
   struct sockaddr_storage http_address;

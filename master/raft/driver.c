@@ -137,6 +137,10 @@ static void turn(void *owner) {
   }
   if (driver->begin_wanted && driver->state == DRIVER_BOOTSTRAPPING) {
     driver->begin_wanted = false;
+    if (driver->options.recovery != RECOVERY_NONE) {
+      driver->options.recovered(driver->options.recovered_context, &driver->recovery);
+      return;
+    }
     begin(driver);
   }
   if (driver->state != DRIVER_RUNNING)
@@ -176,7 +180,7 @@ void driver_flush_soon(struct driver *driver) {
 static void persisted(void *owner, uint64_t index) {
   struct driver *driver = owner;
   if (driver->state == DRIVER_BOOTSTRAPPING) {
-    driver->begin_wanted = true;
+    driver->begin_wanted = true; /* or the recovery is done */
     driver_wake(driver);
   }
   if (driver->state != DRIVER_RUNNING || index <= driver->raft.last_stored)
@@ -200,20 +204,20 @@ static void log_failed(void *owner, const struct error *error) {
 
 /* The first membership, byte for byte the same on every member: so each may write it as entry 1 of term 1 by
  * itself, and all logs agree without anybody having been asked. */
-static void append_first_entry(struct driver *driver) {
+static void append_members(struct driver *driver, uint64_t index, uint64_t term) {
   struct bytes encoded = {0};
   driver_encode_members(&driver->options, &encoded);
   struct batch *batch = batch_new(encoded.size);
   memcpy(batch->data, encoded.data, encoded.size);
   bytes_free(&encoded);
-  const struct wal_entry entry = {.term = 1,
+  const struct wal_entry entry = {.term = term,
                                   .checksum = checksum(batch->data, batch->size),
                                   .size = (uint32_t)batch->size,
                                   .type = RAFT_CHANGE,
                                   .batch = batch,
                                   .data = batch->data};
-  wal_set_term(driver->wal, 1, 0);
-  wal_append(driver->wal, 1, &entry, 1);
+  wal_set_term(driver->wal, term, 0);
+  wal_append(driver->wal, index, &entry, 1);
   batch_drop(batch);
 }
 
@@ -304,6 +308,34 @@ static struct driver *driver_of(const struct journal *journal) {
   return CONTAINER_OF(journal, struct driver, door);
 }
 
+/* Other members take over a log whose voters are lost. The entry is of a term that nobody voted in: no leader
+ * of the old members can have one there. */
+static int recover(struct driver *driver, struct error *error) {
+  struct journal_recovery *recovery = &driver->recovery;
+  const uint64_t last = wal_last_index(driver->wal);
+  uint64_t index;
+  const struct bytes *encoded = wal_configuration_at(driver->wal, last, &index);
+  if (!encoded)
+    return error_set(error, ERR_BAD_INPUT,
+                     "the data directory holds no journal: there is nothing to recover");
+  struct raft_configuration before;
+  driver_decode_configuration(encoded->data, encoded->size, &before);
+  *recovery = (struct journal_recovery){.last_index = last,
+                                        .last_term = wal_term_at(driver->wal, last),
+                                        .applied_index = driver->applied_index};
+  for (unsigned i = 0; i < before.n && i < JOURNAL_MEMBERS_MAX; i++)
+    recovery->members[recovery->member_count++] = before.servers[i].id;
+  raft_configuration_close(&before);
+  if (driver->options.recovery == RECOVERY_WRITE) {
+    append_members(driver, last + 1, wal_term(driver->wal) + 1);
+    wal_flush(driver->wal);
+  } else {
+    driver->begin_wanted = true;
+    driver_wake(driver);
+  }
+  return 0;
+}
+
 static int start(struct journal *journal, struct error *error) {
   struct driver *driver = driver_of(journal);
   assert(driver->state == DRIVER_NEW);
@@ -323,8 +355,10 @@ static int start(struct journal *journal, struct error *error) {
   driver->state = DRIVER_BOOTSTRAPPING;
   driver->applied_index = options.durable_index;
   driver->restored_index = options.durable_index;
+  if (driver->options.recovery != RECOVERY_NONE)
+    return recover(driver, error);
   if (wal_is_empty(driver->wal) && wal_term(driver->wal) == 0 && driver->options.member_count > 0) {
-    append_first_entry(driver);
+    append_members(driver, 1, 1);
     wal_flush(driver->wal);
   } else {
     driver->begin_wanted = true;

@@ -133,6 +133,7 @@ struct driver {
   bool votes_withheld;      /* an answer of raft's to a vote request is not sent */
   int64_t leader_heard_ns;  /* when a leader's entries or heartbeat last came */
   uint64_t membership_seen; /* what wal_configuration_changes() was */
+  struct journal_recovery recovery;
   struct change change;
   struct transfer transfer;
   struct wire_scratch scratch;

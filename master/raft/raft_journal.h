@@ -6,13 +6,29 @@
 #include "master/journal.h"
 #include "master/world.h"
 
+/* What a node has whose log is to go on with other members. */
+struct journal_recovery {
+  uint64_t last_index, last_term; /* of its log: what others had committed behind that is lost */
+  uint64_t applied_index; /* known to be committed; what stands between may not have been, and will be */
+  uint64_t members[JOURNAL_MEMBERS_MAX];
+  size_t member_count; /* the latest in the log */
+};
+
+enum recovery_mode { RECOVERY_NONE, RECOVERY_LOOK, RECOVERY_WRITE };
+
 struct raft_journal_options {
   uint64_t id;             /* this node's, 1 or more */
   const uint64_t *members; /* ids of the first configuration's voters, this node's among them */
   /* Their addresses in the same order, for struct world's meet(); NULL: the ids, in decimal. The same on
    * every member: they stand in the first entry, which each writes by itself. */
   const char *const *addresses;
-  size_t member_count;          /* 0: this node waits until a leader sends it a configuration */
+  size_t member_count; /* 0: this node waits until a leader sends it a configuration */
+  /* Not NONE: nothing is served. The members above are made those of this node's log, whatever it says, by an
+   * entry of a new term (WRITE); or nothing is written (LOOK). Then `recovered` is called, once, from the
+   * loop. For a cluster whose voters are lost for good: all that is left of them must be in this log. */
+  enum recovery_mode recovery;
+  void (*recovered)(void *context, const struct journal_recovery *recovery);
+  void *recovered_context;
   uint64_t cluster;             /* identity of the cluster: frames and logs of another are refused */
   unsigned election_timeout_ms; /* 0: the default; randomised between 1x and 2x */
   unsigned heartbeat_ms;        /* 0: the default */

@@ -63,5 +63,21 @@ wait "$new_pid" || fail "the fourth node did not end in order"
 new_pid=
 
 "$assay" cluster down "${on[@]}" >/dev/null
+
+# -- two of three are lost for good: the third goes on alone
+recover=(--id 1 --data "$store/cluster/nodes/n1/data" --cluster-id "$id" --member "1=$address")
+expect 64 'usage: assay admin journal recover' "$assay" admin journal recover
+expect 1 'nothing was changed' "$assay" admin journal recover "${recover[@]}"
+expect 3 'holds no journal' "$assay" admin journal recover --id 4 --data "$scratch/none" --cluster-id "$id" --member "4=$address"
+expect 0 'from now on: 1$' "$assay" admin journal recover "${recover[@]}" --accept-loss
+"${assay}-master" "${recover[@]}" >"$scratch/n1.log" 2>&1 &
+new_pid=$!
+await_text "$scratch/n1.log" 'leader of term' "$new_pid"
+expect 0 '/after' "$assay" fs ls / --address "127.0.0.1:$client_port"
+expect 0 '' "$assay" fs mkdir /alone --address "127.0.0.1:$client_port"
+expect 0 '^1 .*voter .* leads' "$assay" admin journal quorum info --address "127.0.0.1:$client_port"
+kill "$new_pid"
+wait "$new_pid" || fail "the recovered node did not end in order"
+new_pid=
 expect_nothing_left "at the end"
 finish
