@@ -87,8 +87,8 @@ static void read_sample(const char *line) {
   cr_assert_geq(sample->value, 0);
   for (size_t i = 0; i < page.sample_count; i++) {
     const struct sample *other = &page.samples[i];
-    cr_assert(strcmp(other->name, sample->name) || strcmp(other->labels, sample->labels) ||
-                  strcmp(other->le, sample->le),
+    cr_assert(strcmp(other->name, sample->name) != 0 || strcmp(other->labels, sample->labels) != 0 ||
+                  strcmp(other->le, sample->le) != 0,
               "twice: %s", line);
   }
   /* It belongs to the family that was begun last. */
