@@ -20,8 +20,8 @@ int client_command(int argc, char **argv) {
   const char *bug = NULL;
   const struct flag flags[] = {
       {"address", FLAG_LIST, &addresses, "HOST:PORT", "client port of a node; once for each node", 0, 0},
-      {"workload", FLAG_STRING, &options.workload, "NAME", "mixed, register, names, moves (default mixed)", 0,
-       0},
+      {"workload", FLAG_STRING, &options.workload, "NAME",
+       "mixed, register, names, moves, blocks, batches (default mixed)", 0, 0},
       {"history", FLAG_STRING, &options.history, "FILE", "what it records (default history.jsonl)", 0, 0},
       {"seed", FLAG_INT, &seed, "N", "of the workload (default 1)", 0, 9e15},
       {"clients", FLAG_INT, &options.clients, "N", "logical clients (default 32)", 1, 4096},

@@ -2,6 +2,7 @@
  *
  * Exit codes: 0 done, 1 the operation failed and took no effect, 3 the cluster could not be reached or the
  * outcome is unknown, 64 wrong usage. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,17 +13,19 @@
 #include "harness/cluster_state.h"
 #include "harness/commands.h"
 #include "harness/document.h"
+#include "harness/fs_batch.h"
 #include "master/client/client.h"
 
 #define FAILED 1
 
 /* One operation: what the flags said, and what came back. */
 struct session {
-  const char *name; /* "mkdir" */
+  const char *name;    /* "mkdir" */
+  const char *subject; /* what messages say it is about: a path, a block, a file of operations */
   const char *store;
   struct flag_list addresses;
   bool json;
-  int64_t if_version, length, timeout_ns;
+  int64_t if_version, length, worker, timeout_ns;
   struct master_request request;
 
   uv_loop_t loop;
@@ -36,7 +39,8 @@ static const char *explain(enum master_error error) {
   switch (error) {
   case MASTER_ERROR_INVALID:
     return "invalid: paths are absolute, without empty, '.' or '..' parts; '/' cannot be changed; a directory "
-           "cannot move below itself; a file's length is the sum of its blocks'";
+           "cannot move below itself; a file's length is the sum of its blocks'; a block is committed with one "
+           "length";
   case MASTER_ERROR_NOT_FOUND:
     return "no such file or directory (--parents makes missing directories)";
   case MASTER_ERROR_NOT_DIRECTORY:
@@ -77,8 +81,11 @@ static void complain(const struct session *session, const struct master_answer *
   case MASTER_OK:
     break;
   case MASTER_FAIL:
-    fprintf(stderr, "%s%s%s: %s", session->request.path, session->request.destination ? " -> " : "",
-            session->request.destination ? session->request.destination : "", explain(answer->error));
+    fprintf(stderr, "%s%s%s: ", session->subject, session->request.destination ? " -> " : "",
+            session->request.destination ? session->request.destination : "");
+    if (session->request.operation == MASTER_BATCH)
+      fprintf(stderr, "nothing was done, because of operation %zu: ", answer->at + 1);
+    fprintf(stderr, "%s", explain(answer->error));
     if (answer->error == MASTER_ERROR_VERSION_MISMATCH)
       fprintf(stderr, ": it has version %" PRIu64, answer->version);
     break;
@@ -108,8 +115,36 @@ static json_t *entries_json(const struct master_answer *answer) {
   return entries;
 }
 
-static void add_answer(json_t *object, enum master_operation operation, const struct master_answer *answer) {
-  switch (operation) {
+static json_t *blocks_json(const struct master_answer *answer) {
+  json_t *blocks = json_array();
+  for (size_t i = 0; i < answer->block_entry_count; i++) {
+    json_t *block = json_pack("{s:I}", "block", (json_int_t)answer->blocks[i].block);
+    if (answer->blocks[i].committed)
+      json_object_set_new(block, "length", json_integer((json_int_t)answer->blocks[i].length));
+    json_array_append_new(blocks, block);
+  }
+  return blocks;
+}
+
+/* One object an operation, empty where it answers nothing. */
+static json_t *answers_json(const struct master_request *batch, const struct master_answer *answer) {
+  json_t *answers = json_array();
+  for (size_t i = 0; i < batch->item_count && i < answer->number_count; i++) {
+    const enum master_operation operation = batch->items[i].operation;
+    json_t *object = json_object(), *number = json_integer((json_int_t)answer->numbers[i]);
+    if (operation == MASTER_MKDIR || operation == MASTER_CREATE)
+      json_object_set(object, "creator", number);
+    if (operation == MASTER_COMPLETE || operation == MASTER_SET)
+      json_object_set(object, "version", number);
+    json_decref(number);
+    json_array_append_new(answers, object);
+  }
+  return answers;
+}
+
+static void add_answer(json_t *object, const struct master_request *request,
+                       const struct master_answer *answer) {
+  switch (request->operation) {
   case MASTER_MKDIR:
   case MASTER_CREATE:
     json_object_set_new(object, "creator", json_integer((json_int_t)answer->creator));
@@ -136,8 +171,18 @@ static void add_answer(json_t *object, enum master_operation operation, const st
   case MASTER_EXISTS:
     json_object_set_new(object, "exists", json_boolean(answer->exists));
     break;
+  case MASTER_ADD_BLOCK:
+    json_object_set_new(object, "block", json_integer((json_int_t)answer->block));
+    break;
+  case MASTER_BLOCKS:
+    json_object_set_new(object, "blocks", blocks_json(answer));
+    break;
+  case MASTER_BATCH:
+    json_object_set_new(object, "answers", answers_json(request, answer));
+    break;
   case MASTER_DELETE:
   case MASTER_RENAME:
+  case MASTER_COMMIT_BLOCK:
     break;
   }
 }
@@ -145,13 +190,15 @@ static void add_answer(json_t *object, enum master_operation operation, const st
 static void print_json(const struct session *session, const struct master_answer *answer) {
   static const char *const outcomes[] = {"ok", "fail", "fail", "info"};
   json_t *object =
-      json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "operation", session->name, "path", session->request.path,
+      json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "operation", session->name, "path", session->subject,
                 "outcome", outcomes[answer->outcome], "node", (json_int_t)answer->node, "term",
                 (json_int_t)answer->term, "commit", (json_int_t)answer->commit);
   if (answer->outcome == MASTER_OK)
-    add_answer(object, session->request.operation, answer);
+    add_answer(object, &session->request, answer);
   else
     json_object_set_new(object, "error", json_string(master_error_name(answer->error)));
+  if (session->request.operation == MASTER_BATCH && answer->outcome == MASTER_FAIL)
+    json_object_set_new(object, "at", json_integer((json_int_t)answer->at));
   document_print_line(object);
   json_decref(object);
 }
@@ -178,6 +225,19 @@ static void print_text(const struct session *session, const struct master_answer
   case MASTER_SET:
   case MASTER_COMPLETE:
     printf("version %" PRIu64 "\n", answer->version);
+    break;
+  case MASTER_ADD_BLOCK:
+    printf("block %" PRIu64 "\n", answer->block);
+    break;
+  case MASTER_BLOCKS:
+    for (size_t i = 0; i < answer->block_entry_count; i++)
+      if (answer->blocks[i].committed)
+        printf("%20" PRIu64 " %14" PRIu64 "\n", answer->blocks[i].block, answer->blocks[i].length);
+      else
+        printf("%20" PRIu64 " %14s\n", answer->blocks[i].block, "uncommitted");
+    break;
+  case MASTER_BATCH:
+    printf("%zu operations done\n", session->request.item_count);
     break;
   default:
     break;
@@ -318,7 +378,7 @@ static int ask(struct session *session) {
     fprintf(stderr, "assay fs %s: %s\n", session->name, error.message);
     return EXIT_HARNESS;
   }
-  if (session->request.operation >= MASTER_STAT)
+  if (master_operation_is_read(session->request.operation))
     master_client_submit(session->client, &session->request, on_answer, session);
   else
     master_client_reserve(session->client, 1, on_reserved, session);
@@ -328,6 +388,31 @@ static int ask(struct session *session) {
 }
 
 /* ---- The commands ---- */
+
+static bool parse_block(struct session *session, const char *text) {
+  char *end;
+  errno = 0;
+  session->request.block = strtoull(text, &end, 10);
+  if (errno == 0 && *text >= '0' && *text <= '9' && *end == '\0')
+    return true;
+  fprintf(stderr, "assay fs %s: '%s' is no block id: assay fs add-block and assay fs blocks show them\n",
+          session->name, text);
+  return false;
+}
+
+static int run_batch(struct session *session) {
+  struct fs_batch batch;
+  struct error error;
+  if (fs_batch_read(session->subject, &batch, &error) != 0) {
+    fprintf(stderr, "assay fs %s: %s\n", session->name, error.message);
+    return EXIT_USAGE;
+  }
+  session->request.items = batch.requests;
+  session->request.item_count = batch.count;
+  const int exit_code = ask(session);
+  fs_batch_free(&batch);
+  return exit_code;
+}
 
 #define MAX_OWN_FLAGS 2
 
@@ -359,12 +444,19 @@ static int run(struct session *session, const char *summary, const char *positio
     fprintf(stderr, "assay fs %s takes %s, not %d arguments\n", session->name, positional, given);
     return EXIT_USAGE;
   }
-  session->request.path = argv[1];
+  session->subject = argv[1];
+  if (session->request.operation == MASTER_BATCH)
+    return run_batch(session);
+  if (session->request.operation == MASTER_COMMIT_BLOCK && !parse_block(session, argv[1]))
+    return EXIT_USAGE;
+  if (session->request.operation != MASTER_COMMIT_BLOCK)
+    session->request.path = argv[1];
   if (session->request.operation == MASTER_RENAME)
     session->request.destination = argv[2];
   if (session->request.operation == MASTER_SET)
     session->request.value = argv[2];
   session->request.length = (uint64_t)session->length;
+  session->request.worker = (uint64_t)session->worker;
   session->request.has_if_version = session->if_version >= 0;
   session->request.if_version = session->if_version >= 0 ? (uint64_t)session->if_version : 0;
   return ask(session);
@@ -402,6 +494,37 @@ static int complete_command(int argc, char **argv) {
   const struct flag own[] = {
       {"length", FLAG_SIZE, &session.length, "SIZE", "the file's length in bytes (default 0)", 0, 9e18}};
   return run(&session, "Completes a file.", "PATH", 1, own, ARRAY_SIZE(own), argc, argv);
+}
+
+static int add_block_command(int argc, char **argv) {
+  struct session session = session_of("add-block", MASTER_ADD_BLOCK);
+  return run(&session, "Adds a block to an open file, and prints its id.", "PATH", 1, NULL, 0, argc, argv);
+}
+
+static int commit_block_command(int argc, char **argv) {
+  struct session session = session_of("commit-block", MASTER_COMMIT_BLOCK);
+  const struct flag own[] = {
+      {"length", FLAG_SIZE, &session.length, "SIZE", "the block's length in bytes (default 0)", 0, 9e18},
+      {"worker", FLAG_INT, &session.worker, "ID", "of the worker that has it (default 0: not told)", 0,
+       9e18}};
+  return run(&session, "Commits a block with its length.", "BLOCK", 1, own, ARRAY_SIZE(own), argc, argv);
+}
+
+static int blocks_command(int argc, char **argv) {
+  struct session session = session_of("blocks", MASTER_BLOCKS);
+  return run(&session, "Shows the blocks of a file, ids and lengths, in order.", "PATH", 1, NULL, 0, argc,
+             argv);
+}
+
+static int batch_command(int argc, char **argv) {
+  struct session session = session_of("batch", MASTER_BATCH);
+  return run(
+      &session,
+      "Does the operations in FILE (-: standard input), all or none, in one step. One operation a line,\n"
+      "as a history has it:\n"
+      "  {\"f\": \"create\", \"value\": {\"path\": \"/a/f\", \"parents\": true}}\n"
+      "mkdir, create, complete, delete, rename, set and commit-block may stand in a batch.",
+      "FILE", 1, NULL, 0, argc, argv);
 }
 
 static int rm_command(int argc, char **argv) {
@@ -449,6 +572,10 @@ int fs_command(int argc, char **argv) {
       {"mkdir", "make a directory", mkdir_command},
       {"create", "make an empty file", create_command},
       {"complete", "complete a file", complete_command},
+      {"add-block", "add a block to a file", add_block_command},
+      {"commit-block", "commit a block with its length", commit_block_command},
+      {"blocks", "show the blocks of a file", blocks_command},
+      {"batch", "do several operations, all or none", batch_command},
       {"rm", "remove a file or a directory", rm_command},
       {"mv", "rename a file or a directory", mv_command},
       {"set", "set a value, perhaps only of a certain version", set_command},

@@ -45,7 +45,7 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
       {"time", FLAG_DURATION, &s->time_ns, "TIME", "how long to load and hurt the cluster (default 30s)", 1e9,
        86400e9},
       {"workload", FLAG_STRING, &s->workload, "NAME",
-       "what clients do: mixed, register, names, moves (default mixed)", 0, 0},
+       "what clients do: mixed, register, names, moves, blocks, batches (default mixed)", 0, 0},
       {"nemesis", FLAG_STRING, &s->nemesis, "FAULTS",
        "families, faults and mixes, comma-separated, swarm or none (default standard: partition,pause,kill)",
        0, 0},

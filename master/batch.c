@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-#define BATCH_VERSION 1
+#define BATCH_VERSION 2
 
 void batch_begin(struct bytes *batch, const struct batch_header *header) {
   assert(batch->size == 0);

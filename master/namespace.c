@@ -79,8 +79,7 @@ static bool find_edge(struct namespace *space, uint64_t parent, struct slice nam
   return true;
 }
 
-/* An inode that an edge names. `value` points into the row. */
-static void load_inode(struct namespace *space, uint64_t inode, struct inode_record *record) {
+void namespace_load_inode(struct namespace *space, uint64_t inode, struct inode_record *record) {
   const struct row_key key = inode_key(inode);
   struct slice row;
   if (!namespace_get(space, TABLE_INODES, &key, &row) || !inode_decode(row, record)) {
@@ -89,16 +88,15 @@ static void load_inode(struct namespace *space, uint64_t inode, struct inode_rec
   }
 }
 
-static void put_inode(struct namespace *space, uint64_t inode, const struct inode_record *record,
-                      enum row_change change) {
+void namespace_put_inode(struct namespace *space, uint64_t inode, const struct inode_record *record,
+                         enum row_change change) {
   bytes_clear(&space->scratch);
   inode_encode(&space->scratch, record);
   const struct row_key key = inode_key(inode);
   namespace_put_scratch(space, TABLE_INODES, &key, change);
 }
 
-/* One more change of a loaded inode. */
-static void bump(const struct namespace *space, struct inode_record *record) {
+void namespace_bump(const struct namespace *space, struct inode_record *record) {
   record->version++;
   if (record->mtime_ns < space->wall_ns)
     record->mtime_ns = space->wall_ns;
@@ -106,17 +104,17 @@ static void bump(const struct namespace *space, struct inode_record *record) {
 
 static void change_directory(struct namespace *space, uint64_t directory, int children) {
   struct inode_record record;
-  load_inode(space, directory, &record);
+  namespace_load_inode(space, directory, &record);
   if (namespace_is_lost(space))
     return;
   assert(bug_any_active() || (!record.is_file && (children >= 0 || record.child_count > 0)));
-  bump(space, &record);
+  namespace_bump(space, &record);
   record.child_count += (uint64_t)children;
-  put_inode(space, directory, &record, ROW_PUT);
+  namespace_put_inode(space, directory, &record, ROW_PUT);
 }
 
-static void put_edge(struct namespace *space, uint64_t parent, struct slice name,
-                     const struct edge_record *edge) {
+void namespace_put_edge(struct namespace *space, uint64_t parent, struct slice name,
+                        const struct edge_record *edge) {
   bytes_clear(&space->scratch);
   edge_encode(&space->scratch, edge);
   const struct row_key key = edge_key(parent, name);
@@ -128,22 +126,21 @@ static void delete_edge(struct namespace *space, uint64_t parent, struct slice n
   namespace_delete(space, TABLE_EDGES, &key);
 }
 
-static void delete_inode(struct namespace *space, uint64_t inode) {
+void namespace_delete_inode(struct namespace *space, uint64_t inode) {
   const struct row_key key = inode_key(inode);
   namespace_delete(space, TABLE_INODES, &key);
   space->counters.inodes--;
 }
 
-/* -- resolving -- */
+/* An inode that has lost its name, and has more than its own row: that goes later, namespace_reclaim(). */
+static void detach(struct namespace *space, uint64_t inode, struct inode_record *record) {
+  record->parent = 0;
+  namespace_put_inode(space, inode, record, ROW_PUT);
+  const struct row_key key = detached_key(inode);
+  overlay_put(space->overlay, TABLE_META, &key, ROW_PUT_FRESH, (struct slice){0});
+}
 
-/* Where a path leads: the directory that holds its last component, and what is there. */
-struct place {
-  uint64_t parent;          /* the deepest directory that exists */
-  struct slice name;        /* the last component; empty: the path is "/" */
-  struct slice missing;     /* the path from the first missing directory on; empty: none is missing */
-  bool found;               /* something is at the path */
-  struct edge_record child; /* … this */
-};
+/* -- resolving -- */
 
 static const struct edge_record root_edge = {.child = ROOT_INODE};
 
@@ -180,7 +177,7 @@ static enum answer_status resolve_parent(struct namespace *space, struct slice p
   return STATUS_OK;
 }
 
-static enum answer_status resolve(struct namespace *space, struct slice path, struct place *place) {
+enum answer_status namespace_resolve(struct namespace *space, struct slice path, struct place *place) {
   const enum answer_status status = resolve_parent(space, path, false, place);
   return status == STATUS_OK && !place->found ? STATUS_NOT_FOUND : status;
 }
@@ -200,21 +197,26 @@ static void make(struct namespace *space, const struct place *place, bool is_fil
     const uint64_t inode = space->counters.next_inode++;
     space->counters.inodes++;
     const bool file = last && is_file;
-    put_inode(space, inode,
-              &(struct inode_record){.is_file = file,
-                                     .creator = op_id,
-                                     .version = last ? 1 : 2,
-                                     .child_count = last ? 0 : 1,
-                                     .mtime_ns = space->wall_ns},
-              file ? ROW_PUT_FRESH : ROW_PUT_OPENING);
-    put_edge(space, parent, name, &(struct edge_record){.child = inode, .is_file = file, .creator = op_id});
+    namespace_put_inode(space, inode,
+                        &(struct inode_record){.is_file = file,
+                                               .creator = op_id,
+                                               .version = last ? 1 : 2,
+                                               .child_count = last ? 0 : 1,
+                                               .mtime_ns = space->wall_ns,
+                                               .parent = parent},
+                        file ? ROW_PUT_FRESH : ROW_PUT_OPENING);
+    namespace_put_edge(space, parent, name,
+                       &(struct edge_record){.child = inode, .is_file = file, .creator = op_id});
     parent = inode;
   } while (!last);
 }
 
-/* Errors that no state can change. */
-static bool malformed(const struct request *request) {
-  if (!path_valid(request->path) || request->op_id >> 32 == 0 || (uint32_t)request->op_id == 0)
+bool namespace_malformed(const struct request *request) {
+  if (request->code == OP_COMMIT_BLOCK)
+    return false;
+  if (request->code == OP_BATCH)
+    return request->item_count > BATCH_ITEMS_LIMIT;
+  if (!path_valid(request->path))
     return true;
   if (request->code == OP_RENAME)
     return !path_valid(request->destination);
@@ -242,6 +244,18 @@ static enum answer_status do_mkdir(struct namespace *space, const struct request
   return STATUS_OK;
 }
 
+/* A file that has lost its name. */
+static void remove_file(struct namespace *space, const struct edge_record *edge, struct outcome *outcome) {
+  if (!edge->has_blocks) {
+    namespace_delete_inode(space, edge->child);
+    return;
+  }
+  struct inode_record record;
+  namespace_load_inode(space, edge->child, &record);
+  detach(space, edge->child, &record);
+  outcome->detached = true;
+}
+
 static enum answer_status do_create(struct namespace *space, const struct request *request,
                                     struct outcome *outcome) {
   struct place place;
@@ -253,7 +267,7 @@ static enum answer_status do_create(struct namespace *space, const struct reques
   if (place.found && !request->overwrite)
     return STATUS_EXISTS;
   if (place.found)
-    delete_inode(space, place.child.child);
+    remove_file(space, &place.child, outcome);
   make(space, &place, true, request->op_id, place.found);
   outcome->creator = request->op_id;
   return STATUS_OK;
@@ -262,21 +276,25 @@ static enum answer_status do_create(struct namespace *space, const struct reques
 static enum answer_status do_complete(struct namespace *space, const struct request *request,
                                       struct outcome *outcome) {
   struct place place;
-  const enum answer_status status = resolve(space, request->path, &place);
+  const enum answer_status status = namespace_resolve(space, request->path, &place);
   if (status != STATUS_OK)
     return status;
   if (!place.child.is_file)
     return STATUS_IS_DIRECTORY;
   struct inode_record record;
-  load_inode(space, place.child.child, &record);
+  namespace_load_inode(space, place.child.child, &record);
   if (record.completed)
     return STATUS_ALREADY_COMPLETED;
   if (namespace_is_lost(space))
     return STATUS_UNAVAILABLE;
-  bump(space, &record);
+  if (record.blocks.uncommitted > 0)
+    return STATUS_BLOCK_UNCOMMITTED;
+  if (record.blocks.count > 0 && record.blocks.length != request->length)
+    return STATUS_INVALID;
+  namespace_bump(space, &record);
   record.completed = true;
   record.length = request->length;
-  put_inode(space, place.child.child, &record, ROW_PUT);
+  namespace_put_inode(space, place.child.child, &record, ROW_PUT);
   outcome->version = record.version;
   return STATUS_OK;
 }
@@ -311,7 +329,10 @@ static bool delete_child(void *context, const unsigned char *key, size_t key_siz
   }
   delete_edge(space, step->directory, name);
   change_directory(space, step->directory, -1);
-  delete_inode(space, edge.child);
+  size_t all = SIZE_MAX;
+  if (edge.has_blocks)
+    namespace_drop_blocks(space, edge.child, &all);
+  namespace_delete_inode(space, edge.child);
   step->deleted++;
   return --step->left > 0;
 }
@@ -332,25 +353,25 @@ static bool delete_some(struct namespace *space, uint64_t directory) {
 static enum answer_status do_delete(struct namespace *space, const struct request *request,
                                     struct outcome *outcome) {
   struct place place;
-  const enum answer_status status = resolve(space, request->path, &place);
+  const enum answer_status status = namespace_resolve(space, request->path, &place);
   if (status != STATUS_OK)
     return status;
   struct inode_record record;
-  load_inode(space, place.child.child, &record);
+  namespace_load_inode(space, place.child.child, &record);
   if (record.child_count > 0 && !request->recursive)
     return STATUS_NOT_EMPTY;
-  if (bug_active(BUG_DELETE_NOT_ATOMIC) && record.child_count > 0 && delete_some(space, place.child.child)) {
+  if (bug_active(BUG_DELETE_NOT_ATOMIC) && !space->defects.trying && record.child_count > 0 &&
+      delete_some(space, place.child.child)) {
     outcome->unfinished = true;
     return STATUS_OK;
   }
   delete_edge(space, place.parent, place.name);
   change_directory(space, place.parent, -1);
-  if (record.child_count > 0) {
-    const struct row_key key = detached_key(place.child.child);
-    overlay_put(space->overlay, TABLE_META, &key, ROW_PUT_FRESH, (struct slice){0});
+  if (record.child_count > 0 || record.blocks.count > 0) {
+    detach(space, place.child.child, &record);
     outcome->detached = true;
   } else {
-    delete_inode(space, place.child.child);
+    namespace_delete_inode(space, place.child.child);
   }
   return STATUS_OK;
 }
@@ -365,9 +386,9 @@ static bool slice_equal(struct slice a, struct slice b) {
 bool namespace_free_early(struct namespace *space, const struct request *request) {
   struct namespace_defects *defects = &space->defects;
   struct place from, to;
-  if (defects->freed_by != 0 || malformed(request) || path_is_root(request->path) ||
+  if (defects->freed_by != 0 || namespace_malformed(request) || path_is_root(request->path) ||
       path_is_root(request->destination) || path_lies_under(request->destination, request->path) ||
-      resolve(space, request->path, &from) != STATUS_OK ||
+      namespace_resolve(space, request->path, &from) != STATUS_OK ||
       resolve_parent(space, request->destination, false, &to) != STATUS_OK || to.found)
     return false;
   defects->freed_by = request->op_id;
@@ -393,7 +414,14 @@ static enum answer_status resolve_source(struct namespace *space, const struct r
                                          struct place *from) {
   if (bug_active(BUG_RENAME_EARLY_FREE) && space->defects.freed_by == request->op_id)
     return resolve_freed(space, request, from);
-  return resolve(space, request->path, from);
+  return namespace_resolve(space, request->path, from);
+}
+
+static void set_parent(struct namespace *space, uint64_t inode, uint64_t parent) {
+  struct inode_record record;
+  namespace_load_inode(space, inode, &record);
+  record.parent = parent;
+  namespace_put_inode(space, inode, &record, ROW_PUT);
 }
 
 static enum answer_status do_rename(struct namespace *space, const struct request *request) {
@@ -425,32 +453,33 @@ static enum answer_status do_rename(struct namespace *space, const struct reques
     if (bug_active(BUG_PARTIAL_BATCH) && !space->defects.trying)
       space->defects.cut(space->defects.cut_context);
     change_directory(space, to.parent, 1);
+    set_parent(space, from.child.child, to.parent);
   }
-  put_edge(space, to.parent, to.name, &from.child);
+  namespace_put_edge(space, to.parent, to.name, &from.child);
   return STATUS_OK;
 }
 
 static enum answer_status do_set(struct namespace *space, const struct request *request,
                                  struct outcome *outcome) {
   struct place place;
-  const enum answer_status status = resolve(space, request->path, &place);
+  const enum answer_status status = namespace_resolve(space, request->path, &place);
   if (status != STATUS_OK)
     return status;
   struct inode_record record;
-  load_inode(space, place.child.child, &record);
+  namespace_load_inode(space, place.child.child, &record);
   if (request->has_if_version && request->if_version != record.version) {
     outcome->version = record.version;
     return STATUS_VERSION_MISMATCH;
   }
-  bump(space, &record);
+  namespace_bump(space, &record);
   record.value = request->value;
-  put_inode(space, place.child.child, &record, ROW_PUT);
+  namespace_put_inode(space, place.child.child, &record, ROW_PUT);
   outcome->version = record.version;
   return STATUS_OK;
 }
 
-static enum answer_status mutate(struct namespace *space, const struct request *request,
-                                 struct outcome *outcome) {
+enum answer_status namespace_mutate(struct namespace *space, const struct request *request,
+                                    struct outcome *outcome) {
   switch (request->code) {
   case OP_MKDIR:
     return do_mkdir(space, request, outcome);
@@ -464,6 +493,12 @@ static enum answer_status mutate(struct namespace *space, const struct request *
     return do_rename(space, request);
   case OP_SET:
     return do_set(space, request, outcome);
+  case OP_ADD_BLOCK:
+    return namespace_add_block(space, request, outcome);
+  case OP_COMMIT_BLOCK:
+    return namespace_commit_block(space, request);
+  case OP_BATCH:
+    return namespace_batch(space, request, outcome);
   default:
     assert(false);
     return STATUS_INVALID;
@@ -471,12 +506,12 @@ static enum answer_status mutate(struct namespace *space, const struct request *
 }
 
 static void evaluate(struct namespace *space, const struct request *request, struct outcome *outcome) {
-  *outcome = (struct outcome){0};
+  *outcome = (struct outcome){.numbers = outcome->numbers};
   if (request->code == OP_RESERVE_CLIENTS) {
     clients_reserve(space, request->count, outcome);
     return;
   }
-  if (malformed(request)) {
+  if (request->op_id >> 32 == 0 || (uint32_t)request->op_id == 0 || namespace_malformed(request)) {
     outcome->status = STATUS_INVALID;
     outcome->stateless = true;
     return;
@@ -485,7 +520,7 @@ static void evaluate(struct namespace *space, const struct request *request, str
   const enum retry_verdict verdict = retry_check(space, request, &retry, outcome);
   /* One that is missing tells nothing yet; what else is will be fetched with it. */
   if (tables_missed(space->tables) > 0) {
-    mutate(space, request, outcome);
+    namespace_mutate(space, request, outcome);
     return;
   }
   switch (verdict) {
@@ -499,8 +534,8 @@ static void evaluate(struct namespace *space, const struct request *request, str
   default:
     break;
   }
-  outcome->status = mutate(space, request, outcome);
-  if (outcome->unfinished || tables_missed(space->tables) > 0)
+  outcome->status = namespace_mutate(space, request, outcome);
+  if (outcome->unfinished || outcome->stateless || tables_missed(space->tables) > 0)
     return;
   retry_record(space, request, &retry, outcome);
 }

@@ -9,8 +9,13 @@
  * repeat; older answers are forgotten, and a repeat of those is refused, never done again. Clients that were
  * not heard of for long are forgotten whole (expiry), and their numbers are refused from then on.
  *
- * Deleting a subtree takes one step, whatever its size: its root loses its name and is noted as detached.
- * What hung below it is reclaimed afterwards, some rows at a time (namespace_reclaim). */
+ * Deleting a subtree takes one step, whatever its size: its root loses its name and is noted as detached; so
+ * does a file with blocks. What hung below it is reclaimed afterwards, some rows at a time
+ * (namespace_reclaim). A block belongs to nobody from the moment its file, or a directory above it, was
+ * detached: whoever has its id only goes up from the file to see whether the root is there.
+ *
+ * A batch is evaluated item by item over what the items before it changed; when one fails, all changes are
+ * taken back out of the open batch before anything else is evaluated. */
 #ifndef ASSAY_MASTER_NAMESPACE_H
 #define ASSAY_MASTER_NAMESPACE_H
 
@@ -18,10 +23,11 @@
 #include "master/overlay.h"
 #include "master/tables.h"
 
-#define VALUE_SIZE_LIMIT (1u << 20)   /* bytes of an inode's value: a batch must fit into one entry */
-#define RETRY_WINDOW 4096             /* answers kept of one client, at most */
-#define RESERVE_LIMIT 4096            /* client numbers of one reservation, at most */
-#define CLIENT_IDLE_LIMIT_S (60 * 60) /* by counters.clock_ns */
+#define VALUE_SIZE_LIMIT (1u << 20)    /* bytes of an inode's value: a batch must fit into one entry */
+#define RETRY_WINDOW 4096              /* answers kept of one client, at most */
+#define RESERVE_LIMIT 4096             /* client numbers of one reservation, at most */
+#define CLIENT_IDLE_LIMIT_S (60 * 60)  /* by counters.clock_ns */
+#define BATCH_EFFECTS_LIMIT (2u << 20) /* bytes of rows that one batch changes: more is overloaded */
 
 /* What defects of docs/bugs.md have to remember; unused where there are none. */
 struct namespace_defects {
@@ -55,6 +61,10 @@ struct outcome {
   enum answer_status status;
   uint64_t creator, version;
   uint32_t first_client;
+  uint64_t block;
+  uint32_t at;       /* the item at which a batch failed */
+  uint64_t *numbers; /* of a batch: room for one an item, the caller's; see struct answer */
+  size_t number_count;
   bool detached;   /* a subtree is left for namespace_reclaim() */
   bool stateless;  /* holds whatever the state is: needs no commit */
   bool repeated;   /* the first answer of an operation done before */
@@ -63,7 +73,7 @@ struct outcome {
 
 /* Evaluates a mutation. Its effects, if any, are in the overlay's open batch. Not to be believed when the
  * tables have failed. In a try of the tables that misses something nothing has changed afterwards, and the
- * outcome says nothing. */
+ * outcome says nothing. Of `outcome` only the room for numbers is looked at. */
 void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome);
 
 /* The defect rename-early-free: nobody finds the source of this rename any more, although its entry is still
@@ -72,11 +82,13 @@ bool namespace_free_early(struct namespace *space, const struct request *request
 
 struct cached_listing;
 
-/* Entries of a listing; all zero is a valid empty one. */
+/* Entries of a listing, and blocks of a file; all zero is a valid empty one. */
 struct listing {
   struct answer_entry *entries;
   size_t count, capacity;
-  struct bytes names;           /* one behind the other */
+  struct bytes names; /* one behind the other */
+  struct answer_block *blocks;
+  size_t block_count, block_capacity;
   struct cached_listing *cache; /* only with a defect */
 };
 void listing_free(struct listing *listing);

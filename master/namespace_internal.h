@@ -26,7 +26,50 @@ void namespace_begin(struct namespace *space, struct namespace_mark *mark);
 /* False when something was missed since namespace_begin: then all is as it was there. */
 bool namespace_end(struct namespace *space, const struct namespace_mark *mark);
 
+/* -- inodes and paths: namespace.c -- */
+
+/* Where a path leads: the directory that holds its last component, and what is there. */
+struct place {
+  uint64_t parent;          /* the deepest directory that exists */
+  struct slice name;        /* the last component; empty: the path is "/" */
+  struct slice missing;     /* the path from the first missing directory on; empty: none is missing */
+  bool found;               /* something is at the path */
+  struct edge_record child; /* … this */
+};
+
+enum answer_status namespace_resolve(struct namespace *space, struct slice path, struct place *place);
+/* An inode that an edge names. `value` points into the row. */
+void namespace_load_inode(struct namespace *space, uint64_t inode, struct inode_record *record);
+void namespace_put_inode(struct namespace *space, uint64_t inode, const struct inode_record *record,
+                         enum row_change change);
+void namespace_put_edge(struct namespace *space, uint64_t parent, struct slice name,
+                        const struct edge_record *edge);
+void namespace_delete_inode(struct namespace *space, uint64_t inode);
+/* One more change of a loaded inode. */
+void namespace_bump(const struct namespace *space, struct inode_record *record);
+/* Errors in the arguments that no state can change. */
+bool namespace_malformed(const struct request *request);
+/* One mutation with arguments that are not malformed, without a look at whether it is a repeat. */
+enum answer_status namespace_mutate(struct namespace *space, const struct request *request,
+                                    struct outcome *outcome);
+
+/* -- blocks: namespace_blocks.c -- */
+enum answer_status namespace_add_block(struct namespace *space, const struct request *request,
+                                       struct outcome *outcome);
+enum answer_status namespace_commit_block(struct namespace *space, const struct request *request);
+/* Takes away up to `*left` blocks of a file that nobody can name, and counts them off. True when none is
+ * left. */
+bool namespace_drop_blocks(struct namespace *space, uint64_t inode, size_t *left);
+
+/* -- batches: namespace_batch.c -- */
+enum answer_status namespace_batch(struct namespace *space, const struct request *request,
+                                   struct outcome *outcome);
+
 /* -- at most once: retries.c -- */
+
+/* Which member of the answer is recorded, the one that operation has; NULL when it has none. */
+uint64_t *outcome_number(enum operation_code code, struct outcome *outcome);
+
 enum retry_verdict { RETRY_NEW, RETRY_REPEATED, RETRY_REFUSED };
 
 struct retry {

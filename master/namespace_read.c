@@ -1,4 +1,4 @@
-/* namespace_read.c: stat, list and exists, on committed tables. */
+/* namespace_read.c: stat, list, exists and blocks, on committed tables. */
 #include <stdlib.h>
 
 #include "master/bugs.h"
@@ -61,6 +61,36 @@ static void read_stat(struct view *view, const struct edge_record *edge, struct 
   answer->completed = record.completed;
   answer->length = record.length;
   answer->child_count = record.child_count;
+  answer->block_count = record.blocks.count;
+}
+
+/* -- blocks -- */
+
+static void read_blocks(struct view *view, const struct edge_record *edge, struct answer *answer,
+                        struct listing *listing) {
+  struct inode_record record;
+  if (!load(view, edge->child, &record))
+    return;
+  if (record.blocks.count > listing->block_capacity) {
+    listing->block_capacity = (size_t)record.blocks.count;
+    listing->blocks = xrealloc(listing->blocks, listing->block_capacity * sizeof *listing->blocks);
+  }
+  listing->block_count = 0;
+  uint64_t block = record.blocks.first;
+  while (listing->block_count < record.blocks.count) {
+    const struct row_key key = block_key(block);
+    struct slice row;
+    struct block_record found;
+    if (!see(view, TABLE_BLOCKS, &key, &row) || !block_decode(row, &found)) {
+      namespace_corrupt(view->tables, "a block");
+      break;
+    }
+    listing->blocks[listing->block_count++] =
+        (struct answer_block){.block = block, .length = found.length, .committed = found.committed};
+    block = found.next;
+  }
+  answer->blocks = listing->blocks;
+  answer->block_entry_count = listing->block_count;
 }
 
 /* -- list -- */
@@ -177,6 +207,10 @@ static void read_view(struct view *view, const struct request *request, struct a
     return;
   if (request->code == OP_STAT)
     read_stat(view, &edge, answer);
+  else if (request->code == OP_BLOCKS && !edge.is_file)
+    answer->status = STATUS_IS_DIRECTORY;
+  else if (request->code == OP_BLOCKS)
+    read_blocks(view, &edge, answer, listing);
   else if (edge.is_file)
     answer->status = STATUS_NOT_DIRECTORY;
   else
@@ -207,5 +241,6 @@ void listing_free(struct listing *listing) {
   }
   free(listing->cache);
   free(listing->entries);
+  free(listing->blocks);
   bytes_free(&listing->names);
 }

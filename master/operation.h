@@ -18,11 +18,23 @@ enum operation_code {
   OP_LIST,
   OP_EXISTS,
   OP_RESERVE_CLIENTS, /* allocates client numbers; a mutation without an op id */
+  OP_ADD_BLOCK,
+  OP_COMMIT_BLOCK,
+  OP_BLOCKS,
+  OP_BATCH,
+  OP_CODES
 };
 
 static inline bool op_is_read(enum operation_code code) {
-  return code == OP_STAT || code == OP_LIST || code == OP_EXISTS;
+  return code == OP_STAT || code == OP_LIST || code == OP_EXISTS || code == OP_BLOCKS;
 }
+
+/* What may stand in a batch. */
+static inline bool op_is_batchable(enum operation_code code) {
+  return (code >= OP_MKDIR && code <= OP_SET) || code == OP_COMMIT_BLOCK;
+}
+
+#define BATCH_ITEMS_LIMIT 1024 /* a batch of more is invalid */
 
 /* Bytes owned by somebody else, not NUL-terminated. */
 struct slice {
@@ -39,8 +51,13 @@ struct request {
   struct slice value;
   bool parents, exist_ok, overwrite, recursive, has_if_version;
   uint64_t if_version;
-  uint64_t length; /* complete */
+  uint64_t length; /* complete, commit-block */
+  uint64_t block;  /* commit-block; no path then */
+  uint64_t worker; /* commit-block */
   uint32_t count;  /* reserve clients */
+  /* batch: mutations in order, without op ids of their own, and none that is not op_is_batchable() */
+  const struct request *items;
+  size_t item_count;
 };
 
 enum answer_status {
@@ -65,6 +82,12 @@ struct answer_entry {
   uint64_t creator;
 };
 
+struct answer_block {
+  uint64_t block;
+  uint64_t length;
+  bool committed; /* false: it has no length */
+};
+
 /* What it points to is valid until the function that got it returns. */
 struct answer {
   enum answer_status status;
@@ -77,6 +100,12 @@ struct answer {
   const struct answer_entry *entries;
   size_t entry_count;
   uint32_t first_client; /* reserve clients */
+  uint64_t block;        /* add-block */
+  const struct answer_block *blocks;
+  size_t block_entry_count;
+  uint32_t at;             /* a batch that failed: the item that did, from 0 */
+  const uint64_t *numbers; /* a batch that succeeded: what each item answers, creator or version, else 0 */
+  size_t number_count;
 };
 
 #endif

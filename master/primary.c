@@ -50,8 +50,7 @@ static void count_answer(struct primary *primary, const struct pending *pending,
 void primary_deliver(struct primary *primary, struct pending *pending, const struct answer *answer) {
   assert(primary->pending_count > 0);
   primary->pending_count--;
-  primary->pending_bytes -=
-      pending->request.path.size + pending->request.destination.size + pending->request.value.size;
+  primary->pending_bytes -= pending->size;
   count_answer(primary, pending, answer->status);
   pending->callback(pending->context, answer);
   free(pending);
@@ -77,7 +76,11 @@ static void deliver_outcome(struct primary *primary, struct pending *pending, ui
                                 .leader = primary->leader,
                                 .creator = outcome->creator,
                                 .version = outcome->version,
-                                .first_client = outcome->first_client};
+                                .first_client = outcome->first_client,
+                                .block = outcome->block,
+                                .at = outcome->at,
+                                .numbers = outcome->numbers,
+                                .number_count = outcome->number_count};
   primary_deliver(primary, pending, &answer);
 }
 
@@ -398,14 +401,40 @@ static struct slice copy_slice(char **at, struct slice slice) {
   return (struct slice){copy, slice.size};
 }
 
+static size_t text_size(const struct request *request) {
+  return request->path.size + request->destination.size + request->value.size;
+}
+
+static void copy_text(char **at, struct request *request) {
+  request->path = copy_slice(at, request->path);
+  request->destination = copy_slice(at, request->destination);
+  request->value = copy_slice(at, request->value);
+}
+
+/* The items, room for the number each answers, and their text. Items have no items themselves. */
+static char *copy_items(struct pending *pending, const struct request *items, size_t count) {
+  struct request *copies = (struct request *)pending->bytes;
+  uint64_t *numbers = (uint64_t *)(copies + count);
+  char *at = (char *)(numbers + count);
+  for (size_t i = 0; i < count; i++) {
+    copies[i] = items[i];
+    copy_text(&at, &copies[i]);
+  }
+  pending->request.items = copies;
+  pending->outcome.numbers = numbers;
+  return at;
+}
+
 static struct pending *copy_request(struct primary *primary, const struct request *request) {
-  const size_t size = request->path.size + request->destination.size + request->value.size;
+  size_t size = text_size(request) + request->item_count * (sizeof *request + sizeof(uint64_t));
+  for (size_t i = 0; i < request->item_count; i++)
+    size += text_size(&request->items[i]);
   struct pending *pending = xmalloc(sizeof *pending + size);
-  *pending = (struct pending){.primary = primary, .request = *request};
+  *pending = (struct pending){.primary = primary, .request = *request, .size = size};
   char *at = pending->bytes;
-  pending->request.path = copy_slice(&at, request->path);
-  pending->request.destination = copy_slice(&at, request->destination);
-  pending->request.value = copy_slice(&at, request->value);
+  if (request->item_count > 0)
+    at = copy_items(pending, request->items, request->item_count);
+  copy_text(&at, &pending->request);
   return pending;
 }
 
@@ -430,7 +459,7 @@ void primary_submit(struct primary *primary, const struct request *request, prim
   pending->callback = callback;
   pending->context = context;
   primary->pending_count++;
-  primary->pending_bytes += request->path.size + request->destination.size + request->value.size;
+  primary->pending_bytes += pending->size;
   if (!takes(primary, request))
     primary_reply(primary, pending, STATUS_NOT_PRIMARY);
   else if (overloaded(primary))
@@ -623,7 +652,8 @@ void primary_on_fatal(struct primary *primary, void (*fatal)(void *context, cons
 struct primary_status primary_status(const struct primary *primary) {
   struct primary_status status = {.role = primary->role,
                                   .applied_index = tables_applied(primary->tables)->index,
-                                  .inodes = tables_applied(primary->tables)->counters.inodes};
+                                  .inodes = tables_applied(primary->tables)->counters.inodes,
+                                  .blocks = tables_applied(primary->tables)->counters.blocks};
   if (primary->journal)
     status.journal = primary->journal->functions->status(primary->journal);
   return status;

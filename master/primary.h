@@ -60,6 +60,7 @@ struct primary_status {
   struct journal_status journal;
   uint64_t applied_index;
   uint64_t inodes; /* number of rows in the inode table, the root included */
+  uint64_t blocks; /* … and in the block table */
 };
 
 /* Counted since primary_new; valid until primary_free. */

@@ -16,7 +16,8 @@ struct pending {
   void *context;
   int64_t submitted_ns;   /* monotonic, of the turn it came in */
   struct outcome outcome; /* of a mutation, once evaluated */
-  char bytes[];
+  size_t size;            /* of `bytes` */
+  _Alignas(struct request) char bytes[];
 };
 
 /* First in, first out; all zero is empty. */

@@ -24,6 +24,10 @@ struct row_key edge_key(uint64_t parent, struct slice name) {
   return key;
 }
 
+struct row_key block_key(uint64_t block) {
+  return number_key(block);
+}
+
 struct row_key operation_key(uint64_t op_id) {
   return number_key(op_id);
 }
@@ -40,18 +44,28 @@ struct row_key detached_key(uint64_t inode) {
   return key;
 }
 
-enum { INODE_FILE = 1, INODE_COMPLETED = 2 };
+enum { INODE_FILE = 1, INODE_COMPLETED = 2, INODE_BLOCKS = 4 };
 
 void inode_encode(struct bytes *out, const struct inode_record *inode) {
   assert(bug_any_active() ||
          (inode->is_file ? inode->child_count == 0 : inode->length == 0 && !inode->completed));
   assert(inode->mtime_ns >= 0 && inode->version >= 1);
+  const struct block_chain *blocks = &inode->blocks;
   bytes_append_u8(out,
-                  (uint8_t)((inode->is_file ? INODE_FILE : 0) | (inode->completed ? INODE_COMPLETED : 0)));
+                  (uint8_t)((inode->is_file ? INODE_FILE : 0) | (inode->completed ? INODE_COMPLETED : 0) |
+                            (blocks->count > 0 ? INODE_BLOCKS : 0)));
   bytes_append_varint(out, inode->creator);
   bytes_append_varint(out, inode->version);
   bytes_append_varint(out, (uint64_t)inode->mtime_ns);
   bytes_append_varint(out, inode->is_file ? inode->length : inode->child_count);
+  bytes_append_varint(out, inode->parent);
+  if (blocks->count > 0) {
+    bytes_append_varint(out, blocks->first);
+    bytes_append_varint(out, blocks->last);
+    bytes_append_varint(out, blocks->count);
+    bytes_append_varint(out, blocks->uncommitted);
+    bytes_append_varint(out, blocks->length);
+  }
   bytes_append(out, inode->value.data, inode->value.size);
 }
 
@@ -67,21 +81,49 @@ bool inode_decode(struct slice row, struct inode_record *inode) {
     inode->length = extent;
   else
     inode->child_count = extent;
+  inode->parent = reader_varint(&reader);
+  if (flags & INODE_BLOCKS) {
+    inode->blocks.first = reader_varint(&reader);
+    inode->blocks.last = reader_varint(&reader);
+    inode->blocks.count = reader_varint(&reader);
+    inode->blocks.uncommitted = reader_varint(&reader);
+    inode->blocks.length = reader_varint(&reader);
+  }
   inode->value = (struct slice){(const char *)reader.at, reader_left(&reader)};
   return !reader.failed;
 }
 
+enum { EDGE_FILE = 1, EDGE_BLOCKS = 2 };
+
 void edge_encode(struct bytes *out, const struct edge_record *edge) {
-  bytes_append_u8(out, edge->is_file);
+  bytes_append_u8(out, (uint8_t)((edge->is_file ? EDGE_FILE : 0) | (edge->has_blocks ? EDGE_BLOCKS : 0)));
   bytes_append_varint(out, edge->child);
   bytes_append_varint(out, edge->creator);
 }
 
 bool edge_decode(struct slice row, struct edge_record *edge) {
   struct reader reader = reader_make(row.data, row.size);
-  edge->is_file = reader_u8(&reader);
+  const uint8_t flags = reader_u8(&reader);
+  edge->is_file = flags & EDGE_FILE;
+  edge->has_blocks = flags & EDGE_BLOCKS;
   edge->child = reader_varint(&reader);
   edge->creator = reader_varint(&reader);
+  return !reader.failed && reader_left(&reader) == 0;
+}
+
+void block_encode(struct bytes *out, const struct block_record *block) {
+  bytes_append_u8(out, block->committed);
+  bytes_append_varint(out, block->inode);
+  bytes_append_varint(out, block->next);
+  bytes_append_varint(out, block->length);
+}
+
+bool block_decode(struct slice row, struct block_record *block) {
+  struct reader reader = reader_make(row.data, row.size);
+  block->committed = reader_u8(&reader);
+  block->inode = reader_varint(&reader);
+  block->next = reader_varint(&reader);
+  block->length = reader_varint(&reader);
   return !reader.failed && reader_left(&reader) == 0;
 }
 
@@ -89,14 +131,38 @@ void operation_encode(struct bytes *out, const struct operation_record *operatio
   bytes_append_u8(out, (uint8_t)operation->code);
   bytes_append_u8(out, (uint8_t)operation->status);
   bytes_append_varint(out, operation->number);
+  if (operation->code != OP_BATCH)
+    return;
+  bytes_append_varint(out, operation->at);
+  bytes_append_varint(out, operation->number_count);
+  for (size_t i = 0; i < operation->number_count; i++)
+    bytes_append_varint(out, operation->numbers[i]);
+}
+
+static struct reader read_operation(struct slice row, struct operation_record *operation) {
+  struct reader reader = reader_make(row.data, row.size);
+  *operation = (struct operation_record){.code = (enum operation_code)reader_u8(&reader)};
+  operation->status = (enum answer_status)reader_u8(&reader);
+  operation->number = reader_varint(&reader);
+  if (operation->code == OP_BATCH) {
+    operation->at = (uint32_t)reader_varint(&reader);
+    operation->number_count = (size_t)reader_varint(&reader);
+  }
+  return reader;
 }
 
 bool operation_decode(struct slice row, struct operation_record *operation) {
-  struct reader reader = reader_make(row.data, row.size);
-  operation->code = (enum operation_code)reader_u8(&reader);
-  operation->status = (enum answer_status)reader_u8(&reader);
-  operation->number = reader_varint(&reader);
+  struct reader reader = read_operation(row, operation);
+  for (size_t i = 0; i < operation->number_count && !reader.failed; i++)
+    reader_varint(&reader);
   return !reader.failed && reader_left(&reader) == 0;
+}
+
+void operation_decode_numbers(struct slice row, const struct operation_record *operation, uint64_t *numbers) {
+  struct operation_record again;
+  struct reader reader = read_operation(row, &again);
+  for (size_t i = 0; i < operation->number_count; i++)
+    numbers[i] = reader_varint(&reader);
 }
 
 void client_encode(struct bytes *out, const struct client_record *client) {
@@ -116,6 +182,7 @@ void counters_encode(struct bytes *out, const struct counters *counters) {
   bytes_append_varint(out, counters->next_inode);
   bytes_append_varint(out, counters->next_client);
   bytes_append_varint(out, counters->inodes);
+  bytes_append_varint(out, counters->blocks);
   bytes_append_varint(out, counters->clock_ns);
 }
 
@@ -123,6 +190,7 @@ void counters_decode(struct reader *reader, struct counters *counters) {
   counters->next_inode = reader_varint(reader);
   counters->next_client = reader_varint(reader);
   counters->inodes = reader_varint(reader);
+  counters->blocks = reader_varint(reader);
   counters->clock_ns = reader_varint(reader);
 }
 

@@ -38,9 +38,23 @@ static void put_client(struct namespace *space, uint32_t client, const struct cl
   namespace_put_scratch(space, TABLE_OPERATIONS, &key, change);
 }
 
-/* Which member of the answer the recorded number is. */
-static uint64_t *answer_number(enum operation_code code, struct outcome *outcome) {
+uint64_t *outcome_number(enum operation_code code, struct outcome *outcome) {
+  if (code == OP_ADD_BLOCK)
+    return &outcome->block;
   return code == OP_MKDIR || code == OP_CREATE ? &outcome->creator : &outcome->version;
+}
+
+/* False: it is another operation than the one that was done under this op id. */
+static bool take_answer(const struct request *request, struct slice row,
+                        const struct operation_record *record, struct outcome *outcome) {
+  if ((record->code == OP_BATCH) != (request->code == OP_BATCH) || record->number_count > request->item_count)
+    return false;
+  outcome->status = record->status;
+  *outcome_number(record->code, outcome) = record->number;
+  outcome->at = record->at;
+  outcome->number_count = record->number_count;
+  operation_decode_numbers(row, record, outcome->numbers);
+  return true;
 }
 
 enum retry_verdict retry_check(struct namespace *space, const struct request *request, struct retry *retry,
@@ -56,9 +70,7 @@ enum retry_verdict retry_check(struct namespace *space, const struct request *re
   struct operation_record record;
   if (!operation_decode(row, &record))
     namespace_corrupt(space->tables, "an operation");
-  outcome->status = record.status;
-  *answer_number(record.code, outcome) = record.number;
-  return RETRY_REPEATED;
+  return take_answer(request, row, &record, outcome) ? RETRY_REPEATED : RETRY_REFUSED;
 }
 
 /* -- the floor rises -- */
@@ -146,7 +158,10 @@ void retry_record(struct namespace *space, const struct request *request, const 
   operation_encode(&space->scratch,
                    &(struct operation_record){.code = request->code,
                                               .status = outcome->status,
-                                              .number = *answer_number(request->code, &answer)});
+                                              .number = *outcome_number(request->code, &answer),
+                                              .at = outcome->at,
+                                              .numbers = outcome->numbers,
+                                              .number_count = outcome->number_count});
   const struct row_key key = operation_key(request->op_id);
   namespace_put_scratch(space, TABLE_OPERATIONS, &key, ROW_PUT_FRESH);
 }

@@ -26,7 +26,7 @@ enum table {
   TABLE_META,       /* the applied index and term, the counters, subtrees waiting to be reclaimed */
   TABLE_INODES,     /* be64 id → record */
   TABLE_EDGES,      /* be64 parent ++ name → child */
-  TABLE_BLOCKS,     /* none yet */
+  TABLE_BLOCKS,     /* be64 block id → record */
   TABLE_WORKERS,    /* none yet */
   TABLE_OPERATIONS, /* be64 op id → first answer; sequence 0: the client itself */
   TABLES

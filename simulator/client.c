@@ -42,6 +42,7 @@ struct sim_client {
   /* the request */
   bool busy, in_flight;
   struct request request; /* its text is `text` */
+  struct request *items;  /* of its batch */
   struct bytes text;
   uint64_t attempt; /* counts them: what answers an earlier one matches nothing */
   struct attempts attempts;
@@ -71,7 +72,10 @@ struct message {
   uint64_t leader;
   uint32_t first_client;
   struct master_answer result;
+  struct request *items; /* of the request's batch */
   struct master_entry *entries;
+  struct master_block *blocks;
+  uint64_t *numbers;
 };
 
 static struct message *new_message(struct sim_client *client, enum message_kind kind) {
@@ -96,7 +100,10 @@ static void free_message(struct message *message) {
     message->client->messages = message->next;
   if (message->next)
     message->next->previous = message->previous;
+  free(message->items);
   free(message->entries);
+  free(message->blocks);
+  free(message->numbers);
   bytes_free(&message->text);
   free(message);
 }
@@ -143,6 +150,36 @@ static struct slice copy_text(struct bytes *text, struct slice slice) {
   return (struct slice){at, slice.size};
 }
 
+static size_t text_size(const struct request *request) {
+  size_t size = request->path.size + request->destination.size + request->value.size + 3;
+  for (size_t i = 0; i < request->item_count; i++)
+    size += text_size(&request->items[i]);
+  return size;
+}
+
+static void copy_strings(struct bytes *text, struct request *request) {
+  request->path = copy_text(text, request->path);
+  request->destination = copy_text(text, request->destination);
+  request->value = copy_text(text, request->value);
+}
+
+/* A copy whose text is in `text`; its items, NULL without any, are the caller's to free. */
+static struct request *copy_request(struct bytes *text, const struct request *from, struct request *to) {
+  *to = *from;
+  bytes_clear(text);
+  bytes_reserve(text, text_size(from));
+  copy_strings(text, to);
+  if (from->item_count == 0)
+    return NULL;
+  struct request *items = xcalloc(from->item_count, sizeof *items);
+  for (size_t i = 0; i < from->item_count; i++) {
+    items[i] = from->items[i];
+    copy_strings(text, &items[i]);
+  }
+  to->items = items;
+  return items;
+}
+
 /* The text of the request is not needed any more. */
 static void copy_answer(struct message *message, const struct answer *answer) {
   size_t size = answer->value.size + 1;
@@ -164,7 +201,11 @@ static void copy_answer(struct message *message, const struct answer *answer) {
                                            .length = answer->length,
                                            .block_count = answer->block_count,
                                            .child_count = answer->child_count,
-                                           .entry_count = answer->entry_count};
+                                           .entry_count = answer->entry_count,
+                                           .block = answer->block,
+                                           .block_entry_count = answer->block_entry_count,
+                                           .at = answer->at,
+                                           .number_count = answer->number_count};
   message->result.value = copy_text(&message->text, answer->value).data;
   message->entries = xcalloc(answer->entry_count + 1, sizeof *message->entries);
   message->result.entries = message->entries;
@@ -173,6 +214,16 @@ static void copy_answer(struct message *message, const struct answer *answer) {
         (struct master_entry){.name = copy_text(&message->text, answer->entries[i].name).data,
                               .is_file = answer->entries[i].is_file,
                               .creator = answer->entries[i].creator};
+  message->blocks = xcalloc(answer->block_entry_count + 1, sizeof *message->blocks);
+  message->result.blocks = message->blocks;
+  for (size_t i = 0; i < answer->block_entry_count; i++)
+    message->blocks[i] = (struct master_block){.block = answer->blocks[i].block,
+                                               .length = answer->blocks[i].length,
+                                               .committed = answer->blocks[i].committed};
+  message->numbers = xcalloc(answer->number_count + 1, sizeof *message->numbers);
+  message->result.numbers = message->numbers;
+  for (size_t i = 0; i < answer->number_count; i++)
+    message->numbers[i] = answer->numbers[i];
 }
 
 /* Answers of a process that ends go nowhere; the connection ends with it. */
@@ -304,12 +355,7 @@ static void dial(struct sim_client *client, int64_t now_ns) {
 static void send_request(struct sim_client *client, int64_t now_ns) {
   client->attempt++;
   struct message *message = new_message(client, MESSAGE_REQUEST);
-  const struct request *request = &client->request;
-  message->request = *request;
-  bytes_reserve(&message->text, request->path.size + request->destination.size + request->value.size + 3);
-  message->request.path = copy_text(&message->text, request->path);
-  message->request.destination = copy_text(&message->text, request->destination);
-  message->request.value = copy_text(&message->text, request->value);
+  message->items = copy_request(&message->text, &client->request, &message->request);
   if (client->unanswered++ == 0)
     client->quiet_since_ns = now_ns;
   client->in_flight = true;
@@ -472,29 +518,53 @@ static struct slice slice_of(const char *text) {
   return (struct slice){text ? text : "", text ? strlen(text) : 0};
 }
 
-/* The client's operations and the master's stand in the same order. */
-_Static_assert((int)MASTER_MKDIR + OP_MKDIR == OP_MKDIR && (int)MASTER_EXISTS + OP_MKDIR == OP_EXISTS,
-               "a client's operation is one of the master's");
+static enum operation_code code_of(enum master_operation operation) {
+  static const enum operation_code codes[] = {[MASTER_MKDIR] = OP_MKDIR,
+                                              [MASTER_CREATE] = OP_CREATE,
+                                              [MASTER_COMPLETE] = OP_COMPLETE,
+                                              [MASTER_DELETE] = OP_DELETE,
+                                              [MASTER_RENAME] = OP_RENAME,
+                                              [MASTER_SET] = OP_SET,
+                                              [MASTER_STAT] = OP_STAT,
+                                              [MASTER_LIST] = OP_LIST,
+                                              [MASTER_EXISTS] = OP_EXISTS,
+                                              [MASTER_ADD_BLOCK] = OP_ADD_BLOCK,
+                                              [MASTER_COMMIT_BLOCK] = OP_COMMIT_BLOCK,
+                                              [MASTER_BLOCKS] = OP_BLOCKS,
+                                              [MASTER_BATCH] = OP_BATCH};
+  return codes[operation];
+}
+
+/* Points into `from`. */
+static struct request request_of(const struct master_request *from) {
+  return (struct request){.code = code_of(from->operation),
+                          .op_id = from->op_id,
+                          .retry_floor = from->op_id, /* the one that is outstanding */
+                          .path = slice_of(from->path),
+                          .destination = slice_of(from->destination),
+                          .value = slice_of(from->value),
+                          .parents = from->parents,
+                          .exist_ok = from->exist_ok,
+                          .overwrite = from->overwrite,
+                          .recursive = from->recursive,
+                          .has_if_version = from->has_if_version,
+                          .if_version = from->if_version,
+                          .length = from->length,
+                          .block = from->block,
+                          .worker = from->worker};
+}
 
 void sim_client_submit(struct sim_client *client, const struct master_request *from,
                        sim_client_answered *answered, void *context) {
-  const struct slice path = slice_of(from->path), destination = slice_of(from->destination),
-                     value = slice_of(from->value);
-  bytes_clear(&client->text);
-  bytes_reserve(&client->text, path.size + destination.size + value.size + 3);
-  client->request = (struct request){.code = (enum operation_code)((int)from->operation + OP_MKDIR),
-                                     .op_id = from->op_id,
-                                     .retry_floor = from->op_id, /* the one that is outstanding */
-                                     .path = copy_text(&client->text, path),
-                                     .destination = copy_text(&client->text, destination),
-                                     .value = copy_text(&client->text, value),
-                                     .parents = from->parents,
-                                     .exist_ok = from->exist_ok,
-                                     .overwrite = from->overwrite,
-                                     .recursive = from->recursive,
-                                     .has_if_version = from->has_if_version,
-                                     .if_version = from->if_version,
-                                     .length = from->length};
+  struct request request = request_of(from);
+  struct request *items = xcalloc(from->item_count + 1, sizeof *items);
+  for (size_t i = 0; i < from->item_count; i++)
+    items[i] = request_of(&from->items[i]);
+  request.items = items;
+  request.item_count = from->item_count;
+  free(client->items);
+  client->items = copy_request(&client->text, &request, &client->request);
+  free(items);
   begin(client, answered, context);
 }
 
@@ -528,6 +598,7 @@ void sim_client_free(struct sim_client *client) {
     message->client = NULL;
     message->previous = message->next = NULL;
   }
+  free(client->items);
   bytes_free(&client->text);
   free(client);
 }

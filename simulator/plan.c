@@ -303,9 +303,8 @@ static int check_options(const struct plan_options *options, unsigned *allowed, 
   if (options->duration_ns < 0)
     return error_set(error, ERR_BAD_INPUT, "a plan's duration cannot be negative");
   if (options->workload && !plan_workload(options->workload))
-    return error_set(error, ERR_BAD_INPUT,
-                     "there is no workload '%s': there are mixed, register, names and moves",
-                     options->workload);
+    return error_set(error, ERR_BAD_INPUT, "there is no workload '%s': there are %s", options->workload,
+                     workload_list_names());
   return options->faults ? parse_faults(options->faults, allowed, snapshots, error) : 0;
 }
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "simulator/plan.h"
+#include "workloads/workloads.h"
 
 #define FORMAT 1
 #define DAY_NS (INT64_C(86400) * NS_PER_S)
@@ -405,7 +406,7 @@ static void read_plan(struct plan_reader *reader, json_t *object, struct plan *p
   json_t *workload = take(reader, object, "workload");
   plan->workload = json_is_string(workload) ? plan_workload(json_string_value(workload)) : NULL;
   if (workload && !plan->workload)
-    wrong(reader, "workload", "it must be mixed, register, names or moves");
+    wrong(reader, "workload", "it must be one of %s", workload_list_names());
   json_decref(workload);
   if (reader->status == 0)
     read_weather(reader, object, plan);

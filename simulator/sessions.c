@@ -51,7 +51,8 @@ struct sessions {
   int64_t burst_begin_ns, burst_end_ns;
   struct random pace;
   uint64_t ok, fail, info;
-  struct entry_room entries;
+  struct answer_room answers;
+  struct request_room *request;
   struct appointment *appointments;
 };
 
@@ -195,6 +196,10 @@ static void fold_answer(struct sim_world *world, enum outcome outcome, const str
     fold_text(world, answer->entries[i].name);
     sim_fold(world, answer->entries[i].creator);
   }
+  for (size_t i = 0; i < answer->block_entry_count; i++)
+    sim_fold(world, answer->blocks[i].block ^ answer->blocks[i].length << 1 ^ answer->blocks[i].committed);
+  for (size_t i = 0; i < answer->item_count; i++)
+    sim_fold(world, answer->items[i].creator ^ answer->items[i].version);
 }
 
 static void tell(struct session *session, const char *kind, const struct operation *operation) {
@@ -226,8 +231,7 @@ static void answered(void *context, const struct master_answer *from, uint32_t f
   struct sessions *all = session->all;
   struct sim_world *world = all->cluster->world;
   struct answer answer;
-  const enum operation_kind kind = session->arguments.kind;
-  const enum outcome outcome = answer_of_master(kind, from, &all->entries, &answer);
+  const enum outcome outcome = answer_of_master(&session->arguments, from, &all->answers, &answer);
   history_complete(all->history, session->position, outcome, &answer, sim_now_ns(world));
   struct operation *operation = &all->history->operations[session->position];
   operation->node = from->node ? (int32_t)from->node : -1;
@@ -280,9 +284,8 @@ static void start(struct session *session) {
   fold_text(world, session->arguments.path);
   tell(session, "invoke", NULL);
   session->state = SESSION_BUSY;
-  struct master_request request;
-  arguments_to_request(&session->arguments, session->op_id, &request);
-  sim_client_submit(session->client, &request, answered, session);
+  sim_client_submit(session->client, arguments_to_request(&session->arguments, session->op_id, all->request),
+                    answered, session);
 }
 
 /* -- life ----------------------------------------------------------------------------------------------- */
@@ -319,6 +322,7 @@ struct sessions *sessions_new(struct sim_cluster *cluster) {
                                             .operations_per_set = plan->operations_per_set};
   const int status = generator_new(&options, &all->generator, &error);
   assert(status == 0 && "a plan's workload is one that there is");
+  all->request = request_room_new();
   all->sessions = xcalloc(all->count, sizeof *all->sessions);
   for (size_t i = 0; i < all->count; i++)
     open_session(all, i);
@@ -341,7 +345,8 @@ void sim_sessions_free(struct sessions *all) {
   sim_client_free(all->control);
   generator_free(all->generator);
   history_free(all->history);
-  free(all->entries.entries);
+  answer_room_free(&all->answers);
+  free(all->request);
   free(all->sessions);
   free(all);
 }

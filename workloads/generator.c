@@ -1,6 +1,7 @@
 #include "workloads/generator.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,10 +9,8 @@
 #define READER_EVERY 4
 
 static const struct workload *const workloads[] = {
-    &workload_mixed,
-    &workload_register,
-    &workload_names,
-    &workload_moves,
+    &workload_mixed, &workload_register, &workload_names,
+    &workload_moves, &workload_blocks,   &workload_batches,
 };
 
 struct generator {
@@ -22,8 +21,9 @@ struct generator {
   size_t group_count;
   struct note *notes; /* one a client */
   size_t note_count;
-  /* The text of the operation drawn last. */
-  char path[PATH_ROOM], destination[PATH_ROOM], value[48];
+  /* The text of the operation drawn last, and of its items if it is a batch. */
+  struct drawn_text text, item_texts[WORKLOAD_BATCH_MAX];
+  struct arguments items[WORKLOAD_BATCH_MAX];
 };
 
 const struct workload_description *workload_list(void) {
@@ -33,16 +33,24 @@ const struct workload_description *workload_list(void) {
   return list;
 }
 
+const char *workload_list_names(void) {
+  static char names[256];
+  char *at = names;
+  for (size_t i = 0; i < ARRAY_SIZE(workloads); i++) {
+    const size_t left = (size_t)(names + sizeof names - at);
+    const int size = snprintf(at, left, "%s%s", i ? ", " : "", workloads[i]->description.name);
+    assert(size > 0 && (size_t)size < left);
+    at += size;
+  }
+  return names;
+}
+
 static const struct workload *find_workload(const char *name, struct error *error) {
   for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
     if (name && strcmp(workloads[i]->description.name, name) == 0)
       return workloads[i];
-  struct bytes known = {0};
-  for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
-    bytes_append_format(&known, "%s%s", i ? ", " : "", workloads[i]->description.name);
-  error_set(error, ERR_BAD_INPUT, "unknown workload \"%s\"; known are %.*s", name ? name : "",
-            (int)known.size, (char *)known.data);
-  bytes_free(&known);
+  error_set(error, ERR_BAD_INPUT, "unknown workload \"%s\"; known are %s", name ? name : "",
+            workload_list_names());
   return NULL;
 }
 
@@ -104,22 +112,22 @@ static struct text place_path(const struct working_set *set, const char *relativ
 }
 
 void draw_path(struct draw *draw, const char *relative) {
-  draw->arguments->path = place_path(draw->set, relative, draw->generator->path);
+  draw->arguments->path = place_path(draw->set, relative, draw->text->path);
 }
 
 void draw_destination(struct draw *draw, const char *relative) {
-  draw->arguments->destination = place_path(draw->set, relative, draw->generator->destination);
+  draw->arguments->destination = place_path(draw->set, relative, draw->text->destination);
 }
 
 void draw_value(struct draw *draw) {
-  struct generator *generator = draw->generator;
+  const struct generator *generator = draw->generator;
   const uint64_t shards = generator->options.shard_count ? generator->options.shard_count : 1;
-  char *at = put_text(generator->value, "v");
+  char *value = draw->text->value, *at = put_text(value, "v");
   at = put_number(at, generator->options.shard + shards * draw->client);
   at = put_text(at, "-");
   at = put_number(at, ++draw->note->values);
   *at = '\0';
-  draw->arguments->value = (struct text){generator->value, (size_t)(at - generator->value)};
+  draw->arguments->value = (struct text){value, (size_t)(at - value)};
 }
 
 /* ---- Drawing ---- */
@@ -133,6 +141,24 @@ enum operation_kind draw_kind(struct random *random, const struct weight *weight
   while (at >= weights[i].weight)
     at -= weights[i++].weight;
   return weights[i].kind;
+}
+
+void draw_batch(struct draw *draw, size_t count, void (*draw_item)(struct draw *item, size_t index)) {
+  struct generator *generator = draw->generator;
+  assert(count <= WORKLOAD_BATCH_MAX);
+  draw->arguments->kind = OPERATION_BATCH;
+  draw->arguments->items = generator->items;
+  draw->arguments->item_count = count;
+  for (size_t i = 0; i < count; i++) {
+    struct note note = *draw->note;
+    struct draw item = *draw;
+    generator->items[i] = (struct arguments){.kind = OPERATION_STAT};
+    item.arguments = &generator->items[i];
+    item.text = &generator->item_texts[i];
+    item.note = &note;
+    draw_item(&item, i);
+    draw->note->values = note.values;
+  }
 }
 
 void draw_if_version(struct draw *draw, double probability, int object) {
@@ -223,11 +249,12 @@ void generator_next(struct generator *generator, size_t client, struct arguments
     begin_set(generator, client / GROUP_SIZE, set->number + 1);
     set->drawn = 1;
   }
-  struct draw draw = {generator, &generator->random, set, note, arguments, client};
+  struct draw draw = {generator, &generator->random, set, note, arguments, &generator->text, client};
   do
     draw_anything(&draw, workload);
   while (reader && operation_is_mutation(arguments->kind));
-  assert(arguments->kind == OPERATION_COMMIT_BLOCK || arguments->path.data);
+  assert(arguments->kind == OPERATION_COMMIT_BLOCK || arguments->kind == OPERATION_BATCH ||
+         arguments->path.data);
 }
 
 void generator_learn(struct generator *generator, size_t client, const struct arguments *arguments,

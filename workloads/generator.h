@@ -19,6 +19,15 @@
 #define OBJECTS_MAX 32
 #define PATH_ROOM 160
 
+#define BLOCKS_KEPT 16
+
+/* A block that an answer told of. */
+struct known_block {
+  uint64_t block;
+  int object;      /* the file it belongs to, as far as is known */
+  uint64_t length; /* 0: not known to be committed */
+};
+
 /* One thing that a set begins with. */
 struct setup_step {
   enum operation_kind kind; /* mkdir or create; both make the missing directories above */
@@ -33,6 +42,9 @@ struct working_set {
   size_t made_count;              /* the first so many are made for certain */
   uint64_t versions[OBJECTS_MAX]; /* of the workload's objects, as last seen; 0: not seen */
   int parents[OBJECTS_MAX];       /* moves: where each directory is believed to be */
+  struct known_block blocks[BLOCKS_KEPT];
+  size_t block_count;
+  uint64_t lengths[OBJECTS_MAX]; /* of the blocks of a file together, as far as is known */
 };
 
 /* What was drawn for a client, to make sense of the answer. */
@@ -43,6 +55,11 @@ struct note {
   uint64_t values;   /* how many unique values the client was given */
 };
 
+/* The text of one operation. */
+struct drawn_text {
+  char path[PATH_ROOM], destination[PATH_ROOM], value[48];
+};
+
 /* One operation being drawn. */
 struct draw {
   struct generator *generator;
@@ -50,6 +67,7 @@ struct draw {
   struct working_set *set;
   struct note *note;
   struct arguments *arguments;
+  struct drawn_text *text;
   size_t client;
 };
 
@@ -64,7 +82,8 @@ struct workload {
                 enum outcome outcome, const struct answer *answer);
 };
 
-extern const struct workload workload_mixed, workload_register, workload_names, workload_moves;
+extern const struct workload workload_mixed, workload_register, workload_names, workload_moves,
+    workload_blocks, workload_batches;
 
 struct weight {
   enum operation_kind kind;
@@ -81,6 +100,20 @@ void draw_destination(struct draw *draw, const char *relative);
 void draw_value(struct draw *draw);
 /* With the given probability the set becomes conditional on the version last seen of `object`. */
 void draw_if_version(struct draw *draw, double probability, int object);
+
+/* The operation becomes a batch: each of `count` operations is drawn as one by itself, with a copy of the
+ * batch's note. */
+void draw_batch(struct draw *draw, size_t count, void (*draw_item)(struct draw *item, size_t index));
+
+/* blocks_known.c: what the set's clients know of blocks. */
+
+/* One of the known blocks is committed, with one of few lengths, so that it happens twice with the same one;
+ * false when none is known. */
+bool draw_commit_block(struct draw *draw);
+/* The completion of a file, with the length its blocks are believed to have mostly. */
+void draw_completion(struct draw *draw, int object);
+void learn_blocks(struct working_set *set, const struct note *note, const struct arguments *arguments,
+                  enum outcome outcome, const struct answer *answer);
 
 /* The version that an answer shows of the object it is about, 0 when it shows none. */
 uint64_t seen_version(const struct arguments *arguments, enum outcome outcome, const struct answer *answer);

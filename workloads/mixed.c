@@ -17,9 +17,15 @@ static const char *const objects[] = {"a/f0",   "a/f1",   "a/f2",   "b/f0", "b/f
 _Static_assert(ARRAY_SIZE(objects) <= OBJECTS_MAX, "a set has room for every object");
 
 static const struct weight weights[] = {
-    {OPERATION_CREATE, 17}, {OPERATION_MKDIR, 8},  {OPERATION_COMPLETE, 6},
-    {OPERATION_DELETE, 7},  {OPERATION_RENAME, 9}, {OPERATION_SET, 14},
-    {OPERATION_STAT, 19},   {OPERATION_LIST, 12},  {OPERATION_EXISTS, 8},
+    {OPERATION_CREATE, 16}, {OPERATION_MKDIR, 7}, {OPERATION_COMPLETE, 5},  {OPERATION_DELETE, 6},
+    {OPERATION_RENAME, 8},  {OPERATION_SET, 11},  {OPERATION_ADD_BLOCK, 6}, {OPERATION_COMMIT_BLOCK, 5},
+    {OPERATION_STAT, 15},   {OPERATION_LIST, 10}, {OPERATION_EXISTS, 5},    {OPERATION_BLOCKS, 4},
+    {OPERATION_BATCH, 4},
+};
+
+static const struct weight item_weights[] = {
+    {OPERATION_CREATE, 30}, {OPERATION_MKDIR, 15},   {OPERATION_SET, 30},         {OPERATION_DELETE, 8},
+    {OPERATION_RENAME, 10}, {OPERATION_COMPLETE, 5}, {OPERATION_COMMIT_BLOCK, 8},
 };
 
 static int any_file(struct draw *draw) {
@@ -74,10 +80,12 @@ static void draw_set(struct draw *draw) {
   draw_if_version(draw, 0.4, object);
 }
 
-static void draw_mixed(struct draw *draw) {
+static void draw_item(struct draw *draw, size_t index);
+
+static void draw_of_kind(struct draw *draw, enum operation_kind kind) {
   struct arguments *arguments = draw->arguments;
-  arguments->kind = draw_kind(draw->random, weights, ARRAY_SIZE(weights));
-  switch (arguments->kind) {
+  arguments->kind = kind;
+  switch (kind) {
   case OPERATION_CREATE:
   case OPERATION_MKDIR:
     draw_creation(draw);
@@ -92,8 +100,19 @@ static void draw_mixed(struct draw *draw) {
     draw_set(draw);
     break;
   case OPERATION_COMPLETE:
+    draw_completion(draw, any_file(draw));
+    take(draw, draw->note->object);
+    break;
+  case OPERATION_ADD_BLOCK:
+  case OPERATION_BLOCKS:
     take(draw, any_file(draw));
-    arguments->length = random_below(draw->random, 1 << 20);
+    break;
+  case OPERATION_COMMIT_BLOCK:
+    if (!draw_commit_block(draw))
+      draw_of_kind(draw, OPERATION_SET);
+    break;
+  case OPERATION_BATCH:
+    draw_batch(draw, 2 + random_below(draw->random, 2), draw_item);
     break;
   case OPERATION_LIST:
     take(draw, random_chance(draw->random, 0.05) ? any_file(draw) : any_directory(draw));
@@ -105,9 +124,25 @@ static void draw_mixed(struct draw *draw) {
   }
 }
 
+/* Of a batch, which fails as a whole: it is made to succeed a little more often. */
+static void draw_item(struct draw *draw, size_t index) {
+  (void)index;
+  draw_of_kind(draw, draw_kind(draw->random, item_weights, ARRAY_SIZE(item_weights)));
+  struct arguments *arguments = draw->arguments;
+  const bool kind_allows = random_chance(draw->random, 0.8);
+  arguments->overwrite |= kind_allows && arguments->kind == OPERATION_CREATE;
+  arguments->exist_ok |= kind_allows && arguments->kind == OPERATION_MKDIR;
+  arguments->has_if_version &= !kind_allows;
+}
+
+static void draw_mixed(struct draw *draw) {
+  draw_of_kind(draw, draw_kind(draw->random, weights, ARRAY_SIZE(weights)));
+}
+
 static void learn_mixed(struct working_set *set, const struct note *note, const struct arguments *arguments,
                         enum outcome outcome, const struct answer *answer) {
-  const uint64_t version = seen_version(arguments, outcome, answer);
+  learn_blocks(set, note, arguments, outcome, answer);
+  const uint64_t version = note->object >= 0 ? seen_version(arguments, outcome, answer) : 0;
   if (version > 0)
     set->versions[note->object] = version;
 }

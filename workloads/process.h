@@ -54,7 +54,8 @@ struct client_process {
   struct session *sessions;
   size_t session_count;
   struct session_queue idle, numberless;
-  struct entry_room entries;
+  struct answer_room answers;
+  struct request_room *request;
 
   struct master_client *control; /* asks for client numbers */
   uint32_t next_number, number_count;

@@ -63,6 +63,7 @@ int sessions_open(struct client_process *process, struct error *error) {
                                                  .request_timeout_ns = options->request_timeout_ns,
                                                  .retry = true};
   int result = master_client_open(&process->loop, &client_options, &process->control, error);
+  process->request = request_room_new();
   process->sessions = xcalloc((size_t)options->clients, sizeof *process->sessions);
   for (size_t i = 0; i < (size_t)options->clients && result == 0; i++) {
     struct session *session = &process->sessions[i];
@@ -88,7 +89,8 @@ void sessions_free(struct client_process *process) {
   for (size_t i = 0; i < process->session_count; i++)
     bytes_free(&process->sessions[i].text);
   free(process->sessions);
-  free(process->entries.entries);
+  free(process->request);
+  answer_room_free(&process->answers);
 }
 
 /* ---- An operation begins ---- */
@@ -96,9 +98,9 @@ void sessions_free(struct client_process *process) {
 static void on_answer(void *context, const struct master_answer *answer);
 
 static void submit(struct session *session) {
-  struct master_request request;
-  arguments_to_request(&session->arguments, session->op_id, &request);
-  master_client_submit(session->client, &request, on_answer, session);
+  const struct master_request *request =
+      arguments_to_request(&session->arguments, session->op_id, session->process->request);
+  master_client_submit(session->client, request, on_answer, session);
 }
 
 /* False when the history could not be written. */
@@ -175,7 +177,7 @@ static void on_answer(void *context, const struct master_answer *from) {
   struct answer answer;
   struct error error;
   const enum operation_kind kind = session->arguments.kind;
-  const enum outcome outcome = answer_of_master(kind, from, &process->entries, &answer);
+  const enum outcome outcome = answer_of_master(&session->arguments, from, &process->answers, &answer);
   const int32_t node = from->node ? (int32_t)from->node : -1;
   if (history_write_complete(process->writer, session->number, session->op_id, outcome, kind, &answer, now_ns,
                              node, from->term, from->commit, &error) != 0) {

@@ -15,7 +15,7 @@
 struct generator;
 
 struct generator_options {
-  const char *workload; /* "mixed", "register", "names", "moves" */
+  const char *workload; /* one of workload_list() */
   uint64_t seed;
   uint64_t shard;       /* which of several generators of one run this is: its working sets are its own … */
   uint64_t shard_count; /* … unless `shared` */
@@ -29,6 +29,10 @@ struct workload_description {
   const char *name, *summary;
 };
 const struct workload_description *workload_list(void);
+/* "mixed, register, …": what to say to whoever named another. */
+const char *workload_list_names(void);
+
+#define WORKLOAD_BATCH_MAX 6 /* operations that generators draw into one batch, at most */
 
 /* ERR_BAD_INPUT for an unknown workload, with the known ones in the message. */
 int generator_new(const struct generator_options *options, struct generator **generator, struct error *error);
@@ -49,18 +53,29 @@ struct master_answer;
 
 /* A copy of drawn arguments, whose text is the generator's until the next draw: `kept` points into `text`. */
 void arguments_keep(const struct arguments *drawn, struct bytes *text, struct arguments *kept);
-/* Points into `arguments`. */
-void arguments_to_request(const struct arguments *arguments, uint64_t op_id, struct master_request *request);
+/* The same, without op id and items, pointing into `arguments`. */
+void arguments_fill_request(const struct arguments *arguments, struct master_request *request);
 
-/* Room for the entries of answers to list; all zero is a valid empty one, `entries` is to free(). */
-struct entry_room {
+/* A request that points into `arguments`, and a batch's operations, which are `items`. */
+struct request_room;
+struct request_room *request_room_new(void); /* to free() */
+const struct master_request *arguments_to_request(const struct arguments *arguments, uint64_t op_id,
+                                                  struct request_room *room);
+
+/* Room for the parts of answers to list, blocks and batch; all zero is a valid empty one. */
+struct answer_room {
   struct list_entry *entries;
-  size_t capacity;
+  size_t entry_capacity;
+  struct block_entry *blocks;
+  size_t block_capacity;
+  struct answer items[WORKLOAD_BATCH_MAX];
 };
+void answer_room_free(struct answer_room *room);
 
-/* What a history records of the master's answer; `answer` points into `from` and into `room`. */
-enum outcome answer_of_master(enum operation_kind kind, const struct master_answer *from,
-                              struct entry_room *room, struct answer *answer);
+/* What a history records of the master's answer to `arguments`; `answer` points into `from` and into `room`.
+ */
+enum outcome answer_of_master(const struct arguments *arguments, const struct master_answer *from,
+                              struct answer_room *room, struct answer *answer);
 
 /* ---- The client process: `assay client` ---- */
 

@@ -54,21 +54,63 @@ static ProtobufCBinaryData copy(char **at, const char *text, size_t size) {
   return data;
 }
 
-void call_set_text(struct call *call, const char *path, const char *destination, const char *value) {
-  const size_t path_size = path ? strlen(path) : 0;
-  const size_t destination_size = destination ? strlen(destination) : 0;
-  const size_t value_size = value ? strlen(value) : 0;
-  const size_t size = path_size + destination_size + value_size;
+static size_t text_size(const struct master_request *request) {
+  return (request->path ? strlen(request->path) : 0) +
+         (request->destination ? strlen(request->destination) : 0) +
+         (request->value ? strlen(request->value) : 0);
+}
+
+static ProtobufCBinaryData copy_string(char **at, const char *text) {
+  return copy(at, text, text ? strlen(text) : 0);
+}
+
+/* Items, pointers to them, then their text. */
+static char *copy_items(struct call *call, const struct master_request *request) {
+  const size_t count = request->item_count;
+  Rpc__Item *items = (Rpc__Item *)call->text;
+  Rpc__Item **pointers = (Rpc__Item **)(items + count);
+  char *at = (char *)(pointers + count);
+  for (size_t i = 0; i < count; i++) {
+    const struct master_request *from = &request->items[i];
+    Rpc__Item *item = pointers[i] = &items[i];
+    rpc__item__init(item);
+    item->operation = wire_operation(from->operation);
+    item->path = copy_string(&at, from->path);
+    item->destination = copy_string(&at, from->destination);
+    item->value = copy_string(&at, from->value);
+    item->parents = from->parents;
+    item->exist_ok = from->exist_ok;
+    item->overwrite = from->overwrite;
+    item->recursive = from->recursive;
+    item->has_if_version = from->has_if_version;
+    item->if_version = from->if_version;
+    item->length = from->length;
+    item->block = from->block;
+    item->worker = from->worker;
+  }
+  call->message.items = pointers;
+  call->message.n_items = count;
+  return at;
+}
+
+void call_set_text(struct call *call, const struct master_request *request) {
+  size_t size = text_size(request) + request->item_count * (sizeof(Rpc__Item) + sizeof(Rpc__Item *));
+  for (size_t i = 0; i < request->item_count; i++)
+    size += text_size(&request->items[i]);
   assert(call->text == call->inline_text);
   if (size > sizeof call->inline_text)
     call->text = xmalloc(size);
   char *at = call->text;
-  call->message.path = copy(&at, path, path_size);
-  call->message.destination = copy(&at, destination, destination_size);
-  call->message.value = copy(&at, value, value_size);
+  if (request->item_count > 0)
+    at = copy_items(call, request);
+  call->message.path = copy_string(&at, request->path);
+  call->message.destination = copy_string(&at, request->destination);
+  call->message.value = copy_string(&at, request->value);
 }
 
 size_t call_text_size(const struct call *call) {
+  if (call->message.n_items > 0)
+    return rpc_message_size(&call->message.base);
   return call->message.path.len + call->message.destination.len + call->message.value.len;
 }
 
@@ -117,4 +159,5 @@ void calls_free(struct master_client *client) {
   free(client->slots);
   free(client->free_slots);
   free(client->entries);
+  free(client->blocks);
 }

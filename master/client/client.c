@@ -70,7 +70,7 @@ void client_complain(struct master_client *client, size_t node, const char *text
 
 /* ---- requests ---- */
 
-static Rpc__Operation wire_operation(enum master_operation operation) {
+Rpc__Operation wire_operation(enum master_operation operation) {
   switch (operation) {
   case MASTER_MKDIR:
     return RPC__OPERATION__OPERATION_MKDIR;
@@ -90,6 +90,14 @@ static Rpc__Operation wire_operation(enum master_operation operation) {
     return RPC__OPERATION__OPERATION_LIST;
   case MASTER_EXISTS:
     return RPC__OPERATION__OPERATION_EXISTS;
+  case MASTER_ADD_BLOCK:
+    return RPC__OPERATION__OPERATION_ADD_BLOCK;
+  case MASTER_COMMIT_BLOCK:
+    return RPC__OPERATION__OPERATION_COMMIT_BLOCK;
+  case MASTER_BLOCKS:
+    return RPC__OPERATION__OPERATION_BLOCKS;
+  case MASTER_BATCH:
+    return RPC__OPERATION__OPERATION_BATCH;
   }
   return RPC__OPERATION__OPERATION_NONE;
 }
@@ -98,12 +106,12 @@ void master_client_submit(struct master_client *client, const struct master_requ
                           master_answer_callback *callback, void *context) {
   assert(!client->closing && callback);
   const Rpc__Operation operation = wire_operation(request->operation);
-  const bool read = request->operation >= MASTER_STAT;
+  const bool read = master_operation_is_read(request->operation);
   assert(operation != RPC__OPERATION__OPERATION_NONE && (read || request->op_id != 0));
   struct call *call = call_new(client, operation);
   call->answered = callback;
   call->context = context;
-  call_set_text(call, request->path, request->destination, request->value);
+  call_set_text(call, request);
   call->message.parents = request->parents;
   call->message.exist_ok = request->exist_ok;
   call->message.overwrite = request->overwrite;
@@ -111,6 +119,8 @@ void master_client_submit(struct master_client *client, const struct master_requ
   call->message.has_if_version = request->has_if_version;
   call->message.if_version = request->if_version;
   call->message.length = request->length;
+  call->message.block = request->block;
+  call->message.worker = request->worker;
   if (!read) {
     call->message.op_id = request->op_id;
     floors_add(&client->floors, &call->floor, request->op_id);

@@ -23,7 +23,18 @@ enum master_operation {
   MASTER_STAT,
   MASTER_LIST,
   MASTER_EXISTS,
+  MASTER_ADD_BLOCK,
+  MASTER_COMMIT_BLOCK,
+  MASTER_BLOCKS,
+  MASTER_BATCH,
 };
+
+static inline bool master_operation_is_read(enum master_operation operation) {
+  return (operation >= MASTER_STAT && operation <= MASTER_EXISTS) || operation == MASTER_BLOCKS;
+}
+
+/* A batch of more operations, or of more than about 250 KB in all, is none. */
+#define MASTER_BATCH_LIMIT 1024
 
 /* Strings are NUL-terminated and belong to the caller until the call returns. */
 struct master_request {
@@ -35,7 +46,13 @@ struct master_request {
   bool parents, exist_ok, overwrite, recursive;
   bool has_if_version;
   uint64_t if_version;
-  uint64_t length; /* complete: bytes */
+  uint64_t length; /* complete, commit-block: bytes */
+  uint64_t block;  /* commit-block: its id; there is no path then */
+  uint64_t worker; /* commit-block: which worker has it, 0: not told */
+  /* batch: mutations, none of them add-block or batch; their op ids are not looked at, they share the batch's
+   */
+  const struct master_request *items;
+  size_t item_count;
 };
 
 enum master_outcome {
@@ -73,6 +90,12 @@ struct master_entry {
   uint64_t creator;
 };
 
+struct master_block {
+  uint64_t block;
+  uint64_t length;
+  bool committed; /* false: it has no length */
+};
+
 /* The answer; valid during the callback only. Members beyond outcome, error and node are those of the
  * operation's answer in the specification. */
 struct master_answer {
@@ -86,6 +109,14 @@ struct master_answer {
   const char *value;
   const struct master_entry *entries;
   size_t entry_count;
+  uint64_t block; /* add-block: the id */
+  const struct master_block *blocks;
+  size_t block_entry_count;
+  size_t at; /* a batch that failed: the operation that did, from 0 */
+  /* A batch that succeeded: what each of its operations answers: the creator (mkdir, create), the version
+   * (complete, set), or 0. */
+  const uint64_t *numbers;
+  size_t number_count;
 };
 
 struct master_client;

@@ -25,8 +25,8 @@ struct call {
   struct list by_state;    /* client->waiting or client->in_flight */
   struct floor_item floor; /* mutations with an op id only: floor.floor is set */
   Rpc__Request message;    /* points into `text` */
-  char *text;              /* `inline_text`, or memory of its own */
-  char inline_text[CALL_INLINE_TEXT];
+  char *text;              /* `inline_text`, or memory of its own; a batch's items are there too */
+  _Alignas(Rpc__Item) char inline_text[CALL_INLINE_TEXT];
   master_answer_callback *answered; /* one of the two */
   reserve_callback *reserved;
   void *context;
@@ -91,6 +91,8 @@ struct master_client {
   struct rpc_arena arena; /* of the response being read */
   struct master_entry *entries;
   size_t entry_capacity;
+  struct master_block *blocks;
+  size_t block_capacity;
 
   uv_idle_t pump;   /* active while there is something to do in the next turn */
   uv_timer_t timer; /* one for everything */
@@ -109,6 +111,7 @@ struct master_client {
 /* Makes a node known that another one named; node_count as it was before when the address is none, or there
  * is no room. */
 size_t client_learn_node(struct master_client *client, const char *address);
+Rpc__Operation wire_operation(enum master_operation operation);
 void client_pump_soon(struct master_client *client);
 /* Logs what is wrong with a node, not more often than every ten seconds. */
 void client_complain(struct master_client *client, size_t node, const char *text);
@@ -117,8 +120,9 @@ void client_release(struct master_client *client);
 
 /* calls.c */
 struct call *call_new(struct master_client *client, Rpc__Operation operation);
-void call_set_text(struct call *call, const char *path, const char *destination, const char *value);
-/* Bytes of the call's strings. */
+/* Copies strings and items. */
+void call_set_text(struct call *call, const struct master_request *request);
+/* Bytes that the call's strings and items take in a frame, about. */
 size_t call_text_size(const struct call *call);
 struct call *call_find(struct master_client *client, uint64_t id);
 /* Takes the call off the lists; it stays readable until call_recycle. */

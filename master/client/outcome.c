@@ -42,6 +42,17 @@ static const char *text_of(ProtobufCBinaryData data) {
   return data.len > 0 ? (const char *)data.data : "";
 }
 
+static void copy_blocks(struct master_client *client, const Rpc__Response *response) {
+  if (client->block_capacity < response->n_blocks) {
+    client->block_capacity = 2 * response->n_blocks;
+    client->blocks = xrealloc(client->blocks, client->block_capacity * sizeof *client->blocks);
+  }
+  for (size_t i = 0; i < response->n_blocks; i++)
+    client->blocks[i] = (struct master_block){.block = response->blocks[i]->block,
+                                              .length = response->blocks[i]->length,
+                                              .committed = response->blocks[i]->committed};
+}
+
 static void settle(struct master_client *client, struct call *call, const Rpc__Response *response,
                    enum master_error error) {
   if (client->entry_capacity < response->n_entries) {
@@ -52,6 +63,7 @@ static void settle(struct master_client *client, struct call *call, const Rpc__R
     client->entries[i] = (struct master_entry){.name = text_of(response->entries[i]->name),
                                                .is_file = response->entries[i]->is_file,
                                                .creator = response->entries[i]->creator};
+  copy_blocks(client, response);
   const struct master_answer result = {
       .outcome = error == MASTER_ERROR_NONE ? MASTER_OK : MASTER_FAIL,
       .error = error,
@@ -69,6 +81,12 @@ static void settle(struct master_client *client, struct call *call, const Rpc__R
       .value = text_of(response->value),
       .entries = client->entries,
       .entry_count = response->n_entries,
+      .block = response->block,
+      .blocks = client->blocks,
+      .block_entry_count = response->n_blocks,
+      .at = response->at,
+      .numbers = response->numbers,
+      .number_count = response->n_numbers,
   };
   client->failures = 0;
   client->overloads = 0;

@@ -5,11 +5,13 @@
 #include "master/http/http.h"
 
 static const char *const operation_names[STATISTICS_OPERATIONS] = {
-    [OP_MKDIR] = "mkdir",       [OP_CREATE] = "create",
-    [OP_COMPLETE] = "complete", [OP_DELETE] = "delete",
-    [OP_RENAME] = "rename",     [OP_SET] = "set",
-    [OP_STAT] = "stat",         [OP_LIST] = "list",
-    [OP_EXISTS] = "exists",     [OP_RESERVE_CLIENTS] = "reserve-clients"};
+    [OP_MKDIR] = "mkdir",         [OP_CREATE] = "create",
+    [OP_COMPLETE] = "complete",   [OP_DELETE] = "delete",
+    [OP_RENAME] = "rename",       [OP_SET] = "set",
+    [OP_STAT] = "stat",           [OP_LIST] = "list",
+    [OP_EXISTS] = "exists",       [OP_RESERVE_CLIENTS] = "reserve-clients",
+    [OP_ADD_BLOCK] = "add-block", [OP_COMMIT_BLOCK] = "commit-block",
+    [OP_BLOCKS] = "blocks",       [OP_BATCH] = "batch"};
 
 static const char *const status_names[STATISTICS_STATUSES] = {
     [STATUS_OK] = "ok",

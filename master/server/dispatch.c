@@ -7,6 +7,9 @@
 _Static_assert((int)OP_MKDIR == RPC__OPERATION__OPERATION_MKDIR, "wire and core agree");
 _Static_assert((int)OP_EXISTS == RPC__OPERATION__OPERATION_EXISTS, "wire and core agree");
 _Static_assert((int)OP_RESERVE_CLIENTS == RPC__OPERATION__OPERATION_RESERVE_CLIENTS, "wire and core agree");
+_Static_assert((int)OP_ADD_BLOCK == RPC__OPERATION__OPERATION_ADD_BLOCK, "wire and core agree");
+_Static_assert((int)OP_BATCH == RPC__OPERATION__OPERATION_BATCH && OP_BATCH + 1 == OP_CODES,
+               "wire and core agree");
 _Static_assert((int)STATUS_OK == RPC__STATUS__STATUS_OK, "wire and core agree");
 _Static_assert((int)STATUS_VERSION_MISMATCH == RPC__STATUS__STATUS_VERSION_MISMATCH, "wire and core agree");
 _Static_assert((int)STATUS_UNAVAILABLE == RPC__STATUS__STATUS_UNAVAILABLE, "wire and core agree");
@@ -43,6 +46,21 @@ static void pack_entries(struct bytes *entries, const struct answer *answer) {
   }
 }
 
+static void set_blocks(struct server *server, Rpc__Response *response, const struct answer *answer) {
+  const size_t count = answer->block_entry_count;
+  Rpc__Block *blocks = rpc_arena_take(&server->arena, count * sizeof *blocks);
+  Rpc__Block **pointers = rpc_arena_take(&server->arena, count * sizeof(Rpc__Block *));
+  for (size_t i = 0; i < count; i++) {
+    rpc__block__init(&blocks[i]);
+    blocks[i].block = answer->blocks[i].block;
+    blocks[i].committed = answer->blocks[i].committed;
+    blocks[i].length = answer->blocks[i].length;
+    pointers[i] = &blocks[i];
+  }
+  response->blocks = pointers;
+  response->n_blocks = count;
+}
+
 static void respond(struct session *session, uint64_t request_id, const struct answer *answer) {
   struct server *server = session->server;
   Rpc__Response response = RPC__RESPONSE__INIT;
@@ -60,15 +78,22 @@ static void respond(struct session *session, uint64_t request_id, const struct a
   response.child_count = answer->child_count;
   response.value = bytes_of(answer->value);
   response.first_client = answer->first_client;
+  response.block = answer->block;
+  response.at = answer->at;
+  response.numbers = (uint64_t *)(uintptr_t)answer->numbers;
+  response.n_numbers = answer->number_count;
   if (answer->status == STATUS_NOT_PRIMARY) {
     response.leader = answer->leader;
     response.leader_address = address_of(server, answer->leader);
   }
   rpc_arena_reset(&server->arena);
   pack_entries(&server->entries, answer);
-  if (answer->entry_count > 0 && rpc_message_size(&response.base) + server->entries.size > RPC_RESPONSE_MAX) {
-    log_warn("a listing of %zu entries is more than one answer holds (%u bytes): refused",
-             answer->entry_count, RPC_RESPONSE_MAX);
+  if (answer->block_entry_count > 0)
+    set_blocks(server, &response, answer);
+  const size_t many = answer->entry_count + answer->block_entry_count;
+  if (many > 0 && rpc_message_size(&response.base) + server->entries.size > RPC_RESPONSE_MAX) {
+    log_warn("a listing of %zu entries or blocks is more than one answer holds (%u bytes): refused", many,
+             RPC_RESPONSE_MAX);
     rpc__response__init(&response);
     response.id = request_id;
     response.status = RPC__STATUS__STATUS_UNAVAILABLE;
@@ -112,13 +137,36 @@ static struct slice slice_of(ProtobufCBinaryData data) {
   return (struct slice){.data = (const char *)data.data, .size = data.len};
 }
 
+static struct request *items_of(struct server *server, const Rpc__Request *message) {
+  struct request *items = rpc_arena_take(&server->arena, message->n_items * sizeof *items);
+  for (size_t i = 0; i < message->n_items; i++) {
+    const Rpc__Item *item = message->items[i];
+    items[i] = (struct request){
+        .code = (enum operation_code)item->operation,
+        .path = slice_of(item->path),
+        .destination = slice_of(item->destination),
+        .value = slice_of(item->value),
+        .parents = item->parents,
+        .exist_ok = item->exist_ok,
+        .overwrite = item->overwrite,
+        .recursive = item->recursive,
+        .has_if_version = item->has_if_version,
+        .if_version = item->if_version,
+        .length = item->length,
+        .block = item->block,
+        .worker = item->worker,
+    };
+  }
+  return items;
+}
+
 static bool dispatch_request(struct session *session, const struct rpc_frame *frame) {
   struct server *server = session->server;
   const Rpc__Request *message = rpc_unpack(&server->arena, &rpc__request__descriptor, frame);
   if (!message || message->operation <= RPC__OPERATION__OPERATION_NONE ||
-      message->operation > RPC__OPERATION__OPERATION_RESERVE_CLIENTS)
+      message->operation > RPC__OPERATION__OPERATION_BATCH)
     return false;
-  const struct request request = {
+  struct request request = {
       .code = (enum operation_code)message->operation,
       .op_id = message->op_id,
       .retry_floor = message->retry_floor,
@@ -132,8 +180,14 @@ static bool dispatch_request(struct session *session, const struct rpc_frame *fr
       .has_if_version = message->has_if_version,
       .if_version = message->if_version,
       .length = message->length,
+      .block = message->block,
+      .worker = message->worker,
       .count = message->count,
   };
+  if (message->operation == RPC__OPERATION__OPERATION_BATCH) {
+    request.items = items_of(server, message);
+    request.item_count = message->n_items;
+  }
   primary_submit(server->primary, &request, on_answer, ticket_take(session, message->id));
   return true;
 }

@@ -254,8 +254,20 @@ static bool rename_is_torn(void) {
          look(1, OP_STAT, "/b/f").status == STATUS_NOT_FOUND;
 }
 
+static bool batch_is_torn(void) {
+  static struct got batched;
+  const struct request items[] = {{.code = OP_CREATE, .path = text("/a")},
+                                  {.code = OP_CREATE, .path = text("/b")}};
+  submit(0, (struct request){.code = OP_BATCH, .op_id = op(1), .items = items, .item_count = 2}, &batched);
+  fake_settle(cluster);
+  commit_one(0);
+  lead(1);
+  return look(1, OP_STAT, "/a").status == STATUS_OK && look(1, OP_STAT, "/b").status == STATUS_NOT_FOUND;
+}
+
 Test(bugs, partial_batch) {
   check("partial-batch", rename_is_torn, 0);
+  check("partial-batch", batch_is_torn, 0);
 }
 
 static bool rename_takes_a_new_file_away(void) {

@@ -63,7 +63,7 @@ static struct slice text(const char *string) {
 }
 
 static struct outcome evaluate(struct request request) {
-  struct outcome outcome;
+  struct outcome outcome = {0};
   if (request.op_id == 0)
     request.op_id = (uint64_t)f.client << 32 | ++f.sequence;
   if (request.retry_floor == 0)
@@ -304,6 +304,210 @@ Test(namespace, client_numbers_are_given_once) {
   cr_assert_eq(reserve(3), 10);
   cr_assert_eq(EVALUATE(OP_RESERVE_CLIENTS, "", .count = 0).status, STATUS_INVALID);
   cr_assert_eq(EVALUATE(OP_RESERVE_CLIENTS, "", .count = RESERVE_LIMIT + 1).status, STATUS_INVALID);
+}
+
+/* -- blocks -- */
+
+static uint64_t add_block(const char *path) {
+  const struct outcome outcome = EVALUATE(OP_ADD_BLOCK, path);
+  cr_assert_eq(outcome.status, STATUS_OK);
+  return outcome.block;
+}
+
+static void expect_commit(enum answer_status status, uint64_t block, uint64_t length) {
+  EXPECT(status, OP_COMMIT_BLOCK, "", .block = block, .length = length, .worker = 1);
+}
+
+Test(namespace, blocks_are_added_in_order_and_committed_once) {
+  EXPECT(STATUS_OK, OP_CREATE, "/f");
+  const uint64_t first = add_block("/f"), second = add_block("/f");
+  cr_assert_neq(first, second);
+  expect_commit(STATUS_OK, second, 5);
+  expect_commit(STATUS_OK, second, 5);
+  expect_commit(STATUS_INVALID, second, 6);
+  expect_commit(STATUS_NOT_FOUND, second + 1000, 5);
+  EXPECT(STATUS_BLOCK_UNCOMMITTED, OP_COMPLETE, "/f", .length = 5);
+  struct answer answer = read_at(OP_BLOCKS, "/f");
+  cr_assert_eq(answer.block_entry_count, 2);
+  cr_assert(answer.blocks[0].block == first && !answer.blocks[0].committed);
+  cr_assert(answer.blocks[1].block == second && answer.blocks[1].committed && answer.blocks[1].length == 5);
+  expect_commit(STATUS_OK, first, 10);
+  EXPECT(STATUS_INVALID, OP_COMPLETE, "/f", .length = 16);
+  EXPECT(STATUS_OK, OP_COMPLETE, "/f", .length = 15);
+  EXPECT(STATUS_ALREADY_COMPLETED, OP_ADD_BLOCK, "/f");
+  expect_commit(STATUS_OK, first, 10);
+  answer = read_at(OP_STAT, "/f");
+  cr_assert_eq(answer.version, 6);
+  cr_assert_eq(answer.block_count, 2);
+  cr_assert_eq(answer.length, 15);
+  EXPECT(STATUS_IS_DIRECTORY, OP_ADD_BLOCK, "/");
+  cr_assert_eq(read_at(OP_BLOCKS, "/").status, STATUS_IS_DIRECTORY);
+}
+
+/* The file's rows may still be there: nobody can name them. */
+Test(namespace, a_block_goes_with_its_file) {
+  EXPECT(STATUS_OK, OP_CREATE, "/d/e/f", .parents = true);
+  EXPECT(STATUS_OK, OP_CREATE, "/g");
+  const uint64_t deep = add_block("/d/e/f"), overwritten = add_block("/g"), moved = add_block("/d/e/f");
+  EXPECT(STATUS_OK, OP_RENAME, "/d/e", .destination = text("/e"));
+  EXPECT(STATUS_OK, OP_DELETE, "/d", .recursive = true);
+  expect_commit(STATUS_OK, moved, 1);
+  EXPECT(STATUS_OK, OP_RENAME, "/e", .destination = text("/e2"));
+  EXPECT(STATUS_OK, OP_CREATE, "/g", .overwrite = true);
+  expect_commit(STATUS_NOT_FOUND, overwritten, 1);
+  cr_assert_eq(read_at(OP_BLOCKS, "/g").block_entry_count, 0);
+  EXPECT(STATUS_OK, OP_DELETE, "/e2", .recursive = true);
+  expect_commit(STATUS_NOT_FOUND, deep, 1);
+  commit();
+  expect_commit(STATUS_NOT_FOUND, deep, 1);
+  for (int i = 0; namespace_reclaim(&f.space); i++) {
+    commit();
+    expect_commit(STATUS_NOT_FOUND, deep, 1);
+    expect_commit(STATUS_NOT_FOUND, moved, 1);
+    cr_assert_lt(i, 10);
+  }
+  cr_assert_eq(f.space.counters.blocks, 0);
+  cr_assert_eq(f.space.counters.inodes, 2);
+}
+
+Test(namespace, many_blocks_are_reclaimed_in_steps) {
+  EXPECT(STATUS_OK, OP_CREATE, "/f");
+  for (int i = 0; i < 2000; i++) {
+    add_block("/f");
+    if (i % 100 == 0)
+      commit();
+  }
+  cr_assert_eq(f.space.counters.blocks, 2000);
+  commit();
+  EXPECT(STATUS_OK, OP_DELETE, "/f");
+  commit();
+  cr_assert_lt(f.last_batch, 200);
+  int steps = 0;
+  for (; namespace_reclaim(&f.space); steps++) {
+    commit();
+    if (steps == 1)
+      namespace_reset(&f.space); /* another primary goes on */
+  }
+  cr_assert_gt(steps, 3);
+  cr_assert_eq(f.space.counters.blocks, 0);
+  cr_assert_eq(f.space.counters.inodes, 1);
+}
+
+/* -- batches -- */
+
+static struct outcome evaluate_batch(uint64_t op_id, const struct request *items, size_t count,
+                                     uint64_t *numbers) {
+  const struct request request = {
+      .code = OP_BATCH, .op_id = op_id, .retry_floor = op_id, .items = items, .item_count = count};
+  struct outcome outcome = {.numbers = numbers};
+  namespace_evaluate(&f.space, &request, &outcome);
+  return outcome;
+}
+
+Test(namespace, a_batch_sees_its_own_changes) {
+  const struct request items[] = {
+      {.code = OP_MKDIR, .path = text("/a/b"), .parents = true},
+      {.code = OP_CREATE, .path = text("/a/b/f")},
+      {.code = OP_SET, .path = text("/a/b/f"), .value = text("v"), .has_if_version = true, .if_version = 1},
+      {.code = OP_RENAME, .path = text("/a/b"), .destination = text("/b")},
+      {.code = OP_COMPLETE, .path = text("/b/f"), .length = 3},
+      {.code = OP_DELETE, .path = text("/a")},
+  };
+  uint64_t numbers[ARRAY_SIZE(items)];
+  const struct outcome outcome = evaluate_batch(op(7, 1), items, ARRAY_SIZE(items), numbers);
+  cr_assert_eq(outcome.status, STATUS_OK);
+  cr_assert_eq(outcome.number_count, ARRAY_SIZE(items));
+  const uint64_t expected[] = {op(7, 1), op(7, 1), 2, 0, 3, 0};
+  cr_assert_arr_eq(numbers, expected, sizeof expected);
+  cr_assert(!read_at(OP_EXISTS, "/a").exists);
+  const struct answer answer = read_at(OP_STAT, "/b/f");
+  cr_assert_eq(answer.version, 3);
+  cr_assert_eq(answer.creator, op(7, 1));
+  cr_assert_eq(f.space.counters.inodes, 3);
+}
+
+Test(namespace, a_batch_that_fails_leaves_no_trace) {
+  EXPECT(STATUS_OK, OP_CREATE, "/f");
+  EXPECT(STATUS_OK, OP_SET, "/f", .value = text("before"));
+  commit();
+  EXPECT(STATUS_OK, OP_SET, "/f", .value = text("a longer value than the one before"));
+  const uint64_t block = add_block("/f");
+  const struct counters before = f.space.counters;
+  const struct request items[] = {
+      {.code = OP_SET, .path = text("/f"), .value = text("in the batch")},
+      {.code = OP_COMMIT_BLOCK, .block = block, .length = 9},
+      {.code = OP_COMPLETE, .path = text("/f"), .length = 9},
+      {.code = OP_RENAME, .path = text("/f"), .destination = text("/g")},
+      {.code = OP_MKDIR, .path = text("/x/y"), .parents = true},
+      {.code = OP_DELETE, .path = text("/g")},
+      {.code = OP_CREATE, .path = text("/x/y")},
+  };
+  uint64_t numbers[ARRAY_SIZE(items)];
+  for (int round = 0; round < 2; round++) { /* the second is a repeat */
+    const struct outcome outcome = evaluate_batch(op(7, 1), items, ARRAY_SIZE(items), numbers);
+    cr_assert_eq(outcome.status, STATUS_IS_DIRECTORY);
+    cr_assert_eq(outcome.at, 6);
+    cr_assert_eq(outcome.repeated, round == 1);
+    cr_assert(!outcome.detached);
+  }
+  cr_assert_eq(memcmp(&before, &f.space.counters, sizeof before), 0);
+  const struct answer answer = read_at(OP_STAT, "/f");
+  cr_assert_eq(answer.version, 4);
+  cr_assert_eq(answer.value.size, strlen("a longer value than the one before"));
+  cr_assert(!answer.completed && !read_at(OP_EXISTS, "/x").exists);
+  expect_commit(STATUS_OK, block, 10);
+  cr_assert(!namespace_reclaim(&f.space));
+}
+
+Test(namespace, the_first_answer_of_a_batch_is_given_again) {
+  const struct request items[] = {{.code = OP_CREATE, .path = text("/f"), .overwrite = true},
+                                  {.code = OP_SET, .path = text("/f"), .value = text("v")}};
+  for (int round = 0; round < 3; round++) {
+    uint64_t numbers[2] = {0};
+    const struct outcome outcome = evaluate_batch(op(7, 1), items, 2, numbers);
+    cr_assert_eq(outcome.status, STATUS_OK);
+    cr_assert_eq(outcome.repeated, round > 0);
+    cr_assert(outcome.number_count == 2 && numbers[0] == op(7, 1) && numbers[1] == 2);
+    if (round == 1)
+      commit();
+  }
+  cr_assert_eq(f.space.counters.inodes, 2);
+  uint64_t number;
+  cr_assert_eq(evaluate_batch(op(7, 1), items, 1, &number).status, STATUS_UNAVAILABLE,
+               "another operation under the op id of one that was done is refused");
+}
+
+Test(namespace, what_no_batch_may_hold_is_invalid) {
+  uint64_t numbers[2];
+  const struct request nested[] = {{.code = OP_CREATE, .path = text("/f")}, {.code = OP_BATCH}},
+                       block[] = {{.code = OP_ADD_BLOCK, .path = text("/f")}},
+                       read[] = {{.code = OP_STAT, .path = text("/")}};
+  const struct outcome outcome = evaluate_batch(op(7, 1), nested, 2, numbers);
+  cr_assert(outcome.status == STATUS_INVALID && outcome.at == 1);
+  cr_assert_eq(evaluate_batch(op(7, 2), block, 1, numbers).status, STATUS_INVALID);
+  cr_assert_eq(evaluate_batch(op(7, 3), read, 1, numbers).status, STATUS_INVALID);
+  cr_assert_eq(evaluate_batch(op(7, 4), nested, BATCH_ITEMS_LIMIT + 1, numbers).status, STATUS_INVALID);
+  cr_assert_eq(evaluate_batch(op(7, 5), NULL, 0, numbers).status, STATUS_OK);
+  cr_assert(!read_at(OP_EXISTS, "/f").exists);
+}
+
+/* Every completion rewrites a large value: the entry would be too large for the journal. */
+Test(namespace, a_batch_that_changes_too_much_is_overloaded) {
+  char *value = xcalloc(1, VALUE_SIZE_LIMIT), paths[8][8];
+  struct request items[8];
+  uint64_t numbers[8];
+  for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
+    snprintf(paths[i], sizeof paths[i], "/%zu", i);
+    EXPECT(STATUS_OK, OP_CREATE, paths[i]);
+    EXPECT(STATUS_OK, OP_SET, paths[i], .value = {value, VALUE_SIZE_LIMIT});
+    commit();
+    items[i] = (struct request){.code = OP_COMPLETE, .path = text(paths[i])};
+  }
+  const struct outcome outcome = evaluate_batch(op(7, 1), items, ARRAY_SIZE(items), numbers);
+  cr_assert(outcome.status == STATUS_OVERLOADED && outcome.stateless);
+  cr_assert_eq(overlay_open_size(f.overlay), 0);
+  cr_assert(!read_at(OP_STAT, "/0").completed);
+  free(value);
 }
 
 /* -- reclaiming -- */

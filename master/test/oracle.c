@@ -21,12 +21,17 @@ struct oracle_node *oracle_new(void) {
   return node_new(NULL, "", false, 0);
 }
 
-void oracle_free(struct oracle_node *node) {
+static void free_content(struct oracle_node *node) {
   for (size_t i = 0; i < node->child_count; i++)
     oracle_free(node->children[i]);
   free(node->children);
   free(node->name);
   free(node->value);
+  free(node->blocks);
+}
+
+void oracle_free(struct oracle_node *node) {
+  free_content(node);
   free(node);
 }
 
@@ -35,6 +40,13 @@ size_t oracle_size(const struct oracle_node *node) {
   for (size_t i = 0; i < node->child_count; i++)
     size += oracle_size(node->children[i]);
   return size;
+}
+
+size_t oracle_blocks(const struct oracle_node *node) {
+  size_t count = node->block_count;
+  for (size_t i = 0; i < node->child_count; i++)
+    count += oracle_blocks(node->children[i]);
+  return count;
 }
 
 static struct oracle_node *child_of(const struct oracle_node *node, const char *name) {
@@ -216,8 +228,25 @@ static struct oracle_answer change(struct oracle_node *node, const struct reques
       return fail(STATUS_IS_DIRECTORY);
     if (node->completed)
       return fail(STATUS_ALREADY_COMPLETED);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < node->block_count; i++) {
+      if (!node->blocks[i].committed)
+        return fail(STATUS_BLOCK_UNCOMMITTED);
+      sum += node->blocks[i].length;
+    }
+    if (node->block_count > 0 && sum != request->length)
+      return fail(STATUS_INVALID);
     node->completed = true;
     node->length = request->length;
+  } else if (request->code == OP_ADD_BLOCK) {
+    if (!node->is_file)
+      return fail(STATUS_IS_DIRECTORY);
+    if (node->completed)
+      return fail(STATUS_ALREADY_COMPLETED);
+    node->blocks = xrealloc(node->blocks, (node->block_count + 1) * sizeof *node->blocks);
+    node->blocks[node->block_count++] = (struct answer_block){.block = request->op_id};
+    node->version++;
+    return (struct oracle_answer){.block = request->op_id};
   } else if (request->code == OP_DELETE) {
     if (node->child_count > 0 && !request->recursive)
       return fail(STATUS_NOT_EMPTY);
@@ -253,12 +282,87 @@ static struct oracle_answer execute(struct oracle_node *root, const struct reque
     return fail(status);
   if (request->code == OP_LIST && node->is_file)
     return fail(STATUS_NOT_DIRECTORY);
-  if (request->code == OP_LIST || request->code == OP_STAT)
+  if (request->code == OP_BLOCKS && !node->is_file)
+    return fail(STATUS_IS_DIRECTORY);
+  if (request->code == OP_LIST || request->code == OP_STAT || request->code == OP_BLOCKS)
     return (struct oracle_answer){.node = node};
   return change(node, request);
 }
 
+static struct answer_block *find_block(struct oracle_node *node, uint64_t block, struct oracle_node **file) {
+  for (size_t i = 0; i < node->block_count; i++)
+    if (node->blocks[i].block == block) {
+      *file = node;
+      return &node->blocks[i];
+    }
+  for (size_t i = 0; i < node->child_count; i++) {
+    struct answer_block *found = find_block(node->children[i], block, file);
+    if (found)
+      return found;
+  }
+  return NULL;
+}
+
+static struct oracle_answer commit_block(struct oracle_node *root, const struct request *request) {
+  struct oracle_node *file;
+  struct answer_block *block = find_block(root, request->block, &file);
+  if (!block)
+    return fail(STATUS_NOT_FOUND);
+  if (block->committed)
+    return fail(block->length == request->length ? STATUS_OK : STATUS_INVALID);
+  block->committed = true;
+  block->length = request->length;
+  file->version++;
+  return fail(STATUS_OK);
+}
+
+static struct oracle_node *copy_tree(const struct oracle_node *node) {
+  struct oracle_node *copy = xmalloc(sizeof *copy);
+  *copy = *node;
+  copy->name = xstrdup(node->name);
+  copy->value = xstrdup(node->value);
+  copy->blocks = xcalloc(node->block_count + 1, sizeof *copy->blocks);
+  for (size_t i = 0; i < node->block_count; i++)
+    copy->blocks[i] = node->blocks[i];
+  copy->children = xcalloc(node->child_count + 1, sizeof(struct oracle_node *));
+  for (size_t i = 0; i < node->child_count; i++) {
+    copy->children[i] = copy_tree(node->children[i]);
+    copy->children[i]->parent = copy;
+  }
+  return copy;
+}
+
+/* The copy becomes the tree again. */
+static void put_back(struct oracle_node *root, struct oracle_node *copy) {
+  free_content(root);
+  *root = *copy;
+  for (size_t i = 0; i < root->child_count; i++)
+    root->children[i]->parent = root;
+  free(copy);
+}
+
+static struct oracle_answer batch(struct oracle_node *root, const struct request *request) {
+  struct oracle_answer answer = {.number_count = request->item_count};
+  struct oracle_node *before = copy_tree(root);
+  for (size_t i = 0; i < request->item_count; i++) {
+    struct request item = request->items[i];
+    item.op_id = request->op_id;
+    const struct oracle_answer of_item = oracle_execute(root, &item);
+    if (of_item.status != STATUS_OK) {
+      put_back(root, before);
+      return (struct oracle_answer){.status = of_item.status, .version = of_item.version, .at = i};
+    }
+    answer.numbers[i] = of_item.creator ? of_item.creator : of_item.version;
+  }
+  oracle_free(before);
+  return answer;
+}
+
 struct oracle_answer oracle_execute(struct oracle_node *root, const struct request *request) {
+  if (request->code == OP_COMMIT_BLOCK)
+    return commit_block(root, request);
+  if (request->code == OP_BATCH)
+    return batch(root, request);
   struct parts *path = xmalloc(sizeof *path);
   struct oracle_answer answer = fail(STATUS_INVALID);
   if (cut(path, request->path))

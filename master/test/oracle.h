@@ -5,11 +5,15 @@
 
 #include "master/operation.h"
 
+#define ORACLE_ITEMS_LIMIT 8 /* of a batch in tests */
+
 struct oracle_node {
   char *name;
   bool is_file, completed;
   uint64_t creator, version, length;
   char *value;
+  struct answer_block *blocks;
+  size_t block_count;
   struct oracle_node *parent;
   struct oracle_node **children; /* in byte order of names */
   size_t child_count;
@@ -18,8 +22,12 @@ struct oracle_node {
 struct oracle_answer {
   enum answer_status status;
   uint64_t creator, version;
-  const struct oracle_node *node; /* of a successful stat or list */
+  const struct oracle_node *node; /* of a successful stat, list or blocks */
   bool exists;
+  uint64_t block;
+  size_t at;                            /* of a batch that failed */
+  uint64_t numbers[ORACLE_ITEMS_LIMIT]; /* of a batch that succeeded */
+  size_t number_count;
 };
 
 struct oracle_node *oracle_new(void);
@@ -28,7 +36,8 @@ void oracle_free(struct oracle_node *node);
 /* Executes; repeats are the caller's business. */
 struct oracle_answer oracle_execute(struct oracle_node *root, const struct request *request);
 
-/* The number of inodes in the tree. */
+/* The number of inodes in the tree, and of blocks. */
 size_t oracle_size(const struct oracle_node *node);
+size_t oracle_blocks(const struct oracle_node *node);
 
 #endif

@@ -10,11 +10,18 @@
 #include "oracle.h"
 
 #define CLIENTS 6
+#define ITEMS_MAX 4 /* of a batch */
+_Static_assert(ITEMS_MAX <= ORACLE_ITEMS_LIMIT, "the oracle has room for the answers");
+
+/* The text that a request points to. */
+struct words {
+  char path[64], destination[64], value[16];
+};
 
 struct sent {
   struct run *run;
-  struct request request;
-  char path[64], destination[64], value[16];
+  struct request request, items[ITEMS_MAX];
+  struct words words, item_words[ITEMS_MAX];
   bool executed; /* by the oracle: it was found in a committed entry */
   struct oracle_answer expected;
   enum answer_status status;
@@ -35,8 +42,11 @@ struct run {
   uint64_t oracle_index;
   struct sent *operations[CLIENTS + 1][4096]; /* [client][sequence] */
   uint32_t sequence[CLIENTS + 1];
+  uint64_t blocks[256]; /* ids of add-blocks that were sent, some of them */
+  size_t block_count;
   uint64_t hashes[1 << 16];
   size_t outstanding, answered_ok, answered_fail, reads;
+  size_t answered[OP_CODES][2]; /* mutations that failed, and that succeeded */
 };
 
 /* -- the oracle follows the log -- */
@@ -76,6 +86,7 @@ static void check_stat(const struct oracle_node *node, const struct answer *answ
   cr_assert_eq(answer->completed, node->completed);
   cr_assert_eq(answer->length, node->length);
   cr_assert_eq(answer->child_count, node->child_count);
+  cr_assert_eq(answer->block_count, node->block_count);
   cr_assert_eq(answer->value.size, strlen(node->value));
   cr_assert_arr_eq(answer->value.data, node->value, answer->value.size);
 }
@@ -93,6 +104,15 @@ static void check_list(const struct oracle_node *node, const struct answer *answ
   }
 }
 
+static void check_blocks(const struct oracle_node *node, const struct answer *answer) {
+  cr_assert_eq(answer->block_entry_count, node->block_count);
+  for (size_t i = 0; i < node->block_count; i++) {
+    cr_assert_eq(answer->blocks[i].block, node->blocks[i].block);
+    cr_assert_eq(answer->blocks[i].committed, node->blocks[i].committed);
+    cr_assert_eq(answer->blocks[i].length, node->blocks[i].length);
+  }
+}
+
 static void read_answered(void *context, const struct answer *answer) {
   struct sent *sent = context;
   struct run *run = sent->run;
@@ -106,13 +126,15 @@ static void read_answered(void *context, const struct answer *answer) {
     if (answer->commit < run->oracle_index)
       return;
     const struct oracle_answer expected = oracle_execute(run->oracle, &sent->request);
-    cr_assert_eq(answer->status, expected.status, "%s: %d, not %d", sent->path, (int)answer->status,
+    cr_assert_eq(answer->status, expected.status, "%s: %d, not %d", sent->words.path, (int)answer->status,
                  (int)expected.status);
     cr_assert_eq(answer->exists, expected.exists);
     if (expected.node && sent->request.code == OP_STAT)
       check_stat(expected.node, answer);
     if (expected.node && sent->request.code == OP_LIST)
       check_list(expected.node, answer);
+    if (expected.node && sent->request.code == OP_BLOCKS)
+      check_blocks(expected.node, answer);
   }
   free(sent);
 }
@@ -133,9 +155,16 @@ static void mutation_answered(void *context, const struct answer *answer) {
     sent->expected = oracle_execute(run->oracle, &sent->request);
   }
   cr_assert_eq(answer->status, sent->expected.status, "operation %u on %s: %d, not %d",
-               (unsigned)sent->request.code, sent->path, (int)answer->status, (int)sent->expected.status);
+               (unsigned)sent->request.code, sent->words.path, (int)answer->status,
+               (int)sent->expected.status);
   cr_assert_eq(answer->creator, sent->expected.creator);
   cr_assert_eq(answer->version, sent->expected.version);
+  cr_assert_eq(answer->block, sent->expected.block);
+  cr_assert_eq(answer->at, sent->expected.at);
+  cr_assert_eq(answer->number_count, sent->expected.number_count);
+  for (size_t i = 0; i < answer->number_count; i++)
+    cr_assert_eq(answer->numbers[i], sent->expected.numbers[i]);
+  run->answered[sent->request.code][answer->status == STATUS_OK]++;
   if (answer->status == STATUS_OK)
     run->answered_ok++;
   else
@@ -162,20 +191,52 @@ static bool coin(struct run *run) {
   return random_chance(&run->random, 0.5);
 }
 
-static void fill_request(struct run *run, struct sent *sent) {
-  struct request *request = &sent->request;
-  request->path = random_path(run, sent->path);
-  request->destination = random_path(run, sent->destination);
-  const int length = snprintf(sent->value, sizeof sent->value, "%u",
+static void fill_request(struct run *run, struct request *request, struct words *words) {
+  request->path = random_path(run, words->path);
+  request->destination = random_path(run, words->destination);
+  const int length = snprintf(words->value, sizeof words->value, "%u",
                               (unsigned)random_below(&run->random, coin(run) ? 10 : UINT32_MAX));
-  request->value = (struct slice){sent->value, (size_t)length};
+  request->value = (struct slice){words->value, (size_t)length};
   request->parents = coin(run);
   request->exist_ok = coin(run);
   request->overwrite = coin(run);
   request->recursive = coin(run);
   request->has_if_version = coin(run);
   request->if_version = 1 + random_below(&run->random, 4);
-  request->length = random_below(&run->random, 1000);
+  request->length = random_below(&run->random, coin(run) ? 3 : 1000);
+  if (run->block_count > 0)
+    request->block = run->blocks[random_below(&run->random, run->block_count)];
+}
+
+static enum operation_code random_mutation(struct run *run) {
+  static const enum operation_code codes[] = {
+      OP_MKDIR,  OP_MKDIR, OP_CREATE,    OP_CREATE,    OP_CREATE,       OP_COMPLETE,     OP_DELETE,
+      OP_RENAME, OP_SET,   OP_ADD_BLOCK, OP_ADD_BLOCK, OP_COMMIT_BLOCK, OP_COMMIT_BLOCK, OP_BATCH};
+  return codes[random_below(&run->random, ARRAY_SIZE(codes))];
+}
+
+/* The newest blocks are told more often than old ones. */
+static void note_block(struct run *run, uint64_t block) {
+  const size_t window = coin(run) ? 8 : ARRAY_SIZE(run->blocks);
+  const size_t at = run->block_count < window ? run->block_count : random_below(&run->random, window);
+  if (at == run->block_count)
+    run->block_count++;
+  run->blocks[at] = block;
+}
+
+static void fill_batch(struct run *run, struct sent *sent) {
+  sent->request.items = sent->items;
+  sent->request.item_count = random_below(&run->random, ITEMS_MAX + 1);
+  for (size_t i = 0; i < sent->request.item_count; i++) {
+    fill_request(run, &sent->items[i], &sent->item_words[i]);
+    do
+      sent->items[i].code = random_mutation(run);
+    while (!op_is_batchable(sent->items[i].code));
+    sent->items[i].parents |= coin(run);
+    sent->items[i].overwrite |= coin(run);
+    sent->items[i].exist_ok |= coin(run);
+    sent->items[i].has_if_version &= coin(run);
+  }
 }
 
 static struct fake_node *some_node(struct run *run) {
@@ -188,8 +249,10 @@ static struct fake_node *some_node(struct run *run) {
 static void submit_read(struct run *run) {
   struct sent *sent = xcalloc(1, sizeof *sent);
   sent->run = run;
-  fill_request(run, sent);
-  sent->request.code = (enum operation_code)random_between(&run->random, OP_STAT, OP_EXISTS);
+  fill_request(run, &sent->request, &sent->words);
+  sent->request.code = random_chance(&run->random, 0.25)
+                           ? OP_BLOCKS
+                           : (enum operation_code)random_between(&run->random, OP_STAT, OP_EXISTS);
   sent->commit_at_submit = run->cluster->commit;
   run->outstanding++;
   primary_submit(some_node(run)->primary, &sent->request, read_answered, sent);
@@ -223,9 +286,13 @@ static void submit_mutation(struct run *run) {
   } else if (newest + 1 < ARRAY_SIZE(run->operations[client])) {
     sent = xcalloc(1, sizeof *sent);
     sent->run = run;
-    fill_request(run, sent);
-    sent->request.code = (enum operation_code)random_between(&run->random, OP_MKDIR, OP_SET);
+    fill_request(run, &sent->request, &sent->words);
+    sent->request.code = random_mutation(run);
     sent->request.op_id = (uint64_t)client << 32 | ++run->sequence[client];
+    if (sent->request.code == OP_BATCH)
+      fill_batch(run, sent);
+    if (sent->request.code == OP_ADD_BLOCK)
+      note_block(run, sent->request.op_id);
     run->operations[client][run->sequence[client]] = sent;
   } else {
     return;
@@ -249,9 +316,9 @@ static void check_hash(struct run *run, struct fake_node *node) {
 static void ask_about(struct run *run, struct fake_node *node, const char *path, enum operation_code code) {
   struct sent *sent = xcalloc(1, sizeof *sent);
   sent->run = run;
-  cr_assert_lt(strlen(path), sizeof sent->path);
-  memcpy(sent->path, path, strlen(path));
-  sent->request = (struct request){.code = code, .path = {sent->path, strlen(path)}};
+  cr_assert_lt(strlen(path), sizeof sent->words.path);
+  memcpy(sent->words.path, path, strlen(path));
+  sent->request = (struct request){.code = code, .path = {sent->words.path, strlen(path)}};
   run->outstanding++;
   primary_submit(node->primary, &sent->request, read_answered, sent);
 }
@@ -260,6 +327,7 @@ static void ask_tree(struct run *run, struct fake_node *node, const struct oracl
                      const char *path) {
   ask_about(run, node, *path ? path : "/", OP_STAT);
   ask_about(run, node, *path ? path : "/", OP_LIST);
+  ask_about(run, node, *path ? path : "/", OP_BLOCKS);
   for (size_t i = 0; i < tree->child_count; i++) {
     char below[64];
     snprintf(below, sizeof below, "%s/%s", path, tree->children[i]->name);
@@ -288,6 +356,7 @@ static void check_whole(struct run *run) {
               "a client's newest operation has no answer though a primary was there");
   cr_assert_eq(primary_status(leader->primary).inodes, oracle_size(run->oracle),
                "what deleted subtrees left was not reclaimed");
+  cr_assert_eq(primary_status(leader->primary).blocks, oracle_blocks(run->oracle));
   for (size_t i = 0; i < FAKE_NODES; i++)
     check_hash(run, &cluster->nodes[i]);
 }
@@ -350,6 +419,8 @@ static void reserve(struct run *run) {
   cr_assert_eq(run->outstanding, 0);
 }
 
+static size_t total[OP_CODES][2]; /* of run->answered over all runs */
+
 static void random_run(uint64_t seed, int steps, const char *directory) {
   struct run *run = xcalloc(1, sizeof *run);
   random_seed(&run->random, seed);
@@ -365,6 +436,9 @@ static void random_run(uint64_t seed, int steps, const char *directory) {
   cr_assert_gt(run->answered_ok, (size_t)steps / 200);
   cr_assert_gt(run->answered_fail, (size_t)steps / 200);
   cr_assert_gt(run->reads, (size_t)steps / 100);
+  for (size_t i = 0; i < ARRAY_SIZE(total); i++)
+    for (size_t j = 0; j < 2; j++)
+      total[i][j] += run->answered[i][j];
   fake_cluster_free(run->cluster);
   oracle_free(run->oracle);
   for (size_t client = 1; client <= CLIENTS; client++)
@@ -378,6 +452,11 @@ Test(primary, agrees_with_the_oracle_over_stores_in_memory) {
   const uint64_t count = seeds ? strtoull(seeds, NULL, 10) : 60;
   for (uint64_t seed = 1; seed <= count; seed++)
     random_run(seed, 2000, NULL);
+  for (enum operation_code code = OP_MKDIR; code < OP_CODES; code++)
+    if (!op_is_read(code) && code != OP_RESERVE_CLIENTS)
+      for (size_t i = 0; i < 2; i++)
+        cr_assert_gt(total[code][i], count, "operation %d: %zu %s", (int)code, total[code][i],
+                     i ? "succeeded" : "failed");
 }
 
 Test(primary, agrees_with_the_oracle_over_rocksdb) {

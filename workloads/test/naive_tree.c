@@ -139,11 +139,71 @@ static enum answer_code change(struct naive_node *node, const struct arguments *
       return ANSWER_IS_DIRECTORY;
     if (node->completed)
       return ANSWER_ALREADY_COMPLETED;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < node->block_count; i++) {
+      if (!node->blocks[i].committed)
+        return ANSWER_BLOCK_UNCOMMITTED;
+      sum += node->blocks[i].length;
+    }
+    if (node->block_count > 0 && sum != arguments->length)
+      return ANSWER_INVALID;
     node->completed = true;
     node->length = arguments->length;
   }
   answer->version = ++node->version;
   return ANSWER_OK;
+}
+
+static enum answer_code add_block(struct naive_node *node, uint64_t op_id, struct answer *answer) {
+  if (!node->is_file)
+    return ANSWER_IS_DIRECTORY;
+  if (node->completed || node->block_count == ARRAY_SIZE(node->blocks))
+    return ANSWER_ALREADY_COMPLETED;
+  node->blocks[node->block_count++] = (struct block_entry){.block = op_id};
+  node->version++;
+  answer->seen = SEEN_BLOCK;
+  answer->block = op_id;
+  return ANSWER_OK;
+}
+
+static enum answer_code commit_block(struct naive_tree *tree, const struct arguments *arguments) {
+  for (size_t i = 0; i < tree->count; i++)
+    for (size_t j = 0; j < tree->nodes[i].block_count; j++) {
+      struct block_entry *block = &tree->nodes[i].blocks[j];
+      if (block->block != arguments->block)
+        continue;
+      if (block->committed)
+        return block->length == arguments->length ? ANSWER_OK : ANSWER_INVALID;
+      block->committed = true;
+      block->length = arguments->length;
+      tree->nodes[i].version++;
+      return ANSWER_OK;
+    }
+  return ANSWER_NOT_FOUND;
+}
+
+static enum answer_code batch(struct naive_tree *tree, const struct arguments *arguments, uint64_t op_id,
+                              struct answer *answer) {
+  const size_t count = tree->count;
+  struct naive_node *before = xcalloc(count, sizeof *before);
+  memcpy(before, tree->nodes, count * sizeof *before);
+  enum answer_code code = ANSWER_OK;
+  assert(arguments->item_count <= ARRAY_SIZE(tree->items));
+  for (size_t i = 0; i < arguments->item_count && code == ANSWER_OK; i++) {
+    naive_tree_execute(tree, &arguments->items[i], op_id, &tree->items[i]);
+    code = tree->items[i].code;
+    answer->at = i;
+  }
+  answer->seen = code == ANSWER_OK ? SEEN_ANSWERS : SEEN_AT;
+  answer->items = tree->items;
+  answer->item_count = arguments->item_count;
+  if (code != ANSWER_OK) {
+    tree->nodes = xrealloc(tree->nodes, count * sizeof *before);
+    memcpy(tree->nodes, before, count * sizeof *before);
+    tree->count = count;
+  }
+  free(before);
+  return code;
 }
 
 static enum answer_code on_node(struct naive_tree *tree, struct naive_node *node,
@@ -163,6 +223,13 @@ static enum answer_code on_node(struct naive_tree *tree, struct naive_node *node
       return ANSWER_NOT_DIRECTORY;
     list(tree, path, answer);
     return ANSWER_OK;
+  case OPERATION_BLOCKS:
+    if (!node->is_file)
+      return ANSWER_IS_DIRECTORY;
+    answer->seen = SEEN_BLOCKS;
+    answer->blocks = node->blocks;
+    answer->block_entry_count = node->block_count;
+    return ANSWER_OK;
   case OPERATION_STAT:
     *answer = (struct answer){.seen = SEEN_KIND | SEEN_CREATOR | SEEN_VERSION | SEEN_VALUE | SEEN_COMPLETED,
                               .inode_kind = node->is_file ? INODE_FILE : INODE_DIRECTORY,
@@ -179,6 +246,11 @@ static enum answer_code on_node(struct naive_tree *tree, struct naive_node *node
 void naive_tree_execute(struct naive_tree *tree, const struct arguments *arguments, uint64_t op_id,
                         struct answer *answer) {
   *answer = (struct answer){0};
+  if (arguments->kind == OPERATION_COMMIT_BLOCK || arguments->kind == OPERATION_BATCH) {
+    answer->code = arguments->kind == OPERATION_BATCH ? batch(tree, arguments, op_id, answer)
+                                                      : commit_block(tree, arguments);
+    return;
+  }
   struct naive_node *node = find(tree, arguments->path.data);
   if (arguments->kind == OPERATION_MKDIR || arguments->kind == OPERATION_CREATE) {
     answer->code = make(tree, arguments, op_id, answer);
@@ -189,7 +261,8 @@ void naive_tree_execute(struct naive_tree *tree, const struct arguments *argumen
     const enum answer_code code = directory(tree, arguments->path.data, false, 0);
     answer->code = code == ANSWER_OK ? ANSWER_NOT_FOUND : code;
   } else {
-    answer->code = on_node(tree, node, arguments, answer);
+    answer->code = arguments->kind == OPERATION_ADD_BLOCK ? add_block(node, op_id, answer)
+                                                          : on_node(tree, node, arguments, answer);
   }
   if (answer->code != ANSWER_OK && answer->code != ANSWER_VERSION_MISMATCH)
     answer->seen = 0;

@@ -9,12 +9,15 @@ struct naive_node {
   bool is_file, completed;
   uint64_t creator, version, length;
   char value[64];
+  struct block_entry blocks[64];
+  size_t block_count;
 };
 
 struct naive_tree {
   struct naive_node *nodes; /* the first is the root */
   size_t count;
   struct list_entry entries[64]; /* of the answer given last */
+  struct answer items[16];       /* of the batch answered last */
 };
 
 void naive_tree_init(struct naive_tree *tree);

@@ -25,6 +25,32 @@ expect 0 'value +again' fs stat /a/f
 expect 0 'version 4' fs complete /a/f --length 4K
 expect 0 'length +4096' fs stat /a/f
 expect 1 'completed already' fs complete /a/f
+expect 0 '' fs create /a/b
+block=$(fs add-block /a/b --json | jq .block)
+expect 0 'uncommitted' fs blocks /a/b
+expect 1 'not committed' fs complete /a/b
+expect 0 '' fs commit-block "$block" --length 1K --worker 2
+expect 1 'one length' fs commit-block "$block" --length 2K
+expect 0 "$block +1024" fs blocks /a/b
+expect 1 'no such file' fs commit-block 77
+expect 64 'no block id' fs commit-block first
+expect 1 'invalid' fs complete /a/b
+expect 0 'version 4' fs complete /a/b --length 1K
+cat >"$scratch/batch" <<'END'
+{"f": "mkdir", "value": {"path": "/batch"}}
+{"f": "create", "value": {"path": "/batch/f"}}
+{"f": "set", "value": {"path": "/batch/f", "value": "v"}}
+END
+expect 0 '3 operations done' fs batch "$scratch/batch"
+expect 1 'nothing was done, because of operation 1: exists already' fs batch "$scratch/batch"
+expect 1 '"at":0' fs batch "$scratch/batch" --json
+echo '{"f": "set", "value": {"path": "/batch", "value": "w"}}' >"$scratch/one"
+expect 0 '"answers":\[\{"version":3\}\]' bash -c "'$assay' fs batch - --json ${on[*]} <'$scratch/one'"
+echo '{"f": "stat", "value": {"path": "/batch"}}' >>"$scratch/batch"
+expect 64 'batch:4' fs batch "$scratch/batch"
+expect 64 'nowhere' fs batch "$scratch/nowhere"
+expect 0 '' fs rm /batch --recursive
+expect 0 '' fs rm /a/b
 expect 0 '' fs mv /a/f /a/g
 expect 0 'false' fs exists /a/f
 expect 0 'true' fs exists /a/g

@@ -51,8 +51,24 @@ struct reply {
   char value[64], names[256]; /* of a list: "a/ b c/", directories with a slash */
 };
 
+static struct {
+  size_t count;
+  struct master_block blocks[4];
+  uint64_t numbers[4];
+} parts; /* of the answer to blocks or batch that came last */
+
+static void keep_parts(const struct master_answer *answer) {
+  parts.count = answer->block_entry_count + answer->number_count;
+  cr_assert_leq(parts.count, ARRAY_SIZE(parts.blocks));
+  for (size_t i = 0; i < answer->block_entry_count; i++)
+    parts.blocks[i] = answer->blocks[i];
+  for (size_t i = 0; i < answer->number_count; i++)
+    parts.numbers[i] = answer->numbers[i];
+}
+
 static void keep(void *context, const struct master_answer *answer) {
   struct reply *reply = context;
+  keep_parts(answer);
   reply->came = true;
   reply->answer = *answer;
   snprintf(reply->value, sizeof reply->value, "%s", answer->value);
@@ -136,6 +152,44 @@ static size_t find_primary(void) {
 }
 
 /* ---- tests ---- */
+
+Test(master, blocks_and_batches_over_the_wire_and_a_restart) {
+  start(1);
+  open_client();
+  reserve();
+  assert_ok(ASK(.operation = MASTER_CREATE, .path = "/f"));
+  const struct reply added = ASK(.operation = MASTER_ADD_BLOCK, .path = "/f");
+  assert_ok(added);
+  cr_assert_eq(added.answer.block, (uint64_t)client_number << 32 | 2);
+  assert_ok(ASK(.operation = MASTER_ADD_BLOCK, .path = "/f"));
+  assert_fails(ASK(.operation = MASTER_COMPLETE, .path = "/f"), MASTER_ERROR_BLOCK_UNCOMMITTED);
+  assert_ok(ASK(.operation = MASTER_COMMIT_BLOCK, .block = added.answer.block, .length = 7, .worker = 3));
+  assert_fails(ASK(.operation = MASTER_COMMIT_BLOCK, .block = 99, .length = 7), MASTER_ERROR_NOT_FOUND);
+  const struct master_request items[] = {
+      {.operation = MASTER_MKDIR, .path = "/d"},
+      {.operation = MASTER_RENAME, .path = "/f", .destination = "/d/f"},
+      {.operation = MASTER_SET, .path = "/d/f", .value = "moved"},
+      {.operation = MASTER_CREATE, .path = "/d/f"},
+  };
+  const struct reply failed = ASK(.operation = MASTER_BATCH, .items = items, .item_count = 4);
+  assert_fails(failed, MASTER_ERROR_EXISTS);
+  cr_assert_eq(failed.answer.at, 3);
+  assert_fails(ASK(.operation = MASTER_STAT, .path = "/d"), MASTER_ERROR_NOT_FOUND);
+  const struct reply done = ASK(.operation = MASTER_BATCH, .items = items, .item_count = 3);
+  assert_ok(done);
+  cr_assert_eq(parts.count, 3);
+  cr_assert(parts.numbers[0] >> 32 == client_number && parts.numbers[1] == 0 && parts.numbers[2] == 5);
+  nodes_stop(0);
+  nodes_start(0);
+  assert_ok(ASK(.operation = MASTER_BLOCKS, .path = "/d/f"));
+  cr_assert_eq(parts.count, 2);
+  cr_assert(parts.blocks[0].block == added.answer.block && parts.blocks[0].committed);
+  cr_assert(parts.blocks[0].length == 7 && !parts.blocks[1].committed);
+  const struct reply stat = ASK(.operation = MASTER_STAT, .path = "/d/f");
+  assert_ok(stat);
+  cr_assert_eq(stat.answer.block_count, 2);
+  finish();
+}
 
 Test(master, one_node_serves_every_operation_and_keeps_them_over_a_restart) {
   start(1);
