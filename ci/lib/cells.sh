@@ -4,7 +4,7 @@
 # A cell is a line "NAME SECONDS COMMAND…". The first part of the name is its kind (ci/lib/run.sh judges by it), the last
 # one of a run is its seed. Nothing here runs anything: the same arguments give the same lines.
 
-workloads=(mixed register names moves)
+workloads=(mixed register names moves blocks batches)
 
 mixes=(standard brutal journal network storage process time swarm)
 
@@ -12,12 +12,12 @@ mixes=(standard brutal journal network storage process time swarm)
 around_a_run=15
 
 # plan_runs BASE FIRST COUNT SECONDS: COUNT runs from the number FIRST on, SECONDS of load each. Any eight in a row from a
-# multiple of eight hold every mix and every workload, any thirty-two every pair of them; then come other seeds.
+# multiple of eight hold every mix and every workload, any forty-eight every pair of them; then come other seeds.
 plan_runs() {
   local base=$1 first=$2 count=$3 seconds=$4 n mix workload nodes seed
   for ((n = first; n < first + count; n++)); do
     mix=${mixes[n % 8]}
-    workload=${workloads[(n + n / 8) % 4]}
+    workload=${workloads[(n % 8 + n / 8) % 6]}
     nodes=$((n / 3 % 2 ? 5 : 3))
     seed=$((base * 1000 + n + 1))
     echo "run/$workload/$mix/$seed $((seconds + around_a_run))" \
