@@ -433,7 +433,7 @@ static void random_run(uint64_t seed, int steps, const char *directory) {
   for (int i = 0; i < steps; i++)
     step(run, true);
   check_whole(run);
-  cr_assert_gt(run->answered_ok, (size_t)steps / 200);
+  cr_assert_gt(run->answered_ok, (size_t)steps / 400);
   cr_assert_gt(run->answered_fail, (size_t)steps / 200);
   cr_assert_gt(run->reads, (size_t)steps / 100);
   for (size_t i = 0; i < ARRAY_SIZE(total); i++)
