@@ -6,17 +6,17 @@
  *
  * A read takes its time, and the store it reads changes meanwhile. Why what comes back can be believed:
  *
- *   - A row that memory has when the read ends is at least as new as what was read: it stays, and what was
- *     read is dropped.
- *   - A row that memory does not have then has not changed since the read began. For a change goes into
- * memory first; and a pin that lasts as long as the read keeps there what is put there, what is written to
- * the store and what is deleted meanwhile, tombstones too (row_cache.h, write_behind.c). Changes that had
- * been reported as written before the read began, the read sees. The one row that does leave memory meanwhile
- *     is one that was never written and is deleted again: the read found none, and there is none.
- *   - What the store held before a snapshot was installed counts for nothing: `incarnation`.
+ * A row that memory has when the read ends is at least as new as what was read: it stays, and what was read
+ * is dropped. A row that memory does not have then has not changed since the read began. For a change goes
+ * into memory first; and the pin of those who wait for the read, which began before it and lasts until it
+ * ends even if they give up, keeps there what is put there, what is written to the store and what is deleted
+ * meanwhile, tombstones too (row_cache.h, write_behind.c). Changes that had been reported as written before
+ * the read began, the read sees. The one row that does leave memory meanwhile is one that was never written
+ * and is deleted again: the read found none, and there is none. What the store held before a snapshot was
+ * installed counts for nothing: `incarnation`.
  *
- * The same goes for rows of a scan, which are not put into memory but kept for whoever tries: its own pin
- * began before the scan did.
+ * The same goes for rows of a scan, which are not put into memory but kept for whoever tries, as long as
+ * that pin.
  *
  * Liveness: that pin lasts until the work is done, so every try finds what the tries before it found or had
  * fetched, however small the cache is. What it misses again is new to it: its path goes on, or others changed
@@ -82,7 +82,6 @@ struct tables_wait {
 
 struct load {
   struct tables *tables;
-  struct pin pin;
   uint64_t incarnation;
   struct wanted *wanted;
   struct wanted *rest; /* of them, not read */
@@ -497,7 +496,6 @@ static void load_done(void *context) {
   struct tables *tables = load->tables;
   const bool useful = load->status == 0 && load->incarnation == tables->loads.incarnation;
   tables->loads.reads_open--;
-  row_cache_unpin(&tables->cache, &load->pin);
   if (useful)
     take_in(tables, &load->found);
   if (load->status != 0)
@@ -528,7 +526,6 @@ static void start_loads(struct tables *tables) {
     if (!loads->queued)
       loads->queued_end = &loads->queued;
     loads->reads_open++;
-    row_cache_pin(&tables->cache, &load->pin);
     tables->store->functions->read(tables->store, run_load, load_done, load);
   }
 }

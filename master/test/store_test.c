@@ -235,6 +235,76 @@ static void check_transfer(struct fixture *fixture, struct row_store *other, siz
   check(&at_checkpoint, other);
 }
 
+/* -- reads -- */
+
+#define READS 20
+
+/* What one read finds, on whatever thread: judged afterwards. */
+struct read {
+  const struct model *model;
+  unsigned table;
+  size_t wrong, scanned;
+  bool ran, done;
+};
+
+static bool count_row(void *context, const unsigned char *key, size_t key_size, const unsigned char *value,
+                      size_t value_size) {
+  (void)key;
+  (void)key_size;
+  (void)value;
+  (void)value_size;
+  (*(size_t *)context)++;
+  return true;
+}
+
+static void run_read(void *context, struct row_store *store) {
+  struct read *read = context;
+  struct error error;
+  for (unsigned number = 0; number < KEYS; number++) {
+    unsigned char key[32];
+    const size_t key_size = make_key(number, key);
+    struct bytes value = {0};
+    const int status = store->functions->get(store, model_tables[read->table], key, key_size, &value, &error);
+    const unsigned expected = read->model->value[read->table][number];
+    bytes_append_u8(&value, '\0');
+    read->wrong += status != (expected ? 0 : ERR_NOT_FOUND) ||
+                   (unsigned)strtoul((char *)value.data, NULL, 10) != expected;
+    bytes_free(&value);
+  }
+  read->wrong += store->functions->scan(store, model_tables[read->table], NULL, 0, NULL, 0, count_row,
+                                        &read->scanned, &error) != 0;
+  read->ran = true;
+}
+
+static void read_done(void *context) {
+  struct read *read = context;
+  cr_assert(read->ran && !read->done);
+  read->done = true;
+}
+
+static void check_reads(const struct fixture *fixture, struct row_store *store) {
+  struct read reads[READS];
+  size_t rows[2] = {0}, done = 0;
+  for (unsigned table = 0; table < 2; table++)
+    for (unsigned number = 0; number < KEYS; number++)
+      rows[table] += fixture->model.value[table][number] != 0;
+  for (unsigned i = 0; i < READS; i++) {
+    reads[i] = (struct read){.model = &fixture->model, .table = i % 2};
+    store->functions->read(store, run_read, read_done, &reads[i]);
+    cr_assert(!reads[i].done, "a callback from inside the call");
+  }
+  while (done < READS) {
+    row_store_poll(store);
+    done = 0;
+    for (size_t i = 0; i < READS; i++)
+      done += reads[i].done;
+  }
+  for (size_t i = 0; i < READS; i++) {
+    cr_assert_eq(reads[i].wrong, 0);
+    cr_assert_eq(reads[i].scanned, rows[i % 2]);
+  }
+}
+
 static void everything(bool rocksdb) {
   struct fixture fixture;
   begin(&fixture, rocksdb);
@@ -244,6 +314,7 @@ static void everything(bool rocksdb) {
   for (int i = 0; i < 9; i++) {
     write_some(&fixture);
     check(&fixture, fixture.store);
+    check_reads(&fixture, fixture.store);
     if (i % 3 == 2)
       check_transfer(&fixture, other, pieces[i / 3]);
     if (rocksdb) {
@@ -299,6 +370,34 @@ Test(store, snapshot_that_cannot_be_opened_changes_nothing) {
   row_store_close(store);
   fixture.store = open_store(&fixture, "one");
   check(&fixture, fixture.store);
+  end(&fixture);
+}
+
+/* They end before what they read goes away. */
+Test(store, reads_and_an_installed_snapshot_do_not_meet) {
+  struct fixture fixture;
+  begin(&fixture, true);
+  struct row_store *other = open_store(&fixture, "other");
+  for (int i = 0; i < 5; i++) {
+    const struct model before = fixture.model; /* of `other` */
+    write_some(&fixture);
+    struct store_checkpoint *checkpoint = take(fixture.store);
+    struct error error;
+    struct read reads[READS];
+    cr_assert_eq(other->functions->receive_begin(other, checkpoint->files, checkpoint->file_count, &error),
+                 0);
+    cr_assert_eq(copy(fixture.store, checkpoint, other, SNAPSHOT_CHUNK, UINT64_MAX, &error), 0);
+    for (unsigned j = 0; j < READS; j++) {
+      reads[j] = (struct read){.model = &before, .table = j % 2};
+      other->functions->read(other, run_read, read_done, &reads[j]);
+    }
+    cr_assert_eq(other->functions->receive_install(other, &error), 0, "%s", error.message);
+    for (size_t j = 0; j < READS; j++)
+      cr_assert(reads[j].done && reads[j].wrong == 0);
+    fixture.store->functions->checkpoint_close(checkpoint);
+    check_reads(&fixture, other);
+  }
+  row_store_close(other);
   end(&fixture);
 }
 

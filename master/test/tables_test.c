@@ -201,7 +201,16 @@ static void begin_work(struct fixture *fixture) {
   try_work(fixture, work);
 }
 
+static void give_up(struct fixture *fixture, struct work *work) {
+  if (work->under_way)
+    tables_give_up(fixture->tables, work->wait);
+  work->wait = NULL;
+  work->under_way = work->ready = false;
+}
+
 static void go_on(struct fixture *fixture) {
+  if (random_chance(&fixture->random, 0.1))
+    give_up(fixture, &fixture->works[random_below(&fixture->random, WORKS)]);
   delayed_reads_end_some(&fixture->delayed, 0.3);
   row_store_poll(fixture->store);
   for (size_t i = 0; i < WORKS; i++)
@@ -209,20 +218,11 @@ static void go_on(struct fixture *fixture) {
       try_work(fixture, &fixture->works[i]);
 }
 
-static void give_up(struct fixture *fixture) {
-  for (size_t i = 0; i < WORKS; i++) {
-    struct work *work = &fixture->works[i];
-    if (work->under_way)
-      tables_give_up(fixture->tables, work->wait);
-    work->wait = NULL;
-    work->under_way = work->ready = false;
-  }
-}
-
 static void reopen(struct fixture *fixture, const char *directory) {
   const struct store_wake waker = {wake, NULL};
   struct error error;
-  give_up(fixture);
+  for (size_t i = 0; i < WORKS; i++)
+    give_up(fixture, &fixture->works[i]);
   tables_close(fixture->tables);
   if (directory) {
     row_store_close(fixture->store);
@@ -293,6 +293,82 @@ Test(tables, agree_with_a_model_over_rocksdb) {
     struct error error;
     cr_assert_eq(directory_remove(directory, &error), 0, "%s", error.message);
   }
+}
+
+/* -- one row, one read of it -- */
+
+static struct held_read {
+  struct row_store_functions functions;
+  store_read_done *done;
+  void *context;
+} held;
+
+static void hold_read(struct row_store *store, store_read_run *run, store_read_done *done, void *context) {
+  run(context, store);
+  held.done = done;
+  held.context = context;
+}
+
+static void change_row(struct fixture *fixture, uint32_t value) {
+  struct bytes batch = {0};
+  const struct row_key key = make_key(0, 7);
+  unsigned char bytes[4];
+  le32_store(bytes, value);
+  batch_begin(&batch, &(struct batch_header){.term = 1, .counters.next_inode = 2});
+  batch_append(&batch, &(struct batch_row){.change = value ? ROW_PUT : ROW_DELETE,
+                                           .table = TABLE_EDGES,
+                                           .key = {(const char *)key.bytes, key.size},
+                                           .value = {(const char *)bytes, value ? 4 : 0}});
+  struct error error;
+  const uint64_t index = tables_applied(fixture->tables)->index + 1;
+  cr_assert_eq(tables_apply(fixture->tables, index, 1, batch.data, batch.size, &error), 0);
+  row_store_poll(fixture->store);
+  for (int i = 0; i < 3; i++)
+    tables_trim(fixture->tables);
+  bytes_free(&batch);
+}
+
+static void nothing(void *context) {
+  (void)context;
+}
+
+/* The row is read with its first value; it changes, that is written, and nothing else would keep it in
+ * memory; only then what was read comes in. */
+static void late_read(uint32_t then, bool gives_up) {
+  const struct store_wake waker = {wake, NULL};
+  struct fixture fixture = {.store = memory_store_new(&waker)};
+  held.functions = *fixture.store->functions;
+  held.functions.read = hold_read;
+  fixture.store->functions = &held.functions;
+  struct error error;
+  cr_assert_eq(
+      tables_open(&(struct tables_options){.store = fixture.store, .write_size = 1}, &fixture.tables, &error),
+      0);
+  change_row(&fixture, 1);
+  const struct row_key key = make_key(0, 7);
+  struct slice value;
+  tables_try(fixture.tables, NULL);
+  cr_assert(!tables_get(fixture.tables, TABLE_EDGES, &key, &value));
+  struct tables_wait *wait = tables_tried(fixture.tables, nothing, NULL);
+  cr_assert(wait && held.done, "the row is not in memory");
+  if (gives_up)
+    tables_give_up(fixture.tables, wait);
+  change_row(&fixture, then);
+  held.done(held.context);
+  tables_try(fixture.tables, gives_up ? NULL : wait);
+  const bool found = tables_get(fixture.tables, TABLE_EDGES, &key, &value);
+  cr_assert_eq(tables_missed(fixture.tables), 0);
+  cr_assert(found == (then != 0) && (!found || le32_load(value.data) == then), "it went back");
+  cr_assert_null(tables_tried(fixture.tables, nothing, NULL));
+  tables_close(fixture.tables);
+  row_store_close(fixture.store);
+}
+
+Test(tables, what_is_read_late_is_never_older_than_what_was_committed) {
+  late_read(2, false);
+  late_read(2, true);
+  late_read(0, false);
+  late_read(0, true);
 }
 
 /* Ever more rows in one directory that is always in use: the memory stays bounded. */
