@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define RECEIVE_SIZE 65536u
+#define CONNECTING_MAX 32u /* at a time: servers let only so many wait at their door */
 
 struct wire {
   struct wires *wires;
@@ -25,11 +26,13 @@ struct rest {
 
 struct wires {
   uv_loop_t *loop;
+  struct sockaddr_in address;
   const struct wire_handler *handler;
   void *context;
   uv_prepare_t prepare; /* just before the loop waits: all of a turn is there */
   struct wire *items;
   size_t count;
+  size_t begun;    /* connections, the first ones */
   size_t *touched; /* indexes */
   size_t touched_count;
   size_t handles;
@@ -122,12 +125,15 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
   }
 }
 
+static void connect_next(struct wires *wires);
+
 static void on_connect(uv_connect_t *request, int status) {
   struct wire *wire = request->data;
   if (status != 0) {
     lose(wire->wires, uv_strerror(status));
     return;
   }
+  connect_next(wire->wires);
   wire->connected = true;
   uv_tcp_nodelay(&wire->tcp, 1);
   uv_read_start((uv_stream_t *)&wire->tcp, on_allocate, on_read);
@@ -136,10 +142,20 @@ static void on_connect(uv_connect_t *request, int status) {
   touch(wire);
 }
 
+static void connect_next(struct wires *wires) {
+  if (wires->closing || wires->begun == wires->count)
+    return;
+  struct wire *wire = &wires->items[wires->begun++];
+  const int status =
+      uv_tcp_connect(&wire->connect, &wire->tcp, (struct sockaddr *)&wires->address, on_connect);
+  if (status != 0)
+    lose(wires, uv_strerror(status));
+}
+
 struct wires *wires_open(uv_loop_t *loop, int port, size_t count, const struct wire_handler *handler,
                          void *context) {
   struct wires *wires = xcalloc(1, sizeof *wires);
-  struct sockaddr_in address = {
+  wires->address = (struct sockaddr_in){
       .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   wires->loop = loop;
   wires->handler = handler;
@@ -157,10 +173,9 @@ struct wires *wires_open(uv_loop_t *loop, int port, size_t count, const struct w
     wire->index = i;
     uv_tcp_init(loop, &wire->tcp);
     wire->tcp.data = wire->connect.data = wire;
-    const int status = uv_tcp_connect(&wire->connect, &wire->tcp, (struct sockaddr *)&address, on_connect);
-    if (status != 0)
-      lose(wires, uv_strerror(status));
   }
+  for (size_t i = 0; i < CONNECTING_MAX; i++)
+    connect_next(wires);
   return wires;
 }
 
