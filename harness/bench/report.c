@@ -1,8 +1,11 @@
 #include "harness/bench/report.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define RATIO_SIZE 32u
 
 struct spread {
   double least, median, most;
@@ -64,6 +67,12 @@ static struct spread ratio_of(const struct bench_row *ours, const struct bench_r
   return ratio;
 }
 
+/* A peer that did nothing in a run, for a run can be shorter than its pauses, has no ratio. */
+static const char *ratio_text(double ratio, const char *none, char out[RATIO_SIZE]) {
+  snprintf(out, RATIO_SIZE, "%.2f", ratio);
+  return isfinite(ratio) ? out : none;
+}
+
 static void print_json_row(const struct report *report, size_t item, size_t system) {
   const struct noise *noise = report->noise;
   const struct spread sync = spread_of(noise->syncs, noise->sync_count);
@@ -73,8 +82,10 @@ static void print_json_row(const struct report *report, size_t item, size_t syst
   printf("{\"case\": \"%s\", ", case_name(&report->cases[item], name));
   if (system > 0) {
     const struct spread ratio = ratio_of(row_of(report, item, 0), row, report->runs);
-    printf("\"peer\": \"%s\", \"ratio\": %.2f, \"ratio_least\": %.2f, \"ratio_most\": %.2f, ",
-           report->systems[system], ratio.median, ratio.least, ratio.most);
+    char median[RATIO_SIZE], least[RATIO_SIZE], most[RATIO_SIZE];
+    printf("\"peer\": \"%s\", \"ratio\": %s, \"ratio_least\": %s, \"ratio_most\": %s, ",
+           report->systems[system], ratio_text(ratio.median, "null", median),
+           ratio_text(ratio.least, "null", least), ratio_text(ratio.most, "null", most));
   }
   printf("\"ops_per_second\": %.0f, \"p50_us\": %.0f, \"p90_us\": %.0f, \"p99_us\": %.0f, \"p999_us\": %.0f, "
          "\"max_us\": %.0f, \"cpu_us\": %.1f, \"ops_per_second_least\": %.0f, \"ops_per_second_most\": %.0f, "
@@ -106,7 +117,9 @@ static void print_table_row(const struct report *report, size_t item, size_t sys
          figures.p999_us, figures.most_us, figures.cpu_us);
   if (system > 0) {
     const struct spread ratio = ratio_of(row_of(report, item, 0), row, report->runs);
-    printf("   ours/%s %.1f (%.1f … %.1f)", report->systems[system], ratio.median, ratio.least, ratio.most);
+    char median[RATIO_SIZE], least[RATIO_SIZE], most[RATIO_SIZE];
+    printf("   ours/%s %s (%s … %s)", report->systems[system], ratio_text(ratio.median, "-", median),
+           ratio_text(ratio.least, "-", least), ratio_text(ratio.most, "-", most));
   }
   if (row->unsent > 0)
     printf("   did not keep up: %" PRIu64 " never sent", row->unsent);
