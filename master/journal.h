@@ -102,6 +102,17 @@ struct snapshot_file {
 
 struct snapshot; /* opaque, of the state machine */
 
+/* Bytes of a snapshot that are not here yet: from (file, offset) to the end of the file before `end_file`.
+ * `file` is the number of files when nothing is missing. Files of no bytes are never missing. */
+struct snapshot_range {
+  uint64_t file, offset, end_file;
+};
+
+typedef void snapshot_read_done(void *owner, int status, const struct error *error);
+/* `missing`: what is to come next; undefined unless `status` is 0. */
+typedef void snapshot_receive_done(void *owner, int status, const struct snapshot_range *missing,
+                                   const struct error *error);
+
 /* What a journal asks of the state above it; implemented by the tables, called on the loop's thread. */
 struct state_machine {
   void *context;
@@ -128,19 +139,34 @@ struct state_machine {
   /* The manifest of an open snapshot: index, term and files; owned by the snapshot. */
   void (*snapshot_describe)(struct snapshot *snapshot, uint64_t *index, uint64_t *term,
                             const struct snapshot_file **files, size_t *file_count);
-  /* Reads [offset, offset + size) of a file into `buffer`; blocking, size <= SNAPSHOT_CHUNK. */
-  int (*snapshot_read)(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
-                       struct error *error);
+  /* Reads [offset, offset + size) of a file into `buffer`, which must stay until `done`; size <=
+   * SNAPSHOT_CHUNK. Off the loop. */
+  void (*snapshot_read)(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
+                        snapshot_read_done *done, void *owner);
+  /* Not while a read is under way. */
   void (*snapshot_close)(struct snapshot *snapshot);
+  /* Sees to it that what is applied now becomes durable soon; the journal hears of it by durable_moved(). */
+  void (*make_durable)(void *context);
 
-  /* The receiving side. begin: an empty place beside the live state (a half-received older one is dropped);
-   * write: pieces in order of file and offset, none for an empty file; install: verify every checksum against
-   * the manifest, fsync, publish in one step and make it the live state; then, and only then, returns 0. */
-  int (*receive_begin)(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
-                       size_t file_count, struct error *error);
-  int (*receive_write)(void *context, size_t file, uint64_t offset, const void *data, size_t size,
-                       struct error *error);
+  /* The receiving side, off the loop; the callbacks come in the order of the calls, one for each.
+   *   begin    makes a place beside the live state, in which what an earlier reception left (also one of a
+   *            process before this) or the live state itself holds is kept, file by file, where size and
+   * checksum are the same; the rest of what was there is dropped. write    the next piece, `data` is copied.
+   * It begins where `missing` said, or where the last piece ended. A file that is whole is verified, and
+   * durable before the callback; one whose checksum is wrong is dropped (ERR_CORRUPT) and missing again from
+   * its beginning. prepare  when nothing is missing: everything that takes time before it can be installed.
+   */
+  void (*receive_begin)(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
+                        size_t file_count, snapshot_receive_done *done, void *owner);
+  void (*receive_write)(void *context, uint64_t file, uint64_t offset, const void *data, size_t size,
+                        snapshot_receive_done *done, void *owner);
+  void (*receive_prepare)(void *context, snapshot_receive_done *done, void *owner);
+  /* Publishes what was prepared in one step and makes it the live state; then, and only then, returns 0.
+   * Blocks for a moment. */
   int (*receive_install)(void *context, struct error *error);
+  /* Drops, in the background, what was received of a snapshot up to `index` or an earlier one; nothing of it
+   * is being received or installed. */
+  void (*receive_forget)(void *context, uint64_t index);
 
   /* The journal cannot go on (failed fsync, corrupt log): the process must stop acknowledging and end with
    * `error`. */

@@ -76,6 +76,7 @@ static void on_last_turn(uv_timer_t *timer) {
 /* What the primary had deferred runs once more before the world goes. */
 static void journal_closed(void *context) {
   struct node *node = context;
+  node->store->functions->drain(node->store, true); /* what sessions read of a backup */
   primary_free(node->primary);
   row_store_close(node->store);
   node->store = NULL;

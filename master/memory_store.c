@@ -9,15 +9,31 @@
 
 #include "master/store.h"
 
-#define ROWS_FILE "rows"
+/* A checkpoint's files end where the hash of a key says so, so that rows that did not change make the same
+ * files again: one row in this many ends one. */
+#define ROWS_PER_FILE 4
 
 struct completion {
   struct completion *next;
   store_write_done *written; /* or: */
-  store_read_done *read;     /* or: */
+  store_read_done *fetched;  /* or: */
   store_checkpoint_done *taken;
+  snapshot_read_done *read;
+  snapshot_receive_done *received;
   struct store_checkpoint *checkpoint;
+  struct snapshot_range missing;
+  struct error error; /* code 0: none */
   void *context;
+};
+
+/* A checkpoint on its way in, and what is left of it until it is installed or forgotten. */
+struct incoming {
+  bool is_there, prepared;
+  uint64_t index;
+  struct snapshot_file *files;
+  struct bytes *contents;
+  bool *whole;
+  size_t count;
 };
 
 struct memory_store {
@@ -26,15 +42,14 @@ struct memory_store {
   struct store_row **rows;
   size_t count;
   struct completion *completions, **completions_end;
-  struct bytes received;
-  struct snapshot_file expected;
-  bool receiving;
+  struct incoming incoming;
 };
 
 struct memory_checkpoint {
   struct store_checkpoint checkpoint;
-  struct snapshot_file file;
-  struct bytes content;
+  struct snapshot_file *files;
+  struct bytes *contents;
+  size_t count;
 };
 
 static struct memory_store *memory_of(struct row_store *store) {
@@ -78,9 +93,9 @@ static struct store_row *copy_row(const struct store_row *row) {
   return memcpy(xmalloc(size), row, size);
 }
 
-static void complete(struct memory_store *memory, struct completion completion) {
+static void complete(struct memory_store *memory, const struct completion *completion) {
   struct completion *kept = xmalloc(sizeof *kept);
-  *kept = completion;
+  *kept = *completion;
   kept->next = NULL;
   *memory->completions_end = kept;
   memory->completions_end = &kept->next;
@@ -107,7 +122,7 @@ static void memory_write(struct row_store *store, const struct store_row **rows,
   free(memory->rows);
   memory->rows = merged;
   memory->count = size;
-  complete(memory, (struct completion){.written = done, .context = context});
+  complete(memory, &(struct completion){.written = done, .context = context});
 }
 
 static int memory_get(struct row_store *store, enum table table, const void *key, size_t key_size,
@@ -151,57 +166,188 @@ static uint64_t content_checksum(const struct bytes *content) {
   return sum;
 }
 
-static void memory_checkpoint(struct row_store *store, store_checkpoint_done *done, void *context) {
-  struct memory_store *memory = memory_of(store);
+static void append_row(struct bytes *content, const struct store_row *row) {
+  bytes_append_u8(content, row->table);
+  bytes_append_string(content, row->bytes, row->key_size);
+  bytes_append_string(content, row->bytes + row->key_size, row->value_size);
+}
+
+static void end_file(struct memory_checkpoint *taken) {
+  struct snapshot_file *file = &taken->files[taken->count];
+  snprintf(file->name, sizeof file->name, "rows-%zu", taken->count);
+  file->size = taken->contents[taken->count].size;
+  file->checksum = content_checksum(&taken->contents[taken->count]);
+  taken->count++;
+}
+
+static struct memory_checkpoint *take_checkpoint(const struct memory_store *memory) {
   struct memory_checkpoint *taken = xcalloc(1, sizeof *taken);
+  taken->files = xcalloc(memory->count + 1, sizeof *taken->files);
+  taken->contents = xcalloc(memory->count + 1, sizeof *taken->contents);
   for (size_t i = 0; i < memory->count; i++) {
     const struct store_row *row = memory->rows[i];
-    bytes_append_u8(&taken->content, row->table);
-    bytes_append_string(&taken->content, row->bytes, row->key_size);
-    bytes_append_string(&taken->content, row->bytes + row->key_size, row->value_size);
+    append_row(&taken->contents[taken->count], row);
+    if (checksum(row->bytes, row->key_size) % ROWS_PER_FILE == 0)
+      end_file(taken);
   }
-  snprintf(taken->file.name, sizeof taken->file.name, ROWS_FILE);
-  taken->file.size = taken->content.size;
-  taken->file.checksum = content_checksum(&taken->content);
-  taken->checkpoint = (struct store_checkpoint){.files = &taken->file, .file_count = 1};
-  complete(memory, (struct completion){.taken = done, .checkpoint = &taken->checkpoint, .context = context});
+  if (taken->contents[taken->count].size > 0)
+    end_file(taken);
+  taken->checkpoint = (struct store_checkpoint){.files = taken->files, .file_count = taken->count};
+  return taken;
 }
 
-static int memory_checkpoint_read(struct store_checkpoint *checkpoint, size_t file, uint64_t offset,
-                                  void *buffer, size_t size, struct error *error) {
-  const struct memory_checkpoint *taken = CONTAINER_OF(checkpoint, struct memory_checkpoint, checkpoint);
-  if (file != 0 || offset > taken->content.size || size > taken->content.size - offset)
-    return error_set(error, ERR_BAD_INPUT, "a read behind the end of a snapshot's file");
-  if (size)
-    memcpy(buffer, taken->content.data + offset, size);
-  return 0;
-}
-
-static void memory_checkpoint_close(struct store_checkpoint *checkpoint) {
+static void memory_checkpoint_close(struct row_store *store, struct store_checkpoint *checkpoint) {
+  (void)store;
   struct memory_checkpoint *taken = CONTAINER_OF(checkpoint, struct memory_checkpoint, checkpoint);
-  bytes_free(&taken->content);
+  for (size_t i = 0; i < taken->count; i++)
+    bytes_free(&taken->contents[i]);
+  free(taken->contents);
+  free(taken->files);
   free(taken);
 }
 
-static int memory_receive_begin(struct row_store *store, const struct snapshot_file *files, size_t file_count,
-                                struct error *error) {
+static void memory_checkpoint(struct row_store *store, store_checkpoint_done *done, void *context) {
   struct memory_store *memory = memory_of(store);
-  if (file_count != 1 || strcmp(files[0].name, ROWS_FILE) != 0)
-    return error_set(error, ERR_BAD_INPUT, "the snapshot offered is not one of a store in memory");
-  bytes_clear(&memory->received);
-  memory->expected = files[0];
-  memory->receiving = true;
-  return 0;
+  struct memory_checkpoint *taken = take_checkpoint(memory);
+  complete(memory, &(struct completion){.taken = done, .checkpoint = &taken->checkpoint, .context = context});
 }
 
-static int memory_receive_write(struct row_store *store, size_t file, uint64_t offset, const void *data,
-                                size_t size, struct error *error) {
+static void memory_checkpoint_read(struct row_store *store, struct store_checkpoint *checkpoint, size_t file,
+                                   uint64_t offset, void *buffer, size_t size, snapshot_read_done *done,
+                                   void *owner) {
+  const struct memory_checkpoint *taken = CONTAINER_OF(checkpoint, struct memory_checkpoint, checkpoint);
+  struct completion completion = {.read = done, .context = owner};
+  if (file >= taken->count || offset > taken->contents[file].size ||
+      size > taken->contents[file].size - offset)
+    error_set(&completion.error, ERR_BAD_INPUT, "a read behind the end of a snapshot's file");
+  else if (size)
+    memcpy(buffer, taken->contents[file].data + offset, size);
+  complete(memory_of(store), &completion);
+}
+
+/* -- receiving -- */
+
+static void forget_incoming(struct incoming *incoming) {
+  for (size_t i = 0; i < incoming->count; i++)
+    bytes_free(&incoming->contents[i]);
+  free(incoming->files);
+  free(incoming->contents);
+  free(incoming->whole);
+  *incoming = (struct incoming){0};
+}
+
+static bool same_content(const struct snapshot_file *a, const struct snapshot_file *b) {
+  return a->size == b->size && a->checksum == b->checksum;
+}
+
+/* Of `count` files the one that is the same, or `count`. */
+static size_t find_file(const struct snapshot_file *files, size_t count, const struct snapshot_file *wanted) {
+  size_t i = 0;
+  while (i < count && !same_content(&files[i], wanted))
+    i++;
+  return i;
+}
+
+/* The first file that is not whole. */
+static struct snapshot_range find_missing(const struct incoming *incoming) {
+  struct snapshot_range missing = {0};
+  while (missing.file < incoming->count && incoming->whole[missing.file])
+    missing.file++;
+  missing.end_file = missing.file;
+  while (missing.end_file < incoming->count && !incoming->whole[missing.end_file])
+    missing.end_file++;
+  if (missing.file < incoming->count)
+    missing.offset = incoming->contents[missing.file].size;
+  return missing;
+}
+
+static void begin_file(struct memory_store *memory, struct incoming *incoming, size_t i,
+                       const struct memory_checkpoint *live) {
+  struct incoming *old = &memory->incoming;
+  const size_t before = find_file(old->files, old->count, &incoming->files[i]);
+  const size_t here = find_file(live->files, live->count, &incoming->files[i]);
+  if (before < old->count) {
+    incoming->contents[i] = old->contents[before];
+    incoming->whole[i] = old->whole[before];
+    old->contents[before] = (struct bytes){0};
+    old->files[before].size = UINT64_MAX; /* moved away */
+  } else if (here < live->count) {
+    bytes_append(&incoming->contents[i], live->contents[here].data, live->contents[here].size);
+    incoming->whole[i] = true;
+  }
+}
+
+static void memory_receive_begin(struct row_store *store, uint64_t index, const struct snapshot_file *files,
+                                 size_t file_count, snapshot_receive_done *done, void *owner) {
   struct memory_store *memory = memory_of(store);
-  if (!memory->receiving || file != 0 || offset != memory->received.size ||
-      size > memory->expected.size - offset)
+  struct memory_checkpoint *live = take_checkpoint(memory);
+  struct incoming incoming = {.is_there = true, .index = index, .count = file_count};
+  incoming.files = xcalloc(file_count + 1, sizeof *incoming.files);
+  incoming.contents = xcalloc(file_count + 1, sizeof *incoming.contents);
+  incoming.whole = xcalloc(file_count + 1, sizeof *incoming.whole);
+  if (file_count)
+    memcpy(incoming.files, files, file_count * sizeof *files);
+  for (size_t i = 0; i < file_count; i++)
+    begin_file(memory, &incoming, i, live);
+  memory_checkpoint_close(store, &live->checkpoint);
+  forget_incoming(&memory->incoming);
+  memory->incoming = incoming;
+  complete(memory,
+           &(struct completion){.received = done, .missing = find_missing(&incoming), .context = owner});
+}
+
+static int receive_piece(struct incoming *incoming, uint64_t file, uint64_t offset, const void *data,
+                         size_t size, struct error *error) {
+  if (file >= incoming->count || incoming->whole[file] || offset != incoming->contents[file].size ||
+      size > incoming->files[file].size - offset)
     return error_set(error, ERR_BAD_INPUT, "a piece of a snapshot out of its order");
-  bytes_append(&memory->received, data, size);
-  return 0;
+  struct bytes *content = &incoming->contents[file];
+  bytes_append(content, data, size);
+  if (content->size < incoming->files[file].size)
+    return 0;
+  incoming->whole[file] = content_checksum(content) == incoming->files[file].checksum;
+  if (incoming->whole[file])
+    return 0;
+  bytes_clear(content);
+  return error_set(error, ERR_CORRUPT, "%s of a snapshot was received with a wrong checksum",
+                   incoming->files[file].name);
+}
+
+static void memory_receive_write(struct row_store *store, uint64_t file, uint64_t offset, const void *data,
+                                 size_t size, snapshot_receive_done *done, void *owner) {
+  struct memory_store *memory = memory_of(store);
+  struct completion completion = {.received = done, .context = owner};
+  receive_piece(&memory->incoming, file, offset, data, size, &completion.error);
+  completion.missing = find_missing(&memory->incoming);
+  complete(memory, &completion);
+}
+
+static void memory_receive_prepare(struct row_store *store, snapshot_receive_done *done, void *owner) {
+  struct memory_store *memory = memory_of(store);
+  struct completion completion = {
+      .received = done, .missing = find_missing(&memory->incoming), .context = owner};
+  memory->incoming.prepared = memory->incoming.is_there && completion.missing.file == memory->incoming.count;
+  if (!memory->incoming.prepared)
+    error_set(&completion.error, ERR_BAD_INPUT, "the snapshot to install is not whole");
+  complete(memory, &completion);
+}
+
+static void memory_receive_forget(struct row_store *store, uint64_t index) {
+  struct memory_store *memory = memory_of(store);
+  if (memory->incoming.index <= index)
+    forget_incoming(&memory->incoming);
+}
+
+void memory_store_lose_power(struct row_store *store, struct random *random) {
+  struct incoming *incoming = &memory_of(store)->incoming;
+  const struct snapshot_range missing = find_missing(incoming);
+  incoming->prepared = false;
+  if (missing.offset == 0)
+    return;
+  struct bytes *content = &incoming->contents[missing.file];
+  content->size = random_below(random, content->size + 1);
+  if (content->size > 0 && random_chance(random, 0.3))
+    content->data[random_below(random, content->size)] ^= 1;
 }
 
 static void drop_rows(struct memory_store *memory) {
@@ -212,8 +358,8 @@ static void drop_rows(struct memory_store *memory) {
   memory->count = 0;
 }
 
-static int load_rows(struct memory_store *memory, const struct bytes *content, struct error *error) {
-  size_t capacity = 0;
+static int load_rows(struct memory_store *memory, const struct bytes *content, size_t *capacity,
+                     struct error *error) {
   struct reader reader = reader_make(content->data, content->size);
   while (reader_left(&reader) > 0 && !reader.failed) {
     const uint8_t table = reader_u8(&reader);
@@ -222,9 +368,9 @@ static int load_rows(struct memory_store *memory, const struct bytes *content, s
     const unsigned char *value = reader_string(&reader, &value_size);
     if (!key || !value)
       break;
-    if (memory->count == capacity) {
-      capacity = capacity ? 2 * capacity : 64;
-      memory->rows = xrealloc(memory->rows, capacity * sizeof(struct store_row *));
+    if (memory->count == *capacity) {
+      *capacity = *capacity ? 2 * *capacity : 64;
+      memory->rows = xrealloc(memory->rows, *capacity * sizeof(struct store_row *));
     }
     struct store_row *row = xmalloc(sizeof *row + key_size + value_size);
     *row = (struct store_row){
@@ -240,14 +386,15 @@ static void memory_drain(struct row_store *store, bool ending);
 
 static int memory_receive_install(struct row_store *store, struct error *error) {
   struct memory_store *memory = memory_of(store);
-  if (!memory->receiving || memory->received.size != memory->expected.size ||
-      content_checksum(&memory->received) != memory->expected.checksum)
-    return error_set(error, ERR_CORRUPT, "the snapshot received is not the one that was announced");
+  if (!memory->incoming.prepared)
+    return error_set(error, ERR_BAD_INPUT, "there is no snapshot that could be installed");
   memory_drain(store, true);
   drop_rows(memory);
-  const int status = load_rows(memory, &memory->received, error);
-  bytes_free(&memory->received);
-  memory->receiving = false;
+  size_t capacity = 0;
+  int status = 0;
+  for (size_t i = 0; status == 0 && i < memory->incoming.count; i++)
+    status = load_rows(memory, &memory->incoming.contents[i], &capacity, error);
+  forget_incoming(&memory->incoming);
   return status;
 }
 
@@ -255,7 +402,22 @@ static int memory_receive_install(struct row_store *store, struct error *error) 
 
 static void memory_read(struct row_store *store, store_read_run *run, store_read_done *done, void *context) {
   run(context, store);
-  complete(memory_of(store), (struct completion){.read = done, .context = context});
+  complete(memory_of(store), &(struct completion){.fetched = done, .context = context});
+}
+
+static void run_completion(const struct completion *completion) {
+  const int status = completion->error.code;
+  const struct error *error = status ? &completion->error : NULL;
+  if (completion->written)
+    completion->written(completion->context, status, error);
+  else if (completion->taken)
+    completion->taken(completion->context, completion->checkpoint, error);
+  else if (completion->fetched)
+    completion->fetched(completion->context);
+  else if (completion->read)
+    completion->read(completion->context, status, error);
+  else
+    completion->received(completion->context, status, &completion->missing, error);
 }
 
 static void memory_poll(struct row_store *store) {
@@ -266,12 +428,7 @@ static void memory_poll(struct row_store *store) {
   while (due) {
     struct completion *completion = due;
     due = completion->next;
-    if (completion->written)
-      completion->written(completion->context, 0, NULL);
-    else if (completion->read)
-      completion->read(completion->context);
-    else
-      completion->taken(completion->context, completion->checkpoint, NULL);
+    run_completion(completion);
     free(completion);
   }
 }
@@ -286,7 +443,7 @@ static void memory_close(struct row_store *store) {
   struct memory_store *memory = memory_of(store);
   memory_drain(store, true);
   drop_rows(memory);
-  bytes_free(&memory->received);
+  forget_incoming(&memory->incoming);
   free(memory);
 }
 
@@ -301,7 +458,9 @@ static const struct row_store_functions memory_functions = {
     .checkpoint_close = memory_checkpoint_close,
     .receive_begin = memory_receive_begin,
     .receive_write = memory_receive_write,
+    .receive_prepare = memory_receive_prepare,
     .receive_install = memory_receive_install,
+    .receive_forget = memory_receive_forget,
     .poll = memory_poll,
     .close = memory_close,
 };

@@ -17,7 +17,7 @@ struct snapshot_request {
 };
 
 static void snapshot_close(struct snapshot *snapshot) {
-  snapshot->store->functions->checkpoint_close(snapshot->checkpoint);
+  snapshot->store->functions->checkpoint_close(snapshot->store, snapshot->checkpoint);
   free(snapshot);
 }
 
@@ -88,25 +88,33 @@ static void snapshot_describe(struct snapshot *snapshot, uint64_t *index, uint64
   *file_count = snapshot->checkpoint->file_count;
 }
 
-static int snapshot_read(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
-                         struct error *error) {
-  return snapshot->store->functions->checkpoint_read(snapshot->checkpoint, file, offset, buffer, size, error);
+static void snapshot_read(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
+                          snapshot_read_done *done, void *owner) {
+  snapshot->store->functions->checkpoint_read(snapshot->store, snapshot->checkpoint, file, offset, buffer,
+                                              size, done, owner);
 }
 
-static int receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
-                         size_t file_count, struct error *error) {
+static void make_durable(void *context) {
+  const struct primary *primary = context;
+  tables_make_durable(primary->tables);
+}
+
+static void receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
+                          size_t file_count, snapshot_receive_done *done, void *owner) {
   (void)term;
-  struct primary *primary = context;
-  if (index <= tables_applied(primary->tables)->index)
-    return error_set(error, ERR_BAD_INPUT, "a snapshot up to %llu was offered, but %llu is applied already",
-                     (unsigned long long)index, (unsigned long long)tables_applied(primary->tables)->index);
-  return primary->store->functions->receive_begin(primary->store, files, file_count, error);
+  const struct primary *primary = context;
+  primary->store->functions->receive_begin(primary->store, index, files, file_count, done, owner);
 }
 
-static int receive_write(void *context, size_t file, uint64_t offset, const void *data, size_t size,
-                         struct error *error) {
-  struct primary *primary = context;
-  return primary->store->functions->receive_write(primary->store, file, offset, data, size, error);
+static void receive_write(void *context, uint64_t file, uint64_t offset, const void *data, size_t size,
+                          snapshot_receive_done *done, void *owner) {
+  const struct primary *primary = context;
+  primary->store->functions->receive_write(primary->store, file, offset, data, size, done, owner);
+}
+
+static void receive_prepare(void *context, snapshot_receive_done *done, void *owner) {
+  const struct primary *primary = context;
+  primary->store->functions->receive_prepare(primary->store, done, owner);
 }
 
 static int receive_install(void *context, struct error *error) {
@@ -115,12 +123,20 @@ static int receive_install(void *context, struct error *error) {
   return tables_install(primary->tables, error);
 }
 
+static void receive_forget(void *context, uint64_t index) {
+  const struct primary *primary = context;
+  primary->store->functions->receive_forget(primary->store, index);
+}
+
 void primary_snapshot_hooks(struct state_machine *machine) {
   machine->snapshot_open = snapshot_open;
   machine->snapshot_describe = snapshot_describe;
   machine->snapshot_read = snapshot_read;
   machine->snapshot_close = snapshot_close;
+  machine->make_durable = make_durable;
   machine->receive_begin = receive_begin;
   machine->receive_write = receive_write;
+  machine->receive_prepare = receive_prepare;
   machine->receive_install = receive_install;
+  machine->receive_forget = receive_forget;
 }

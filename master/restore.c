@@ -88,26 +88,67 @@ static int write_log(const struct node_options *options, const struct backup_man
   return status;
 }
 
-static int copy_file(struct row_store *store, const char *backup, const struct backup_manifest *manifest,
-                     size_t file, unsigned char *piece, struct error *error) {
-  const struct snapshot_file *wanted = &manifest->files[file];
-  char *path = path_join(backup, wanted->name);
+/* The bytes of a file from `offset` on, as many as one piece has. */
+static int read_piece(const char *backup, const struct snapshot_file *file, uint64_t offset,
+                      unsigned char *piece, size_t size, struct error *error) {
+  char *path = path_join(backup, file->name);
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
   int status = fd < 0 ? error_set_errno(error, ERR_IO, "the backup's file %s cannot be opened", path) : 0;
-  for (uint64_t at = 0; status == 0 && at < wanted->size;) {
-    const size_t size = wanted->size - at < SNAPSHOT_CHUNK ? (size_t)(wanted->size - at) : SNAPSHOT_CHUNK;
-    const ssize_t got = pread(fd, piece, size, (off_t)at);
+  if (status == 0) {
+    const ssize_t got = pread(fd, piece, size, (off_t)offset);
     if (got < 0)
       status = error_set_errno(error, ERR_IO, "the backup's file %s cannot be read", path);
     else if ((size_t)got != size)
       status = error_set(error, ERR_CORRUPT, "the backup's file %s is shorter than its manifest says", path);
-    else
-      status = store->functions->receive_write(store, file, at, piece, size, error);
-    at += size;
   }
   if (fd >= 0)
     close(fd);
   free(path);
+  return status;
+}
+
+struct received {
+  int status;
+  struct snapshot_range missing;
+  struct error error;
+};
+
+static void on_received(void *owner, int status, const struct snapshot_range *missing,
+                        const struct error *error) {
+  struct received *received = owner;
+  *received = (struct received){.status = status, .missing = *missing};
+  if (status != 0)
+    received->error = *error;
+}
+
+/* All files, into the place beside the store's tables. */
+static int copy_files(struct row_store *store, const char *backup, const struct backup_manifest *manifest,
+                      struct error *error) {
+  unsigned char *piece = xmalloc(SNAPSHOT_CHUNK);
+  struct received received;
+  int status = 0;
+  store->functions->receive_begin(store, manifest->index, manifest->files, manifest->file_count, on_received,
+                                  &received);
+  store->functions->drain(store, true);
+  while (status == 0 && received.status == 0 && received.missing.file < manifest->file_count) {
+    const uint64_t file = received.missing.file, offset = received.missing.offset;
+    const uint64_t left = manifest->files[file].size - offset;
+    const size_t size = left < SNAPSHOT_CHUNK ? (size_t)left : SNAPSHOT_CHUNK;
+    status = read_piece(backup, &manifest->files[file], offset, piece, size, error);
+    if (status != 0)
+      break;
+    store->functions->receive_write(store, file, offset, piece, size, on_received, &received);
+    store->functions->drain(store, true);
+  }
+  if (status == 0 && received.status == 0) {
+    store->functions->receive_prepare(store, on_received, &received);
+    store->functions->drain(store, true);
+  }
+  free(piece);
+  if (status == 0 && received.status != 0) {
+    *error = received.error;
+    status = received.status;
+  }
   return status;
 }
 
@@ -139,15 +180,11 @@ static int write_tables(const char *backup, const struct backup_manifest *manife
   int status = rocksdb_store_open(directory, &nobody, &store, error);
   if (status != 0)
     return status;
-  unsigned char *piece = xmalloc(SNAPSHOT_CHUNK);
-  status = store->functions->receive_begin(store, manifest->files, manifest->file_count, error);
-  for (size_t i = 0; status == 0 && i < manifest->file_count; i++)
-    status = copy_file(store, backup, manifest, i, piece, error);
+  status = copy_files(store, backup, manifest, error);
   if (status == 0)
     status = store->functions->receive_install(store, error);
   if (status == 0)
     status = check_tables(store, manifest, error);
-  free(piece);
   row_store_close(store);
   return status;
 }

@@ -1,4 +1,8 @@
-/* rocksdb_snapshot.c: checkpoints of the RocksDB store, sent and received. */
+/* rocksdb_snapshot.c: checkpoints of the RocksDB store: hard links made by the writer, in order with the
+ * writes; checksums by the summer, once for each table file, because those do not change; reading and
+ * removing by the carrier. What checksums are known is kept in <path>/sums: a large database is not read
+ * again after a restart, and damage that came about since is found by whoever receives the file, not handed
+ * on. */
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
@@ -16,8 +20,9 @@ struct rocksdb_checkpoint {
   struct store_checkpoint checkpoint;
   struct snapshot_file *files;
   char *path;
-  int fd; /* of the file read last; -1: none */
+  int fd; /* of the file read last; -1: none; the carrier's */
   size_t fd_file;
+  struct job closing;
 };
 
 struct checkpoint_job {
@@ -86,23 +91,89 @@ static void run_checkpoint(struct rocksdb_store *store, struct job *job) {
     return;
   }
   job->run = run_sums;
+  rocksdb_store_linked(store, job);
   worker_give(&store->summer, job);
 }
 
-static struct known_checksum *find_known(struct rocksdb_store *store, uint64_t generation,
-                                         const struct snapshot_file *file) {
-  for (size_t i = 0; i < store->known_count; i++) {
-    struct known_checksum *known = &store->known[i];
-    if (known->generation == generation && known->file.size == file->size &&
-        strcmp(known->file.name, file->name) == 0)
-      return known;
-  }
-  return NULL;
-}
+/* -- checksums that are known; guarded by the mutex -- */
 
-static bool is_table_file(const struct snapshot_file *file) {
+bool rocksdb_is_table_file(const struct snapshot_file *file) {
   const size_t size = strlen(file->name), suffix = strlen(TABLE_FILE_SUFFIX);
   return size > suffix && strcmp(file->name + size - suffix, TABLE_FILE_SUFFIX) == 0;
+}
+
+static bool find_known(struct rocksdb_store *store, uint64_t generation, struct snapshot_file *file) {
+  bool found = false;
+  pthread_mutex_lock(&store->mutex);
+  for (size_t i = 0; i < store->known_count && !found && store->known_generation == generation; i++) {
+    const struct snapshot_file *known = &store->known[i];
+    found = known->size == file->size && strcmp(known->name, file->name) == 0;
+    if (found)
+      file->checksum = known->checksum;
+  }
+  pthread_mutex_unlock(&store->mutex);
+  return found;
+}
+
+bool rocksdb_known_name(struct rocksdb_store *store, const struct snapshot_file *file, char *name) {
+  bool found = false;
+  pthread_mutex_lock(&store->mutex);
+  for (size_t i = 0; i < store->known_count && !found && store->known_generation == store->generation; i++) {
+    const struct snapshot_file *known = &store->known[i];
+    found = known->size == file->size && known->checksum == file->checksum;
+    if (found)
+      memcpy(name, known->name, sizeof known->name);
+  }
+  pthread_mutex_unlock(&store->mutex);
+  return found;
+}
+
+void rocksdb_known_replace(struct rocksdb_store *store, uint64_t generation,
+                           const struct snapshot_file *files, size_t count) {
+  struct snapshot_file *known = xcalloc(count + 1, sizeof *known);
+  size_t known_count = 0;
+  for (size_t i = 0; i < count; i++)
+    if (rocksdb_is_table_file(&files[i]))
+      known[known_count++] = files[i];
+  pthread_mutex_lock(&store->mutex);
+  /* Else the database has been replaced meanwhile. */
+  if (generation >= store->known_generation) {
+    free(store->known);
+    store->known = known;
+    store->known_count = known_count;
+    store->known_generation = generation;
+    known = NULL;
+  }
+  pthread_mutex_unlock(&store->mutex);
+  free(known);
+}
+
+static char *sums_path(const struct rocksdb_store *store) {
+  return path_join(store->path, "sums");
+}
+
+void rocksdb_known_write(struct rocksdb_store *store) {
+  pthread_mutex_lock(&store->mutex);
+  const size_t count = store->known_count;
+  const uint64_t generation = store->known_generation;
+  struct snapshot_file *known = xcalloc(count + 1, sizeof *known);
+  if (count)
+    memcpy(known, store->known, count * sizeof *known);
+  pthread_mutex_unlock(&store->mutex);
+  char *path = sums_path(store);
+  struct error error;
+  if (rocksdb_list_write(path, generation, 0, known, count, &error) != 0)
+    log_warn("%s; checksums are computed again after a restart", error.message);
+  free(path);
+  free(known);
+}
+
+void rocksdb_known_load(struct rocksdb_store *store) {
+  char *path = sums_path(store);
+  uint64_t index;
+  if (rocksdb_list_read(path, store->generation, &index, &store->known, &store->known_count))
+    store->known_generation = store->generation;
+  free(path);
 }
 
 static int sum_file(const char *directory, struct snapshot_file *file, struct error *error) {
@@ -124,57 +195,57 @@ static int sum_file(const char *directory, struct snapshot_file *file, struct er
   return status;
 }
 
-/* What is known and not part of this checkpoint has been compacted away. */
-static void remember_sums(struct rocksdb_store *store, uint64_t generation,
-                          const struct rocksdb_checkpoint *taken) {
-  store->known_count = 0;
-  for (size_t i = 0; i < taken->checkpoint.file_count; i++) {
-    if (!is_table_file(&taken->files[i]))
-      continue;
-    if (store->known_count == store->known_capacity) {
-      store->known_capacity = store->known_capacity ? 2 * store->known_capacity : 16;
-      store->known = xrealloc(store->known, store->known_capacity * sizeof *store->known);
-    }
-    store->known[store->known_count++] = (struct known_checksum){generation, taken->files[i]};
-  }
-}
-
-/* On the summer's thread. */
+/* On the summer's thread. What is known and not part of this checkpoint has been compacted away. */
 static void run_sums(struct rocksdb_store *store, struct job *job) {
   struct checkpoint_job *asked = CONTAINER_OF(job, struct checkpoint_job, job);
-  struct rocksdb_checkpoint *taken = asked->taken;
+  const struct rocksdb_checkpoint *taken = asked->taken;
+  size_t computed = 0;
   for (size_t i = 0; i < taken->checkpoint.file_count && job->status == 0; i++) {
-    const struct known_checksum *known =
-        is_table_file(&taken->files[i]) ? find_known(store, asked->generation, &taken->files[i]) : NULL;
-    if (known)
-      taken->files[i].checksum = known->file.checksum;
-    else
-      job->status = sum_file(taken->path, &taken->files[i], &job->error);
+    struct snapshot_file *file = &taken->files[i];
+    const bool is_table = rocksdb_is_table_file(file);
+    if (is_table && find_known(store, asked->generation, file))
+      continue;
+    job->status = sum_file(taken->path, file, &job->error);
+    computed += is_table;
   }
-  if (job->status == 0)
-    remember_sums(store, asked->generation, taken);
+  if (job->status == 0 && computed > 0) {
+    rocksdb_known_replace(store, asked->generation, taken->files, taken->checkpoint.file_count);
+    rocksdb_known_write(store);
+  }
   rocksdb_store_finished(store, job);
 }
 
-void rocksdb_checkpoint_close(struct store_checkpoint *checkpoint) {
-  struct rocksdb_checkpoint *taken = CONTAINER_OF(checkpoint, struct rocksdb_checkpoint, checkpoint);
+/* On the carrier's thread: removing large files may take a while. */
+static void run_close(struct rocksdb_store *store, struct job *job) {
+  const struct rocksdb_checkpoint *taken = CONTAINER_OF(job, struct rocksdb_checkpoint, closing);
   struct error error;
   if (taken->fd >= 0)
     close(taken->fd);
   if (directory_remove(taken->path, &error) != 0)
     log_warn("%s; it is removed when the store is opened next", error.message);
+  rocksdb_store_finished(store, job);
+}
+
+static void finish_close(struct rocksdb_store *store, struct job *job) {
+  (void)store;
+  struct rocksdb_checkpoint *taken = CONTAINER_OF(job, struct rocksdb_checkpoint, closing);
   free(taken->files);
   free(taken->path);
   free(taken);
 }
 
+void rocksdb_checkpoint_close(struct row_store *base, struct store_checkpoint *checkpoint) {
+  struct rocksdb_checkpoint *taken = CONTAINER_OF(checkpoint, struct rocksdb_checkpoint, checkpoint);
+  taken->closing = (struct job){.kind = JOB_CARRY, .run = run_close, .finish = finish_close};
+  rocksdb_store_carry(rocksdb_store_of(base), &taken->closing);
+}
+
 static void finish_checkpoint(struct rocksdb_store *store, struct job *job) {
-  (void)store;
   struct checkpoint_job *asked = CONTAINER_OF(job, struct checkpoint_job, job);
   if (job->status == 0) {
     asked->done(asked->context, &asked->taken->checkpoint, NULL);
   } else {
-    rocksdb_checkpoint_close(&asked->taken->checkpoint);
+    rocksdb_checkpoint_close(&store->store, &asked->taken->checkpoint);
     asked->done(asked->context, NULL, &job->error);
   }
   free(asked);
@@ -183,20 +254,32 @@ static void finish_checkpoint(struct rocksdb_store *store, struct job *job) {
 void rocksdb_checkpoint(struct row_store *base, store_checkpoint_done *done, void *context) {
   struct rocksdb_store *store = rocksdb_store_of(base);
   struct checkpoint_job *asked = xcalloc(1, sizeof *asked);
-  asked->job = (struct job){.run = run_checkpoint, .finish = finish_checkpoint, .is_checkpoint = true};
+  asked->job = (struct job){.run = run_checkpoint, .finish = finish_checkpoint, .kind = JOB_WRITE};
   asked->done = done;
   asked->context = context;
   pthread_mutex_lock(&store->mutex);
-  store->checkpoints++;
+  store->unfinished[JOB_WRITE]++;
   pthread_mutex_unlock(&store->mutex);
   worker_give(&store->writer, &asked->job);
 }
 
-int rocksdb_checkpoint_read(struct store_checkpoint *checkpoint, size_t file, uint64_t offset, void *buffer,
-                            size_t size, struct error *error) {
-  struct rocksdb_checkpoint *taken = CONTAINER_OF(checkpoint, struct rocksdb_checkpoint, checkpoint);
-  if (file >= checkpoint->file_count || offset > taken->files[file].size ||
-      size > taken->files[file].size - offset)
+/* -- reading -- */
+
+struct read_job {
+  struct job job;
+  struct rocksdb_checkpoint *taken;
+  size_t file;
+  uint64_t offset;
+  void *buffer;
+  size_t size;
+  snapshot_read_done *done;
+  void *owner;
+};
+
+static int read_piece(struct rocksdb_checkpoint *taken, const struct read_job *asked, struct error *error) {
+  const size_t file = asked->file;
+  if (file >= taken->checkpoint.file_count || asked->offset > taken->files[file].size ||
+      asked->size > taken->files[file].size - asked->offset)
     return error_set(error, ERR_BAD_INPUT, "a read behind the end of a snapshot's file");
   if (taken->fd < 0 || taken->fd_file != file) {
     if (taken->fd >= 0)
@@ -208,162 +291,37 @@ int rocksdb_checkpoint_read(struct store_checkpoint *checkpoint, size_t file, ui
     free(path);
     if (status != 0)
       return status;
+    posix_fadvise(taken->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
   }
-  if (pread(taken->fd, buffer, size, (off_t)offset) != (ssize_t)size)
+  if (pread(taken->fd, asked->buffer, asked->size, (off_t)asked->offset) != (ssize_t)asked->size)
     return error_set_errno(error, ERR_IO, "cannot read %s/%s", taken->path, taken->files[file].name);
   return 0;
 }
 
-/* -- receiving one -- */
-
-static void forget_incoming(struct rocksdb_store *store) {
-  struct incoming *incoming = &store->incoming;
-  if (incoming->fd >= 0)
-    close(incoming->fd);
-  free(incoming->files);
-  free(incoming->path);
-  bytes_free(&incoming->chunk);
-  *incoming = (struct incoming){.fd = -1};
+static void run_read(struct rocksdb_store *store, struct job *job) {
+  const struct read_job *asked = CONTAINER_OF(job, struct read_job, job);
+  job->status = read_piece(asked->taken, asked, &job->error);
+  rocksdb_store_finished(store, job);
 }
 
-void rocksdb_incoming_drop(struct rocksdb_store *store) {
-  struct error error;
-  if (store->incoming.path && directory_remove(store->incoming.path, &error) != 0)
-    log_warn("%s; it is removed when the store is opened next", error.message);
-  forget_incoming(store);
+static void finish_read(struct rocksdb_store *store, struct job *job) {
+  (void)store;
+  struct read_job *asked = CONTAINER_OF(job, struct read_job, job);
+  asked->done(asked->owner, job->status, job->status ? &job->error : NULL);
+  free(asked);
 }
 
-int rocksdb_receive_begin(struct row_store *base, const struct snapshot_file *files, size_t file_count,
-                          struct error *error) {
-  struct rocksdb_store *store = rocksdb_store_of(base);
-  rocksdb_incoming_drop(store);
-  for (size_t i = 0; i < file_count; i++) {
-    const char *name = files[i].name;
-    if (!memchr(name, '\0', sizeof files[i].name) || name[0] == '\0' || name[0] == '.' || strchr(name, '/'))
-      return error_set(error, ERR_BAD_INPUT, "a snapshot was offered with a file that has no proper name");
-  }
-  struct incoming *incoming = &store->incoming;
-  incoming->path = rocksdb_store_path(store, "rows", store->generation + 1);
-  int status = directory_remove(incoming->path, error);
-  if (status == 0)
-    status = directory_make(incoming->path, error);
-  if (status != 0) {
-    forget_incoming(store);
-    return status;
-  }
-  incoming->files = xmalloc(file_count * sizeof *files + 1);
-  if (file_count)
-    memcpy(incoming->files, files, file_count * sizeof *files);
-  incoming->file_count = file_count;
-  return 0;
-}
-
-static int open_file(struct incoming *incoming, struct error *error) {
-  char *path = path_join(incoming->path, incoming->files[incoming->file].name);
-  incoming->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  const int status = incoming->fd < 0 ? error_set_errno(error, ERR_IO, "cannot create %s", path) : 0;
-  incoming->offset = incoming->checksum = 0;
-  bytes_clear(&incoming->chunk);
-  free(path);
-  return status;
-}
-
-/* The file is whole: it must be what was announced, and stay. */
-static int end_file(struct incoming *incoming, struct error *error) {
-  const struct snapshot_file *file = &incoming->files[incoming->file];
-  if (incoming->chunk.size > 0)
-    incoming->checksum = checksum_fold(incoming->checksum, incoming->chunk.data, incoming->chunk.size);
-  if (incoming->checksum != file->checksum)
-    return error_set(error, ERR_CORRUPT, "%s/%s was received with a wrong checksum", incoming->path,
-                     file->name);
-  if (fsync(incoming->fd) != 0)
-    return error_set_errno(error, ERR_IO, "cannot make %s/%s durable", incoming->path, file->name);
-  close(incoming->fd);
-  incoming->fd = -1;
-  incoming->file++;
-  return 0;
-}
-
-/* Ends the files that are whole, empty ones on the way too, and opens the next one that is not. */
-static int step_files(struct incoming *incoming, struct error *error) {
-  int status = 0;
-  while (status == 0 && incoming->file < incoming->file_count) {
-    if (incoming->fd < 0)
-      status = open_file(incoming, error);
-    else if (incoming->offset == incoming->files[incoming->file].size)
-      status = end_file(incoming, error);
-    else
-      break;
-  }
-  return status;
-}
-
-static void fold(struct incoming *incoming, const unsigned char *data, size_t size) {
-  while (size > 0) {
-    const size_t room = SNAPSHOT_CHUNK - incoming->chunk.size;
-    const size_t piece = size < room ? size : room;
-    bytes_append(&incoming->chunk, data, piece);
-    data += piece;
-    size -= piece;
-    if (incoming->chunk.size == SNAPSHOT_CHUNK) {
-      incoming->checksum = checksum_fold(incoming->checksum, incoming->chunk.data, SNAPSHOT_CHUNK);
-      bytes_clear(&incoming->chunk);
-    }
-  }
-}
-
-int rocksdb_receive_write(struct row_store *base, size_t file, uint64_t offset, const void *data, size_t size,
-                          struct error *error) {
-  struct incoming *incoming = &rocksdb_store_of(base)->incoming;
-  if (!incoming->path)
-    return error_set(error, ERR_BAD_INPUT, "a piece of a snapshot that was not announced");
-  int status = size > 0 ? step_files(incoming, error) : 0;
-  if (status != 0 || size == 0)
-    return status;
-  if (file != incoming->file || file >= incoming->file_count || offset != incoming->offset ||
-      size > incoming->files[file].size - offset)
-    return error_set(error, ERR_BAD_INPUT, "a piece of a snapshot out of its order");
-  if (pwrite(incoming->fd, data, size, (off_t)offset) != (ssize_t)size)
-    return error_set_errno(error, errno == ENOSPC ? ERR_NO_SPACE : ERR_IO, "cannot write %s/%s",
-                           incoming->path, incoming->files[file].name);
-  fold(incoming, data, size);
-  incoming->offset += size;
-  return 0;
-}
-
-int rocksdb_receive_install(struct row_store *base, struct error *error) {
-  struct rocksdb_store *store = rocksdb_store_of(base);
-  struct incoming *incoming = &store->incoming;
-  if (!incoming->path)
-    return error_set(error, ERR_BAD_INPUT, "there is no received snapshot to install");
-  int status = step_files(incoming, error);
-  if (status == 0 && incoming->file < incoming->file_count)
-    status = error_set(error, ERR_BAD_INPUT, "the snapshot to install is not whole");
-  if (status == 0)
-    status = directory_sync(incoming->path, error);
-  if (status != 0)
-    return status;
-  rocksdb_store_drain(base, false);
-  rocksdb_store_finish_reads(store);
-  rocksdb_t *old_database = store->database;
-  store->generation++;
-  status = rocksdb_store_open_database(store, error);
-  /* The step: from here on a restart finds the new database. */
-  if (status == 0)
-    status = rocksdb_store_point(store, store->generation, error);
-  if (status != 0) {
-    if (store->database != old_database)
-      rocksdb_store_close_database(store);
-    store->database = old_database;
-    store->generation--;
-    return status;
-  }
-  rocksdb_close(old_database);
-  char *old = rocksdb_store_path(store, "rows", store->generation - 1);
-  forget_incoming(store);
-  struct error leftover;
-  if (directory_remove(old, &leftover) != 0)
-    log_warn("%s; it is removed when the store is opened next", leftover.message);
-  free(old);
-  return 0;
+void rocksdb_checkpoint_read(struct row_store *base, struct store_checkpoint *checkpoint, size_t file,
+                             uint64_t offset, void *buffer, size_t size, snapshot_read_done *done,
+                             void *owner) {
+  struct read_job *asked = xcalloc(1, sizeof *asked);
+  *asked = (struct read_job){.job = {.kind = JOB_CARRY, .run = run_read, .finish = finish_read},
+                             .taken = CONTAINER_OF(checkpoint, struct rocksdb_checkpoint, checkpoint),
+                             .file = file,
+                             .offset = offset,
+                             .buffer = buffer,
+                             .size = size,
+                             .done = done,
+                             .owner = owner};
+  rocksdb_store_carry(rocksdb_store_of(base), &asked->job);
 }

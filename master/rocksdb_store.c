@@ -4,7 +4,9 @@
  *   <path>/current          names the database that counts: "rows-3"
  *   <path>/rows-3/          the database
  *   <path>/rows-4/          a snapshot being received: nothing until `current` names it
+ *   <path>/incoming         what that one is to hold (rocksdb_receive.c)
  *   <path>/checkpoint-7/    a snapshot being sent: hard links
+ *   <path>/sums             checksums of table files, known from snapshots
  *
  * A write is sorted into one table file, and the file is ingested: no log, no memtable (the tables above are
  * both), and one step because it is one file. That costs a quarter of the processor time of writing through
@@ -12,7 +14,8 @@
  * because RocksDB's C interface can neither ingest into nor flush several families in one step.
  *
  * Threads: the writer does writes and takes checkpoints, in order; the summer computes the checksums of
- * checkpoints' files, which may take long; the readers fetch what is not in memory. */
+ * checkpoints' files, which may take long; the carrier reads checkpoints for sending, and stores what is
+ * received; the readers fetch what is not in memory. */
 #include "master/rocksdb_store.h"
 
 #include <assert.h>
@@ -59,17 +62,29 @@ void worker_give(struct worker *worker, struct job *job) {
   pthread_mutex_unlock(&store->mutex);
 }
 
+void rocksdb_store_carry(struct rocksdb_store *store, struct job *job) {
+  pthread_mutex_lock(&store->mutex);
+  store->unfinished[JOB_CARRY]++;
+  pthread_mutex_unlock(&store->mutex);
+  worker_give(&store->carrier, job);
+}
+
+void rocksdb_store_linked(struct rocksdb_store *store, struct job *job) {
+  pthread_mutex_lock(&store->mutex);
+  assert(job->kind == JOB_WRITE);
+  job->kind = JOB_CHECKPOINT;
+  store->unfinished[JOB_WRITE]--;
+  store->unfinished[JOB_CHECKPOINT]++;
+  pthread_cond_broadcast(&store->changed);
+  pthread_mutex_unlock(&store->mutex);
+}
+
 void rocksdb_store_finished(struct rocksdb_store *store, struct job *job) {
   pthread_mutex_lock(&store->mutex);
   job->next = NULL;
   *store->finished_end = job;
   store->finished_end = &job->next;
-  if (job->is_read)
-    store->reads--;
-  else if (job->is_checkpoint)
-    store->checkpoints--;
-  else
-    store->writes--;
+  store->unfinished[job->kind]--;
   pthread_cond_broadcast(&store->changed);
   pthread_mutex_unlock(&store->mutex);
   store->wake.wake(store->wake.context);
@@ -110,6 +125,7 @@ static int worker_start(struct worker *worker, struct rocksdb_store *store, stru
   return error_set_errno(error, ERR_NO_MEMORY, "cannot start a thread for %s", store->path);
 }
 
+/* Its jobs are done before. */
 static void worker_stop(struct worker *worker) {
   if (!worker->store)
     return;
@@ -152,6 +168,13 @@ static void store_poll(struct row_store *base) {
   }
 }
 
+static bool is_busy(const struct rocksdb_store *store, bool with_all) {
+  size_t jobs = store->unfinished[JOB_WRITE];
+  for (size_t kind = 0; with_all && kind < JOB_KINDS; kind++)
+    jobs += store->unfinished[kind];
+  return jobs > 0;
+}
+
 void rocksdb_store_drain(struct row_store *base, bool ending) {
   struct rocksdb_store *store = rocksdb_store_of(base);
   for (;;) {
@@ -160,7 +183,7 @@ void rocksdb_store_drain(struct row_store *base, bool ending) {
       store->ending = true;
       pthread_cond_broadcast(&store->changed);
     }
-    while (!store->finished && (store->writes > 0 || (ending && store->checkpoints + store->reads > 0)))
+    while (!store->finished && is_busy(store, ending))
       pthread_cond_wait(&store->changed, &store->mutex);
     const bool done = !store->finished;
     pthread_mutex_unlock(&store->mutex);
@@ -174,9 +197,9 @@ void rocksdb_store_drain(struct row_store *base, bool ending) {
 void rocksdb_store_finish_reads(struct rocksdb_store *store) {
   for (;;) {
     pthread_mutex_lock(&store->mutex);
-    while (store->reads > 0 && !store->finished)
+    while (store->unfinished[JOB_READ] > 0 && !store->finished)
       pthread_cond_wait(&store->changed, &store->mutex);
-    const bool done = store->reads == 0 && !store->finished;
+    const bool done = store->unfinished[JOB_READ] == 0 && !store->finished;
     pthread_mutex_unlock(&store->mutex);
     if (done)
       return;
@@ -284,14 +307,14 @@ static void store_write(struct row_store *base, const struct store_row **rows, s
                         store_write_done *done, void *context) {
   struct rocksdb_store *store = rocksdb_store_of(base);
   struct write_job *write = xcalloc(1, sizeof *write);
-  *write = (struct write_job){.job = {.run = run_write, .finish = finish_write},
+  *write = (struct write_job){.job = {.kind = JOB_WRITE, .run = run_write, .finish = finish_write},
                               .rows = rows,
                               .count = count,
                               .done = done,
                               .context = context};
   assert(count > 0);
   pthread_mutex_lock(&store->mutex);
-  store->writes++;
+  store->unfinished[JOB_WRITE]++;
   pthread_mutex_unlock(&store->mutex);
   worker_give(&store->writer, &write->job);
 }
@@ -342,12 +365,12 @@ static void finish_read(struct rocksdb_store *store, struct job *job) {
 static void store_read(struct row_store *base, store_read_run *run, store_read_done *done, void *context) {
   struct rocksdb_store *store = rocksdb_store_of(base);
   struct read_job *read = xmalloc(sizeof *read);
-  *read = (struct read_job){.job = {.run = run_read, .finish = finish_read, .is_read = true},
+  *read = (struct read_job){.job = {.run = run_read, .finish = finish_read, .kind = JOB_READ},
                             .run = run,
                             .done = done,
                             .context = context};
   pthread_mutex_lock(&store->mutex);
-  store->reads++;
+  store->unfinished[JOB_READ]++;
   pthread_mutex_unlock(&store->mutex);
   worker_give(&store->readers[store->next_reader++ % READERS], &read->job);
 }
@@ -495,17 +518,20 @@ static int read_pointer(struct rocksdb_store *store, struct error *error) {
   return status;
 }
 
-/* Clears away what a crash left: everything but the lock, the pointer and what it points at. */
+/* Clears away what a crash left: everything but what the pointer points at, and a reception that can be gone
+ * on with. */
 static int clear_leftovers(const struct rocksdb_store *store, struct error *error) {
-  char kept[64];
+  char kept[64], incoming[64];
   snprintf(kept, sizeof kept, "rows-%llu", (unsigned long long)store->generation);
+  snprintf(incoming, sizeof incoming, "rows-%llu", (unsigned long long)store->generation + 1);
   DIR *directory = opendir(store->path);
   if (!directory)
     return error_set_errno(error, ERR_IO, "cannot open %s", store->path);
   int status = 0;
   for (struct dirent *entry; status == 0 && (entry = readdir(directory));) {
     const char *name = entry->d_name;
-    if (strcmp(name, kept) == 0 || (strncmp(name, "rows-", 5) != 0 && strncmp(name, "checkpoint-", 11) != 0))
+    if (strcmp(name, kept) == 0 || (store->incoming.is_there && strcmp(name, incoming) == 0) ||
+        (strncmp(name, "rows-", 5) != 0 && strncmp(name, "checkpoint-", 11) != 0))
       continue;
     char *path = path_join(store->path, name);
     status = directory_remove(path, error);
@@ -524,13 +550,17 @@ static int open_content(struct rocksdb_store *store, struct error *error) {
   /* What was read may be known to the kernel only, from a process that was killed before its fsync. */
   if (status == 0)
     status = directory_sync(store->path, error);
+  const bool is_new = store->generation == 0;
+  if (is_new)
+    store->generation = 1;
+  if (status == 0 && !is_new) {
+    rocksdb_incoming_load(store);
+    rocksdb_known_load(store);
+  }
   if (status == 0)
     status = clear_leftovers(store, error);
   if (status != 0)
     return status;
-  const bool is_new = store->generation == 0;
-  if (is_new)
-    store->generation = 1;
   make_options(store);
   status = rocksdb_store_open_database(store, error);
   if (status == 0 && is_new)
@@ -540,13 +570,14 @@ static int open_content(struct rocksdb_store *store, struct error *error) {
 
 static void store_close(struct row_store *base) {
   struct rocksdb_store *store = rocksdb_store_of(base);
-  rocksdb_incoming_drop(store);
   if (store->database)
     rocksdb_store_drain(base, true);
   worker_stop(&store->writer);
   worker_stop(&store->summer);
   for (size_t i = 0; i < READERS; i++)
     worker_stop(&store->readers[i]);
+  worker_stop(&store->carrier);
+  rocksdb_incoming_close(store);
   rocksdb_store_close_database(store);
   if (store->options) {
     rocksdb_options_destroy(store->options);
@@ -575,7 +606,9 @@ static const struct row_store_functions rocksdb_functions = {
     .checkpoint_close = rocksdb_checkpoint_close,
     .receive_begin = rocksdb_receive_begin,
     .receive_write = rocksdb_receive_write,
+    .receive_prepare = rocksdb_receive_prepare,
     .receive_install = rocksdb_receive_install,
+    .receive_forget = rocksdb_receive_forget,
     .poll = store_poll,
     .close = store_close,
 };
@@ -602,6 +635,8 @@ int rocksdb_store_open(const char *path, const struct store_wake *wake, struct r
     status = worker_start(&store->summer, store, error);
   for (size_t i = 0; i < READERS && status == 0; i++)
     status = worker_start(&store->readers[i], store, error);
+  if (status == 0)
+    status = worker_start(&store->carrier, store, error);
   if (status != 0) {
     store_close(&store->store);
     return status;

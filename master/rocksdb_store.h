@@ -9,12 +9,20 @@
 
 struct rocksdb_store;
 
+enum job_kind {
+  JOB_WRITE,      /* whatever the writer does: it needs the database */
+  JOB_CHECKPOINT, /* linked, its checksums are being computed */
+  JOB_CARRY,
+  JOB_READ,
+  JOB_KINDS
+};
+
 /* Something a worker does, and what the loop is told afterwards. */
 struct job {
   struct job *next;
   void (*run)(struct rocksdb_store *store, struct job *job);    /* on a worker's thread */
   void (*finish)(struct rocksdb_store *store, struct job *job); /* on the loop's; frees the job */
-  bool is_checkpoint, is_read;                                  /* else a write */
+  enum job_kind kind;
   int status;
   struct error error;
 };
@@ -29,20 +37,18 @@ struct worker {
   bool stop; /* when there are no more jobs */
 };
 
-/* A checksum that need not be computed again: table files do not change. */
-struct known_checksum {
-  uint64_t generation; /* of the database the file belongs to */
-  struct snapshot_file file;
-};
-
-/* A snapshot on its way in. */
+/* A snapshot on its way in; the carrier's, but for its beginning, its end and its installation. */
 struct incoming {
+  bool is_there;
+  uint64_t index;
   struct snapshot_file *files;
-  size_t file_count, file;
-  uint64_t offset, checksum;
-  struct bytes chunk; /* of the file, not folded into the checksum yet */
-  int fd;             /* of the file; -1: none */
-  char *path;         /* NULL: nothing is being received */
+  bool *whole; /* of each file */
+  size_t count;
+  size_t file;               /* the first that is not whole, `count`: none */
+  int fd;                    /* of that file; -1: none */
+  uint64_t offset, checksum; /* what of it is there */
+  struct bytes chunk;        /* of it, not folded into the checksum yet */
+  rocksdb_t *database;       /* opened, to be installed; NULL: not yet */
 };
 
 struct rocksdb_store {
@@ -59,15 +65,17 @@ struct rocksdb_store {
 
   pthread_mutex_t mutex; /* guards the lists of jobs, the counts and `ending` */
   pthread_cond_t changed;
-  struct worker writer, summer, readers[READERS];
+  struct worker writer, summer, carrier, readers[READERS];
   size_t next_reader;
   struct job *finished, **finished_end;
-  size_t writes, checkpoints, reads; /* not finished yet */
-  bool ending;                       /* what cannot be done at once is given up */
+  size_t unfinished[JOB_KINDS];
+  bool ending; /* what cannot be done at once is given up */
 
-  uint64_t next_checkpoint;     /* writer's */
-  struct known_checksum *known; /* summer's */
-  size_t known_count, known_capacity;
+  uint64_t next_checkpoint; /* writer's */
+  /* Table files whose checksums are known, of the database of that generation; guarded by the mutex. */
+  struct snapshot_file *known;
+  size_t known_count;
+  uint64_t known_generation;
   struct incoming incoming;
 };
 
@@ -97,16 +105,41 @@ void rocksdb_store_drain(struct row_store *store, bool ending);
 /* Blocks until no reader is at work, calling the callbacks from inside. */
 void rocksdb_store_finish_reads(struct rocksdb_store *store);
 
+/* The writer has done its part of a checkpoint. */
+void rocksdb_store_linked(struct rocksdb_store *store, struct job *job);
+/* Gives a job to the carrier. */
+void rocksdb_store_carry(struct rocksdb_store *store, struct job *job);
+
 /* -- rocksdb_snapshot.c -- */
 void rocksdb_checkpoint(struct row_store *store, store_checkpoint_done *done, void *context);
-int rocksdb_checkpoint_read(struct store_checkpoint *checkpoint, size_t file, uint64_t offset, void *buffer,
-                            size_t size, struct error *error);
-void rocksdb_checkpoint_close(struct store_checkpoint *checkpoint);
-int rocksdb_receive_begin(struct row_store *store, const struct snapshot_file *files, size_t file_count,
-                          struct error *error);
-int rocksdb_receive_write(struct row_store *store, size_t file, uint64_t offset, const void *data,
-                          size_t size, struct error *error);
+void rocksdb_checkpoint_read(struct row_store *store, struct store_checkpoint *checkpoint, size_t file,
+                             uint64_t offset, void *buffer, size_t size, snapshot_read_done *done,
+                             void *owner);
+void rocksdb_checkpoint_close(struct row_store *store, struct store_checkpoint *checkpoint);
+bool rocksdb_is_table_file(const struct snapshot_file *file);
+/* The name of a file of the live database with that size and checksum, if one is known. */
+bool rocksdb_known_name(struct rocksdb_store *store, const struct snapshot_file *file, char *name);
+void rocksdb_known_replace(struct rocksdb_store *store, uint64_t generation,
+                           const struct snapshot_file *files, size_t count);
+void rocksdb_known_write(struct rocksdb_store *store);
+void rocksdb_known_load(struct rocksdb_store *store);
+
+/* -- rocksdb_receive.c -- */
+void rocksdb_receive_begin(struct row_store *store, uint64_t index, const struct snapshot_file *files,
+                           size_t file_count, snapshot_receive_done *done, void *owner);
+void rocksdb_receive_write(struct row_store *store, uint64_t file, uint64_t offset, const void *data,
+                           size_t size, snapshot_receive_done *done, void *owner);
+void rocksdb_receive_prepare(struct row_store *store, snapshot_receive_done *done, void *owner);
 int rocksdb_receive_install(struct row_store *store, struct error *error);
-void rocksdb_incoming_drop(struct rocksdb_store *store);
+void rocksdb_receive_forget(struct row_store *store, uint64_t index);
+/* Before the workers start, and after they ended. */
+void rocksdb_incoming_load(struct rocksdb_store *store);
+void rocksdb_incoming_close(struct rocksdb_store *store);
+/* A list of files on disk, with the generation it belongs to and an index. */
+int rocksdb_list_write(const char *path, uint64_t generation, uint64_t index,
+                       const struct snapshot_file *files, size_t count, struct error *error);
+/* False when there is none of that generation; else `files` is the caller's to free(). */
+bool rocksdb_list_read(const char *path, uint64_t generation, uint64_t *index, struct snapshot_file **files,
+                       size_t *count);
 
 #endif

@@ -71,8 +71,8 @@ struct row_store_functions {
                 void *context);
 
   /* Blocks until every write asked for so far is done, calling the callbacks from inside: for a writer that
-   * has run too far ahead. `ending`: checkpoints and reads too, and a write that waits for room on the disk
-   * fails: before the end. */
+   * has run too far ahead. `ending`: everything else too, and a write that waits for room on the disk fails:
+   * before the end. */
   void (*drain)(struct row_store *store, bool ending);
 
   /* Appends the value to `value`. 0, ERR_NOT_FOUND, or an error. Blocking. May or may not see a write that is
@@ -93,21 +93,22 @@ struct row_store_functions {
 
   /* Takes a checkpoint of what all writes asked for so far leave. Any number may be open. */
   void (*checkpoint)(struct row_store *store, store_checkpoint_done *done, void *context);
-  /* Reads exactly [offset, offset + size) of a file. Blocking. */
-  int (*checkpoint_read)(struct store_checkpoint *checkpoint, size_t file, uint64_t offset, void *buffer,
-                         size_t size, struct error *error);
-  void (*checkpoint_close)(struct store_checkpoint *checkpoint);
+  /* Reads exactly [offset, offset + size) of a file; `buffer` must stay until `done`. */
+  void (*checkpoint_read)(struct row_store *store, struct store_checkpoint *checkpoint, size_t file,
+                          uint64_t offset, void *buffer, size_t size, snapshot_read_done *done, void *owner);
+  void (*checkpoint_close)(struct row_store *store, struct store_checkpoint *checkpoint);
 
-  /* Receives a checkpoint of another store into a place of its own, dropping a half-received one. Pieces come
-   * in the order of files and offsets. */
-  int (*receive_begin)(struct row_store *store, const struct snapshot_file *files, size_t file_count,
-                       struct error *error);
-  int (*receive_write)(struct row_store *store, size_t file, uint64_t offset, const void *data, size_t size,
-                       struct error *error);
-  /* Verifies sizes and checksums, makes the files durable, and puts them in the place of the store's content
-   * in one step that a crash leaves either not done or done. Drains first. Only after success is the old
-   * content gone. */
+  /* Receives a checkpoint of another store into a place of its own: see the hooks of the same names in
+   * journal.h. A reception outlives the store: the next one that is opened goes on with it. */
+  void (*receive_begin)(struct row_store *store, uint64_t index, const struct snapshot_file *files,
+                        size_t file_count, snapshot_receive_done *done, void *owner);
+  void (*receive_write)(struct row_store *store, uint64_t file, uint64_t offset, const void *data,
+                        size_t size, snapshot_receive_done *done, void *owner);
+  void (*receive_prepare)(struct row_store *store, snapshot_receive_done *done, void *owner);
+  /* Puts what was prepared in the place of the store's content, in one step that a crash leaves either not
+   * done or done. Drains first. Only after success is the old content gone. */
   int (*receive_install)(struct row_store *store, struct error *error);
+  void (*receive_forget)(struct row_store *store, uint64_t index);
 
   void (*poll)(struct row_store *store);
   /* Drains, then frees. Checkpoints that were handed out must have been closed. */
@@ -134,7 +135,9 @@ static inline void row_store_close(struct row_store *store) {
 int rocksdb_store_open(const char *path, const struct store_wake *wake, struct row_store **store,
                        struct error *error);
 
-/* A store in memory. `wake` is called from inside write() and checkpoint(). */
+/* A store in memory. `wake` is called from inside the calls that have a callback. */
 struct row_store *memory_store_new(const struct store_wake *wake);
+/* For the simulator: a power loss. Of the file that is being received, an end may be lost, or damaged. */
+void memory_store_lose_power(struct row_store *store, struct random *random);
 
 #endif

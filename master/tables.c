@@ -135,6 +135,7 @@ static void forget_dirty(struct tables *tables) {
   tables->dirty_bytes = 0;
   tables->applied_bytes = 0;
   loads_forget(tables);
+  tables->write_wanted = false;
   row_cache_clear(&tables->cache);
 }
 

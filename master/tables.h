@@ -115,6 +115,9 @@ typedef void tables_checkpoint_done(void *context, struct store_checkpoint *chec
                                     uint64_t term, const struct error *error);
 void tables_checkpoint(struct tables *tables, tables_checkpoint_done *done, void *context);
 
+/* Writes everything applied so far, soon; durable_moved tells of it. */
+void tables_make_durable(struct tables *tables);
+
 /* The defect snapshot-back: every row becomes again what the last write left, while index and counters stay.
  */
 int tables_go_back(struct tables *tables, struct error *error);

@@ -51,6 +51,7 @@ struct tables {
   size_t frozen_bytes;
   const struct store_row **frozen_rows; /* what the store was given */
   bool writing;
+  bool write_wanted; /* another one, as soon as the one under way is done */
   uint64_t writing_index, writing_term;
   uint64_t durable_index, durable_term;
 

@@ -78,7 +78,7 @@ static void written(void *context, int status, const struct error *error) {
     tables->durable_term = tables->writing_term;
   }
   if (!tables->failed && !tables->installing) {
-    if (tables->checkpoints)
+    if (tables->checkpoints || tables->write_wanted)
       tables_freeze(tables);
     else
       tables_write_behind(tables);
@@ -141,6 +141,7 @@ void tables_freeze(struct tables *tables) {
   tables->writing = true;
   tables->writes++;
   tables->written_rows += count;
+  tables->write_wanted = false;
   tables->writing_index = tables->applied.index;
   tables->writing_term = tables->applied.term;
   if (bug_active(BUG_SNAPSHOT_AHEAD))
@@ -156,6 +157,13 @@ void tables_write_behind(struct tables *tables) {
     tables->store->functions->drain(tables->store, false);
   if (!tables->writing && !tables->failed &&
       (tables->dirty_bytes >= tables->options.write_size || tables->applied_bytes >= APPLIED_BYTES_LIMIT))
+    tables_freeze(tables);
+}
+
+void tables_make_durable(struct tables *tables) {
+  if (tables->writing)
+    tables->write_wanted = true;
+  else if (!tables->failed && !tables->installing && tables->durable_index < tables->applied.index)
     tables_freeze(tables);
 }
 

@@ -17,6 +17,7 @@
 
 #define CLUSTER_ID 77
 #define STATE_HASH_EVERY 32
+#define PIECE_SIZE 48 /* of a snapshot: small, as its files are, so that many frames carry it */
 
 void cluster_violate(struct sim_cluster *cluster, enum evidence evidence, const char *invariant,
                      const char *format, ...) {
@@ -107,18 +108,30 @@ static void snapshot_open(void *context,
   node->inner->snapshot_open(node->inner->context, done, done_context);
 }
 
-static int receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
-                         size_t file_count, struct error *error) {
+static void make_durable(void *context) {
+  struct sim_node *node = context;
+  if (!node->dying && !node->ending)
+    observe_state(node);
+  node->inner->make_durable(node->inner->context);
+}
+
+static void receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
+                          size_t file_count, snapshot_receive_done *done, void *owner) {
   struct sim_node *node = context;
   node->receiving_index = index;
   node->receiving_term = term;
-  return node->inner->receive_begin(node->inner->context, index, term, files, file_count, error);
+  node->inner->receive_begin(node->inner->context, index, term, files, file_count, done, owner);
 }
 
-static int receive_write(void *context, size_t file, uint64_t offset, const void *data, size_t size,
-                         struct error *error) {
-  struct sim_node *node = context;
-  return node->inner->receive_write(node->inner->context, file, offset, data, size, error);
+static void receive_write(void *context, uint64_t file, uint64_t offset, const void *data, size_t size,
+                          snapshot_receive_done *done, void *owner) {
+  const struct sim_node *node = context;
+  node->inner->receive_write(node->inner->context, file, offset, data, size, done, owner);
+}
+
+static void receive_prepare(void *context, snapshot_receive_done *done, void *owner) {
+  const struct sim_node *node = context;
+  node->inner->receive_prepare(node->inner->context, done, owner);
 }
 
 static int receive_install(void *context, struct error *error) {
@@ -136,6 +149,11 @@ static int receive_install(void *context, struct error *error) {
   return 0;
 }
 
+static void receive_forget(void *context, uint64_t index) {
+  const struct sim_node *node = context;
+  node->inner->receive_forget(node->inner->context, index);
+}
+
 static void journal_fatal(void *context, const struct error *error) {
   struct sim_node *node = context;
   node->inner->fatal(node->inner->context, error);
@@ -151,7 +169,10 @@ static void watch(struct sim_node *node) {
   node->machine.snapshot_open = snapshot_open;
   node->machine.receive_begin = receive_begin;
   node->machine.receive_write = receive_write;
+  node->machine.make_durable = make_durable;
+  node->machine.receive_prepare = receive_prepare;
   node->machine.receive_install = receive_install;
+  node->machine.receive_forget = receive_forget;
   node->machine.fatal = journal_fatal;
 }
 
@@ -287,6 +308,7 @@ static int open_journal(struct sim_node *node, struct error *error) {
                                                .heartbeat_ms = plan->heartbeat_ms,
                                                .snapshot_threshold = plan->snapshot_threshold,
                                                .snapshot_trailing = plan->snapshot_trailing,
+                                               .piece_size = PIECE_SIZE,
                                                .segment_size = plan->segment_size,
                                                .cache_size = plan->cache_size};
   watch(node);

@@ -466,7 +466,7 @@ static struct journal_status status(const struct journal *journal) {
                                  .first_index = driver->first_index,
                                  .snapshot_index = driver->snapshot_index,
                                  .disk_full = !wal_has_room(driver->wal, ROOM_FOR_A_BATCH),
-                                 .snapshots = {.taking = driver->opens > 0,
+                                 .snapshots = {.taking = driver_takes_snapshot(driver),
                                                .sending = driver_sends_snapshot(driver),
                                                .installing = driver->reception.active,
                                                .begun = driver->snapshots_begun,
@@ -477,6 +477,8 @@ static struct journal_status status(const struct journal *journal) {
 
 static void durable_moved(struct journal *journal) {
   struct driver *driver = driver_of(journal);
+  driver->snapshots_taken += driver->forcing;
+  driver->forcing = false;
   driver->compact_wanted = true;
   driver_wake(driver);
 }
@@ -518,7 +520,8 @@ static void free_driver(struct driver *driver) {
 }
 
 void driver_closing_progress(struct driver *driver) {
-  if (driver->state != DRIVER_CLOSING || !driver->wal_closed || driver->turn_deferred || driver->opens > 0)
+  if (driver->state != DRIVER_CLOSING || !driver->wal_closed || driver->turn_deferred || driver->opens > 0 ||
+      driver->reception.calls + driver->reception.void_calls > 0)
     return;
   void (*closed)(void *) = driver->closed;
   void *context = driver->closed_context;
@@ -594,6 +597,7 @@ struct journal *raft_journal_new(const struct raft_journal_options *options, con
   own->snapshot_trailing = own->snapshot_trailing ? own->snapshot_trailing : DEFAULT_SNAPSHOT_TRAILING;
   own->segment_size = own->segment_size ? own->segment_size : DEFAULT_SEGMENT_SIZE;
   own->cache_size = own->cache_size ? own->cache_size : DEFAULT_CACHE_SIZE;
+  own->piece_size = own->piece_size ? own->piece_size : SNAPSHOT_CHUNK;
   assert(own->id > 0 && own->heartbeat_ms < own->election_timeout_ms);
   copy_members(own);
   driver->append_entries = xcalloc(WIRE_ENTRIES, sizeof(struct wal_entry *));

@@ -32,8 +32,6 @@
 #define APPEND_FRAME_SIZE (1u << 20)
 /* Frames that wait for a term to become durable, bytes in all. */
 #define HELD_LIMIT (1u << 20)
-/* Pieces of a snapshot on the way to one follower. */
-#define PIECES_IN_FLIGHT 4
 /* Rejections that tell of a lost disk before a snapshot is taken for it: the first may be a late frame. */
 #define SHORTFALLS_FOR_SNAPSHOT 3
 
@@ -51,6 +49,11 @@ struct driver_peer {
   uint64_t fill_term, fill_next, fill_end;
   uint64_t confirmed_round; /* the latest round it answered in our favour */
   struct offer *offer;
+  /* It was sent a snapshot, and needs the log from there on: the last entry it is known to have, and since
+   * when. */
+  bool catching_up;
+  uint64_t caught_up_to;
+  int64_t progress_ns;
   /* It has fewer entries than it acknowledged, and is sent them once more: peers.c. */
   unsigned shortfalls; /* rejections that said so, since it had them all */
   uint64_t resent_end; /* the last entry sent so, 0: none */
@@ -73,12 +76,16 @@ struct confirm_queue {
 /* A snapshot that is being received. */
 struct reception {
   bool active;
-  bool installing; /* all is here; the log is being prepared */
+  bool begun;      /* its place is made: `missing` says what is to come */
+  bool installing; /* all is here; it is made ready, then the log is prepared */
   uint64_t sender;
   struct wire_manifest manifest; /* files owned; configuration points into `configuration` */
   struct bytes configuration;
-  uint64_t file, offset; /* what comes next */
-  int64_t progress_ns;   /* when the last piece came */
+  struct snapshot_range missing;
+  uint64_t file, offset; /* of the piece that comes next; those from `missing` to here are being stored */
+  size_t calls;          /* of the state machine, whose callbacks are to come */
+  size_t void_calls;     /* the same, of receptions that are over: they come first */
+  int64_t progress_ns;   /* when the last piece came or was stored */
   int64_t not_before_ns; /* after a failure: no new one earlier */
 };
 
@@ -164,7 +171,7 @@ struct driver {
   uint64_t first_index;    /* the first entry raft has; the log's files may hold older ones yet */
   uint64_t checked_at;     /* applied index when compaction was last considered */
   bool forcing;
-  size_t opens;  /* snapshot_open() calls without their callback yet */
+  size_t opens;  /* snapshot_open() and snapshot_read() calls without their callback yet */
   size_t offers; /* snapshots on the way to peers */
   uint64_t next_transfer;
   struct reception reception;
@@ -302,12 +309,17 @@ void driver_offer_snapshot(struct driver *driver, uint64_t peer);
 void driver_send_pieces(struct driver *driver, uint64_t peer, const struct wire_pieces *pieces);
 void driver_expire_offers(struct driver *driver);
 void driver_drop_offers(struct driver *driver);
+bool driver_takes_snapshot(const struct driver *driver);
 bool driver_sends_snapshot(const struct driver *driver);
+/* Whether a follower that is sent a snapshot, or was just now, needs what follows it in the log. */
+bool driver_log_is_needed(const struct driver *driver);
 
 /* -- snapshot_receive.c -- */
 void driver_take_manifest(struct driver *driver, uint64_t sender, struct wire_manifest *manifest);
 void driver_take_piece(struct driver *driver, uint64_t sender, const struct wire_piece *piece);
 void driver_retry_reception(void *owner);
 void driver_drop_reception(struct driver *driver);
+/* Frees what was received of snapshots that are of no use any more. */
+void driver_forget_reception(struct driver *driver);
 
 #endif

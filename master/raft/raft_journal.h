@@ -38,6 +38,7 @@ struct raft_journal_options {
       snapshot_trailing; /* entries kept behind a snapshot for followers that lag a little; 0: the default */
   uint64_t segment_size; /* bytes of one log file; 0: the default */
   size_t cache_size;     /* bytes of entries kept in memory; 0: the default */
+  size_t piece_size;     /* bytes of a snapshot in one frame, SNAPSHOT_CHUNK at most; 0: that */
 };
 
 /* Makes the journal; nothing happens before its start(). `world` and `state` must outlive it. */

@@ -1,12 +1,14 @@
 /* snapshot_receive.c: a snapshot from the leader; see snapshot_send.c for the talk.
  *
  * While the pieces come in, raft goes on as before: it answers heartbeats, votes, and may even become
- * candidate with the log it has. When all is here, in this order:
- *   1. the log notes, durably, that it will begin anew behind the snapshot (void until the state holds it);
- *   2. if that is still wanted, the state machine verifies, syncs and swaps the state in: the point of no
- * return;
- *   3. raft is told, the old log is dropped, and the leader gets its answer.
- * A crash before 2 leaves the old state and the old log; after it, start-up finds the new state and takes the
+ * candidate with the log it has. What is stored stays when the connection breaks, when the leader is another
+ * one, and when this process ends: the next reception needs only what is missing. When all is here, in this
+ * order:
+ *   1. the state machine makes ready what takes long;
+ *   2. the log notes, durably, that it will begin anew behind the snapshot (void until the state holds it);
+ *   3. if that is still wanted, the state machine swaps the state in: the point of no return;
+ *   4. raft is told, the old log is dropped, and the leader gets its answer.
+ * A crash before 3 leaves the old state and the old log; after it, start-up finds the new state and takes the
  * new log. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,7 +26,10 @@ void driver_drop_reception(struct driver *driver) {
   free(reception->manifest.files);
   reception->manifest.files = NULL;
   reception->active = false;
+  reception->begun = false;
   reception->installing = false;
+  reception->void_calls += reception->calls;
+  reception->calls = 0;
   driver->world->timer_clear(driver->reception_retry);
 }
 
@@ -39,8 +44,9 @@ static void ask(struct driver *driver, bool again) {
   struct reception *reception = &driver->reception;
   const struct wire_message message = {.type = WIRE_PIECES,
                                        .pieces = {.transfer = reception->manifest.transfer,
-                                                  .file = reception->file,
-                                                  .offset = reception->offset,
+                                                  .file = reception->missing.file,
+                                                  .offset = reception->missing.offset,
+                                                  .end_file = reception->missing.end_file,
                                                   .again = again}};
   driver_send(driver, reception->sender, &message);
 }
@@ -76,23 +82,69 @@ static void log_is_ready(void *owner) {
   driver_drop_reception(driver);
 }
 
-/* Moves over files that are complete; installs when all are. */
-static void advance(struct driver *driver) {
+/* -- what the state machine reports; each call of its receive_… has one such callback, in their order -- */
+
+/* True for the callback of a reception that is over. */
+static bool is_void(struct driver *driver) {
   struct reception *reception = &driver->reception;
-  const struct wire_manifest *manifest = &reception->manifest;
-  while (reception->file < manifest->file_count &&
-         reception->offset >= manifest->files[reception->file].size) {
-    reception->file++;
-    reception->offset = 0;
+  if (reception->void_calls == 0) {
+    assert(reception->calls > 0);
+    reception->calls--;
+    if (driver->state == DRIVER_RUNNING)
+      return false;
+    driver_drop_reception(driver);
+    return true;
   }
-  if (reception->file < manifest->file_count) {
-    ask(driver, false);
+  reception->void_calls--;
+  driver_closing_progress(driver);
+  return true;
+}
+
+static void prepared(void *owner, int status, const struct snapshot_range *missing,
+                     const struct error *error) {
+  struct driver *driver = owner;
+  struct reception *reception = &driver->reception;
+  (void)missing;
+  if (is_void(driver))
+    return;
+  if (status != 0)
+    give_up(driver, "it could not be made ready", error);
+  else if (!still_wanted(driver, &reception->manifest))
+    driver_drop_reception(driver);
+  else
+    wal_reset(driver->wal, reception->manifest.index, reception->manifest.index_term,
+              reception->manifest.configuration_index, &reception->configuration, log_is_ready, driver);
+}
+
+static void stored(void *owner, int status, const struct snapshot_range *missing, const struct error *error) {
+  struct driver *driver = owner;
+  struct reception *reception = &driver->reception;
+  if (is_void(driver))
+    return;
+  if (status != 0) {
+    give_up(driver, reception->begun ? "a piece could not be stored" : "no place for it", error);
     return;
   }
-  reception->installing = true;
-  wal_reset(driver->wal, manifest->index, manifest->index_term, manifest->configuration_index,
-            &reception->configuration, log_is_ready, driver);
+  const bool first = !reception->begun;
+  reception->begun = true;
+  reception->progress_ns = driver_now_ns(driver);
+  reception->missing = *missing;
+  if (missing->file >= reception->manifest.file_count) {
+    reception->installing = true;
+    reception->calls++;
+    driver->state_machine->receive_prepare(driver->state_machine->context, prepared, driver);
+    return;
+  }
+  /* Where what is missing begins behind what was expected, there is something that was here before. */
+  if (missing->file > reception->file ||
+      (missing->file == reception->file && missing->offset > reception->offset)) {
+    reception->file = missing->file;
+    reception->offset = missing->offset;
+  }
+  ask(driver, first); /* whatever was asked before, by an earlier reception of the same offer */
 }
+
+/* -- what the leader sends -- */
 
 static void begin(struct driver *driver, uint64_t sender, struct wire_manifest *manifest) {
   struct reception *reception = &driver->reception;
@@ -105,19 +157,15 @@ static void begin(struct driver *driver, uint64_t sender, struct wire_manifest *
   bytes_append(&reception->configuration, manifest->configuration, manifest->configuration_size);
   reception->manifest.configuration = reception->configuration.data;
   reception->file = reception->offset = 0;
+  reception->missing = (struct snapshot_range){0};
   reception->progress_ns = driver_now_ns(driver);
-  struct error error;
-  if (driver->state_machine->receive_begin(driver->state_machine->context, manifest->index,
-                                           manifest->index_term, reception->manifest.files,
-                                           manifest->file_count, &error) != 0) {
-    give_up(driver, "no place for it", &error);
-    return;
-  }
   driver->snapshots_begun++;
   log_info("receiving a snapshot at index %" PRIu64 " from node %" PRIu64 ", %zu files", manifest->index,
            sender, manifest->file_count);
   driver->world->timer_set(driver->reception_retry, driver_now_ns(driver) + AGAIN_NS);
-  advance(driver);
+  reception->calls++;
+  driver->state_machine->receive_begin(driver->state_machine->context, manifest->index, manifest->index_term,
+                                       reception->manifest.files, manifest->file_count, stored, driver);
 }
 
 /* An offer that raft answers by itself: the entries are here. */
@@ -162,22 +210,22 @@ void driver_take_manifest(struct driver *driver, uint64_t sender, struct wire_ma
 
 void driver_take_piece(struct driver *driver, uint64_t sender, const struct wire_piece *piece) {
   struct reception *reception = &driver->reception;
-  if (!reception->active || reception->installing || reception->sender != sender ||
+  if (!reception->active || !reception->begun || reception->installing || reception->sender != sender ||
       reception->manifest.transfer != piece->transfer || reception->file != piece->file ||
       reception->offset != piece->offset)
     return;
-  const uint64_t left = reception->manifest.files[reception->file].size - reception->offset;
-  if (piece->size != (left < SNAPSHOT_CHUNK ? left : SNAPSHOT_CHUNK))
+  const struct snapshot_file *files = reception->manifest.files;
+  if (piece->size == 0 || piece->size > files[reception->file].size - reception->offset)
     return;
-  struct error error;
-  if (driver->state_machine->receive_write(driver->state_machine->context, (size_t)piece->file, piece->offset,
-                                           piece->data, piece->size, &error) != 0) {
-    give_up(driver, "a piece could not be stored", &error);
-    return;
-  }
-  reception->offset += piece->size;
+  reception->calls++;
+  driver->state_machine->receive_write(driver->state_machine->context, piece->file, piece->offset,
+                                       piece->data, piece->size, stored, driver);
   reception->progress_ns = driver_now_ns(driver);
-  advance(driver);
+  reception->offset += piece->size;
+  while (reception->file < reception->missing.end_file && reception->offset >= files[reception->file].size) {
+    reception->file++;
+    reception->offset = 0;
+  }
 }
 
 void driver_retry_reception(void *owner) {
@@ -186,12 +234,23 @@ void driver_retry_reception(void *owner) {
   if (driver->state != DRIVER_RUNNING || !reception->active || reception->installing)
     return;
   const int64_t now = driver_now_ns(driver);
+  driver->world->timer_set(driver->reception_retry, now + AGAIN_NS);
+  if (reception->calls > 0)
+    return; /* the state machine is still at it */
   if (now - reception->progress_ns > IDLE_NS) {
     log_warn("the snapshot from node %" PRIu64 " is given up: nothing came for a while", reception->sender);
     driver_drop_reception(driver);
     return;
   }
-  if (now - reception->progress_ns >= AGAIN_NS)
-    ask(driver, true);
-  driver->world->timer_set(driver->reception_retry, now + AGAIN_NS);
+  if (now - reception->progress_ns < AGAIN_NS)
+    return;
+  reception->file = reception->missing.file;
+  reception->offset = reception->missing.offset;
+  ask(driver, true);
+}
+
+void driver_forget_reception(struct driver *driver) {
+  struct reception *reception = &driver->reception;
+  if (!reception->active && reception->calls + reception->void_calls == 0)
+    driver->state_machine->receive_forget(driver->state_machine->context, driver->applied_index);
 }

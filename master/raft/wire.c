@@ -96,6 +96,7 @@ static void encode_body(struct bytes *head, const struct wire_message *message,
     bytes_append_le64(head, message->pieces.transfer);
     bytes_append_le64(head, message->pieces.file);
     bytes_append_le64(head, message->pieces.offset);
+    bytes_append_le64(head, message->pieces.end_file);
     bytes_append_u8(head, message->pieces.again);
     break;
   case WIRE_PIECE:
@@ -266,6 +267,7 @@ static void decode_pieces(struct reader *head, struct wire_pieces *pieces) {
   pieces->transfer = reader_le64(head);
   pieces->file = reader_le64(head);
   pieces->offset = reader_le64(head);
+  pieces->end_file = reader_le64(head);
   pieces->again = reader_u8(head) != 0;
 }
 

@@ -18,7 +18,7 @@
 #include "master/journal.h"
 #include "master/raft/wal.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_HEADER 32
 
 enum wire_type {
@@ -50,11 +50,12 @@ struct wire_manifest {
   size_t file_count;
 };
 
-/* "I have all before this place: you may send some pieces from there on." */
+/* "I have all before this place, and the file `end_file`: you may send some pieces of what is between." */
 struct wire_pieces {
   uint64_t transfer;
   uint64_t file; /* file_count: everything was received */
   uint64_t offset;
+  uint64_t end_file;
   bool again; /* pieces got lost: begin there even if they were sent */
 };
 

@@ -27,10 +27,21 @@ static void answer_late(struct session *session, uint64_t request_id, Rpc__Admin
   session_touch(session);
 }
 
+/* A piece of a backup that is being read. */
+struct reading {
+  struct session *session;
+  uint64_t request_id;
+  size_t size;
+  unsigned char piece[SNAPSHOT_CHUNK];
+};
+
 void backup_drop(struct session *session) {
-  if (session->backup)
+  if (session->backup && session->backup_reads > 0)
+    session->backup_ends = true; /* when that is read */
+  else if (session->backup)
     machine_of(session)->snapshot_close(session->backup);
-  session->backup = NULL;
+  if (session->backup_reads == 0)
+    session->backup = NULL;
 }
 
 void backup_sweep(struct session *session, int64_t now_ns) {
@@ -90,8 +101,8 @@ static void refuse(Rpc__AdminResponse *response, const char *why) {
 }
 
 static bool take(struct session *session, const Rpc__AdminRequest *request, Rpc__AdminResponse *response) {
-  if (session->taking) {
-    refuse(response, "a snapshot is being taken for this session already");
+  if (session->taking || session->backup_reads > 0) {
+    refuse(response, "a snapshot is being taken or read for this session already");
     return false;
   }
   backup_drop(session);
@@ -105,12 +116,35 @@ static bool take(struct session *session, const Rpc__AdminRequest *request, Rpc_
   return true;
 }
 
-/* One piece: SNAPSHOT_CHUNK bytes, or what is left of the file. */
-static void read_piece(struct session *session, const Rpc__AdminRequest *request,
+static void on_read(void *owner, int status, const struct error *error) {
+  struct reading *reading = owner;
+  struct session *session = reading->session;
+  Rpc__AdminResponse response = RPC__ADMIN_RESPONSE__INIT;
+  session->backup_reads--;
+  session->backup_used_ns = (int64_t)uv_hrtime();
+  if (status != 0) {
+    response.status = RPC__ADMIN_STATUS__ADMIN_STATUS_FAILED;
+    response.message = (char *)(uintptr_t)error->message;
+  } else {
+    response.data = (ProtobufCBinaryData){.data = reading->piece, .len = reading->size};
+  }
+  if (!session->closing)
+    answer_late(session, reading->request_id, &response);
+  if (session->backup_ends && session->backup_reads == 0) {
+    session->backup_ends = false;
+    backup_drop(session);
+  }
+  free(reading);
+  session_release(session);
+}
+
+/* One piece: SNAPSHOT_CHUNK bytes, or what is left of the file; read off the loop. True when it is answered
+ * later. */
+static bool read_piece(struct session *session, const Rpc__AdminRequest *request,
                        Rpc__AdminResponse *response) {
-  if (!session->backup) {
+  if (!session->backup || session->backup_ends) {
     refuse(response, "there is no backup to read: it was given up after a minute without reading");
-    return;
+    return false;
   }
   const struct snapshot_file *files;
   size_t count;
@@ -118,21 +152,18 @@ static void read_piece(struct session *session, const Rpc__AdminRequest *request
   machine_of(session)->snapshot_describe(session->backup, &index, &term, &files, &count);
   if (request->file >= count || request->offset >= files[request->file].size) {
     refuse(response, "there is no such piece in the backup");
-    return;
+    return false;
   }
   const uint64_t left = files[request->file].size - request->offset;
-  const size_t size = left < SNAPSHOT_CHUNK ? (size_t)left : SNAPSHOT_CHUNK;
-  struct server *server = session->server;
-  unsigned char *piece = rpc_arena_take(&server->arena, size);
-  static struct error error; /* the response points into it until it is packed */
-  if (machine_of(session)->snapshot_read(session->backup, request->file, request->offset, piece, size,
-                                         &error) != 0) {
-    response->status = RPC__ADMIN_STATUS__ADMIN_STATUS_FAILED;
-    response->message = error.message;
-    return;
-  }
-  session->backup_used_ns = (int64_t)uv_hrtime();
-  response->data = (ProtobufCBinaryData){.data = piece, .len = size};
+  struct reading *reading = xmalloc(sizeof *reading);
+  reading->session = session;
+  reading->request_id = request->id;
+  reading->size = left < SNAPSHOT_CHUNK ? (size_t)left : SNAPSHOT_CHUNK;
+  session->backup_reads++;
+  session->in_flight++;
+  machine_of(session)->snapshot_read(session->backup, request->file, request->offset, reading->piece,
+                                     reading->size, on_read, reading);
+  return true;
 }
 
 bool admin_answer_snapshot(struct session *session, const Rpc__AdminRequest *request,
@@ -142,8 +173,7 @@ bool admin_answer_snapshot(struct session *session, const Rpc__AdminRequest *req
   case RPC__ADMIN_KIND__ADMIN_KIND_BACKUP_BEGIN:
     return take(session, request, response);
   case RPC__ADMIN_KIND__ADMIN_KIND_BACKUP_READ:
-    read_piece(session, request, response);
-    return false;
+    return read_piece(session, request, response);
   default:
     backup_drop(session);
     return false;

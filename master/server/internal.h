@@ -28,9 +28,11 @@ struct session {
   unsigned in_flight;      /* requests the primary has not answered */
   struct snapshot *backup; /* held for this client; NULL: none */
   int64_t backup_used_ns;
-  bool taking;          /* a snapshot is being taken for it: counted in in_flight */
-  size_t unread_before; /* bytes libuv held at the last sweep */
-  int64_t progress_ns;  /* when the client last read something, or greeted */
+  unsigned backup_reads; /* pieces of it that are being read */
+  bool backup_ends;      /* it is to go when those are */
+  bool taking;           /* a snapshot is being taken for it: counted in in_flight */
+  size_t unread_before;  /* bytes libuv held at the last sweep */
+  int64_t progress_ns;   /* when the client last read something, or greeted */
 };
 
 /* One request at the primary. */

@@ -294,6 +294,48 @@ static void snapshot_opened(void *context, struct snapshot *snapshot, const stru
   transfer->done = true;
 }
 
+struct call {
+  bool done;
+  struct snapshot_range missing;
+};
+
+static void was_read(void *owner, int status, const struct error *error) {
+  cr_assert_eq(status, 0, "%s", error ? error->message : "");
+  ((struct call *)owner)->done = true;
+}
+
+static void was_received(void *owner, int status, const struct snapshot_range *missing,
+                         const struct error *error) {
+  cr_assert_eq(status, 0, "%s", error ? error->message : "");
+  *(struct call *)owner = (struct call){true, *missing};
+}
+
+static void await(struct fake_node *node, const struct call *call) {
+  cr_assert(!call->done, "a callback from inside the call");
+  while (!call->done) {
+    fake_run(node);
+    row_store_poll(node->store);
+  }
+}
+
+/* Everything that is missing, piece by piece. */
+static void copy_files(struct fake_node *from, struct snapshot *snapshot, const struct snapshot_file *files,
+                       size_t file_count, struct fake_node *to, struct snapshot_range missing, size_t piece) {
+  const struct state_machine *source = from->machine, *target = to->machine;
+  unsigned char *buffer = xmalloc(SNAPSHOT_CHUNK);
+  while (missing.file < file_count) {
+    const uint64_t left = files[missing.file].size - missing.offset;
+    const size_t size = left < piece ? (size_t)left : piece;
+    struct call read = {0}, stored = {0};
+    source->snapshot_read(snapshot, (size_t)missing.file, missing.offset, buffer, size, was_read, &read);
+    await(from, &read);
+    target->receive_write(target->context, missing.file, missing.offset, buffer, size, was_received, &stored);
+    await(to, &stored);
+    missing = stored.missing;
+  }
+  free(buffer);
+}
+
 void fake_transfer(struct fake_node *from, struct fake_node *to, size_t piece) {
   struct transfer transfer = {0};
   const struct state_machine *source = from->machine, *target = to->machine;
@@ -308,23 +350,15 @@ void fake_transfer(struct fake_node *from, struct fake_node *to, size_t piece) {
   size_t file_count;
   source->snapshot_describe(transfer.snapshot, &index, &term, &files, &file_count);
   struct error error;
-  unsigned char *buffer = xmalloc(SNAPSHOT_CHUNK);
   if (index > to->applied) {
-    cr_assert_eq(target->receive_begin(target->context, index, term, files, file_count, &error), 0, "%s",
-                 error.message);
-    for (size_t i = 0; i < file_count; i++) {
-      for (uint64_t at = 0; at < files[i].size;) {
-        const size_t size = files[i].size - at < piece ? (size_t)(files[i].size - at) : piece;
-        cr_assert_eq(source->snapshot_read(transfer.snapshot, i, at, buffer, size, &error), 0, "%s",
-                     error.message);
-        cr_assert_eq(target->receive_write(target->context, i, at, buffer, size, &error), 0, "%s",
-                     error.message);
-        at += size;
-      }
-    }
+    struct call begun = {0}, prepared = {0};
+    target->receive_begin(target->context, index, term, files, file_count, was_received, &begun);
+    await(to, &begun);
+    copy_files(from, transfer.snapshot, files, file_count, to, begun.missing, piece);
+    target->receive_prepare(target->context, was_received, &prepared);
+    await(to, &prepared);
     cr_assert_eq(target->receive_install(target->context, &error), 0, "%s", error.message);
     to->applied = index;
   }
-  free(buffer);
   source->snapshot_close(transfer.snapshot);
 }

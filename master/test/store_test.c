@@ -188,24 +188,73 @@ static struct store_checkpoint *take(struct row_store *store) {
   return checkpoint;
 }
 
-/* Copies all files, up to `limit` bytes. */
-static int copy(struct row_store *from, struct store_checkpoint *checkpoint, struct row_store *to,
-                size_t piece, uint64_t limit, struct error *error) {
+struct call {
+  bool done;
+  int status;
+  struct snapshot_range missing;
+};
+
+static void was_read(void *owner, int status, const struct error *error) {
+  cr_assert_eq(status == 0, error == NULL);
+  *(struct call *)owner = (struct call){.done = true, .status = status};
+}
+
+static void was_received(void *owner, int status, const struct snapshot_range *missing,
+                         const struct error *error) {
+  cr_assert_eq(status == 0, error == NULL);
+  *(struct call *)owner = (struct call){true, status, *missing};
+}
+
+static void await(struct row_store *store, const struct call *call) {
+  cr_assert(!call->done, "a callback from inside the call");
+  while (!call->done)
+    row_store_poll(store);
+}
+
+static struct call begin_receiving(struct row_store *to, const struct snapshot_file *files, size_t count) {
+  struct call begun = {0};
+  to->functions->receive_begin(to, 1, files, count, was_received, &begun);
+  await(to, &begun);
+  cr_assert_eq(begun.status, 0);
+  return begun;
+}
+
+static int prepare(struct row_store *to) {
+  struct call prepared = {0};
+  to->functions->receive_prepare(to, was_received, &prepared);
+  await(to, &prepared);
+  return prepared.status;
+}
+
+/* Copies what is missing, up to `limit` bytes; counts them. */
+static struct call copy(struct row_store *from, struct store_checkpoint *checkpoint, struct row_store *to,
+                        struct call at, size_t piece, uint64_t limit, uint64_t *copied) {
   unsigned char *buffer = xmalloc(piece);
-  int status = 0;
-  for (size_t i = 0; i < checkpoint->file_count && status == 0; i++) {
-    for (uint64_t at = 0; at < checkpoint->files[i].size && limit > 0 && status == 0;) {
-      const uint64_t left = checkpoint->files[i].size - at;
-      const size_t size = left < piece ? (size_t)left : piece;
-      status = from->functions->checkpoint_read(checkpoint, i, at, buffer, size, error);
-      if (status == 0)
-        status = to->functions->receive_write(to, i, at, buffer, size, error);
-      at += size;
-      limit = limit > size ? limit - size : 0;
-    }
+  while (at.status == 0 && at.missing.file < checkpoint->file_count && limit > 0) {
+    const struct snapshot_range missing = at.missing;
+    const uint64_t left = checkpoint->files[missing.file].size - missing.offset;
+    const size_t size = left < piece ? (size_t)left : piece;
+    struct call read = {0};
+    from->functions->checkpoint_read(from, checkpoint, (size_t)missing.file, missing.offset, buffer, size,
+                                     was_read, &read);
+    await(from, &read);
+    cr_assert_eq(read.status, 0);
+    at = (struct call){0};
+    to->functions->receive_write(to, missing.file, missing.offset, buffer, size, was_received, &at);
+    memset(buffer, 'x', size > 100 ? 100 : size); /* it was copied */
+    await(to, &at);
+    *copied += size;
+    limit = limit > size ? limit - size : 0;
   }
   free(buffer);
-  return status;
+  return at;
+}
+
+static uint64_t size_of(const struct store_checkpoint *checkpoint) {
+  uint64_t size = 0;
+  for (size_t i = 0; i < checkpoint->file_count; i++)
+    size += checkpoint->files[i].size;
+  return size;
 }
 
 static void check_transfer(struct fixture *fixture, struct row_store *other, size_t piece) {
@@ -214,23 +263,30 @@ static void check_transfer(struct fixture *fixture, struct row_store *other, siz
   const struct model then = fixture->model;
   write_some(fixture); /* the checkpoint does not follow */
   struct error error;
-  /* a first attempt that breaks off, and one whose file is not what was announced */
-  cr_assert_eq(other->functions->receive_begin(other, checkpoint->files, checkpoint->file_count, &error), 0,
-               "%s", error.message);
-  cr_assert_eq(copy(store, checkpoint, other, 64, 100, &error), 0);
+  uint64_t copied = 0;
+  /* a first attempt that breaks off, and one whose last file is not what was announced */
+  struct call at = begin_receiving(other, checkpoint->files, checkpoint->file_count);
+  at = copy(store, checkpoint, other, at, 64, 100, &copied);
+  cr_assert_eq(at.status, 0);
+  cr_assert_neq(prepare(other), 0);
   cr_assert_neq(other->functions->receive_install(other, &error), 0);
   struct snapshot_file *wrong = xmalloc(checkpoint->file_count * sizeof *wrong);
   memcpy(wrong, checkpoint->files, checkpoint->file_count * sizeof *wrong);
   wrong[checkpoint->file_count - 1].checksum++;
-  cr_assert_eq(other->functions->receive_begin(other, wrong, checkpoint->file_count, &error), 0);
-  cr_assert(copy(store, checkpoint, other, piece, UINT64_MAX, &error) != 0 ||
-            other->functions->receive_install(other, &error) != 0);
+  at = begin_receiving(other, wrong, checkpoint->file_count);
+  at = copy(store, checkpoint, other, at, piece, UINT64_MAX, &copied);
+  cr_assert_eq(at.status, ERR_CORRUPT);
+  cr_assert(at.missing.file == checkpoint->file_count - 1 && at.missing.offset == 0);
   free(wrong);
-  cr_assert_eq(other->functions->receive_begin(other, checkpoint->files, checkpoint->file_count, &error), 0,
-               "%s", error.message);
-  cr_assert_eq(copy(store, checkpoint, other, piece, UINT64_MAX, &error), 0, "%s", error.message);
+  /* what was whole is not copied again */
+  copied = 0;
+  at = begin_receiving(other, checkpoint->files, checkpoint->file_count);
+  at = copy(store, checkpoint, other, at, piece, UINT64_MAX, &copied);
+  cr_assert_eq(at.status, 0);
+  cr_assert_lt(copied, size_of(checkpoint));
+  cr_assert_eq(prepare(other), 0);
   cr_assert_eq(other->functions->receive_install(other, &error), 0, "%s", error.message);
-  store->functions->checkpoint_close(checkpoint);
+  store->functions->checkpoint_close(store, checkpoint);
   const struct fixture at_checkpoint = {.model = then};
   check(&at_checkpoint, other);
 }
@@ -335,17 +391,24 @@ Test(store, in_rocksdb_agrees_with_a_model) {
   everything(true);
 }
 
+static void transfer(struct row_store *from, struct row_store *to, uint64_t *copied) {
+  struct store_checkpoint *checkpoint = take(from);
+  struct error error;
+  struct call at = begin_receiving(to, checkpoint->files, checkpoint->file_count);
+  at = copy(from, checkpoint, to, at, SNAPSHOT_CHUNK, UINT64_MAX, copied);
+  cr_assert_eq(at.status, 0);
+  cr_assert_eq(prepare(to), 0);
+  cr_assert_eq(to->functions->receive_install(to, &error), 0, "%s", error.message);
+  from->functions->checkpoint_close(from, checkpoint);
+}
+
 Test(store, installed_snapshot_is_there_after_reopening) {
   struct fixture fixture;
   begin(&fixture, true);
   write_some(&fixture);
   struct row_store *other = open_store(&fixture, "other");
-  struct store_checkpoint *checkpoint = take(fixture.store);
-  struct error error;
-  cr_assert_eq(other->functions->receive_begin(other, checkpoint->files, checkpoint->file_count, &error), 0);
-  cr_assert_eq(copy(fixture.store, checkpoint, other, SNAPSHOT_CHUNK, UINT64_MAX, &error), 0);
-  cr_assert_eq(other->functions->receive_install(other, &error), 0, "%s", error.message);
-  fixture.store->functions->checkpoint_close(checkpoint);
+  uint64_t copied = 0;
+  transfer(fixture.store, other, &copied);
   row_store_close(other);
   other = open_store(&fixture, "other");
   check(&fixture, other);
@@ -362,8 +425,12 @@ Test(store, snapshot_that_cannot_be_opened_changes_nothing) {
   const struct snapshot_file file = {
       .name = "CURRENT", .size = sizeof content, .checksum = checksum_fold(0, content, sizeof content)};
   struct error error;
-  cr_assert_eq(store->functions->receive_begin(store, &file, 1, &error), 0);
-  cr_assert_eq(store->functions->receive_write(store, 0, 0, content, sizeof content, &error), 0);
+  begin_receiving(store, &file, 1);
+  struct call stored = {0};
+  store->functions->receive_write(store, 0, 0, content, sizeof content, was_received, &stored);
+  await(store, &stored);
+  cr_assert(stored.status == 0 && stored.missing.file == 1);
+  cr_assert_neq(prepare(store), 0);
   cr_assert_neq(store->functions->receive_install(store, &error), 0);
   check(&fixture, store);
   write_some(&fixture);
@@ -384,9 +451,10 @@ Test(store, reads_and_an_installed_snapshot_do_not_meet) {
     struct store_checkpoint *checkpoint = take(fixture.store);
     struct error error;
     struct read reads[READS];
-    cr_assert_eq(other->functions->receive_begin(other, checkpoint->files, checkpoint->file_count, &error),
-                 0);
-    cr_assert_eq(copy(fixture.store, checkpoint, other, SNAPSHOT_CHUNK, UINT64_MAX, &error), 0);
+    uint64_t copied = 0;
+    const struct call at = begin_receiving(other, checkpoint->files, checkpoint->file_count);
+    copy(fixture.store, checkpoint, other, at, SNAPSHOT_CHUNK, UINT64_MAX, &copied);
+    cr_assert_eq(prepare(other), 0);
     for (unsigned j = 0; j < READS; j++) {
       reads[j] = (struct read){.model = &before, .table = j % 2};
       other->functions->read(other, run_read, read_done, &reads[j]);
@@ -394,14 +462,94 @@ Test(store, reads_and_an_installed_snapshot_do_not_meet) {
     cr_assert_eq(other->functions->receive_install(other, &error), 0, "%s", error.message);
     for (size_t j = 0; j < READS; j++)
       cr_assert(reads[j].done && reads[j].wrong == 0);
-    fixture.store->functions->checkpoint_close(checkpoint);
+    fixture.store->functions->checkpoint_close(fixture.store, checkpoint);
     check_reads(&fixture, other);
   }
   row_store_close(other);
   end(&fixture);
 }
 
-Test(store, half_received_snapshot_and_old_checkpoints_are_cleared_away) {
+/* Files that the last snapshot brought, and that are still the same, need not come again; that survives both
+ * processes. */
+Test(store, files_that_are_there_already_are_not_received_again) {
+  struct fixture fixture;
+  begin(&fixture, true);
+  struct row_store *other = open_store(&fixture, "other");
+  uint64_t first = 0, second = 0;
+  for (int i = 0; i < 3; i++)
+    write_some(&fixture);
+  transfer(fixture.store, other, &first);
+  row_store_close(other);
+  row_store_close(fixture.store);
+  other = open_store(&fixture, "other");
+  fixture.store = open_store(&fixture, "one");
+  write_some(&fixture);
+  transfer(fixture.store, other, &second);
+  check(&fixture, other);
+  struct store_checkpoint *checkpoint = take(fixture.store);
+  cr_assert_lt(second, size_of(checkpoint) * 3 / 4, "%llu of %llu", (unsigned long long)second,
+               (unsigned long long)size_of(checkpoint));
+  fixture.store->functions->checkpoint_close(fixture.store, checkpoint);
+  row_store_close(other);
+  end(&fixture);
+}
+
+/* The process ends in the middle of a file; the next one goes on there, and with another snapshot that shares
+ * files with the first. */
+Test(store, half_received_snapshot_is_gone_on_with_after_reopening) {
+  struct fixture fixture;
+  begin(&fixture, true);
+  for (int i = 0; i < 40; i++)
+    write_some(&fixture);
+  struct row_store *other = open_store(&fixture, "other");
+  struct store_checkpoint *checkpoint = take(fixture.store);
+  uint64_t copied = 0;
+  struct call at = begin_receiving(other, checkpoint->files, checkpoint->file_count);
+  const uint64_t half = size_of(checkpoint) / 2;
+  at = copy(fixture.store, checkpoint, other, at, 512, half, &copied);
+  cr_assert_eq(at.status, 0);
+  row_store_close(other);
+  other = open_store(&fixture, "other");
+  uint64_t rest = 0;
+  at = begin_receiving(other, checkpoint->files, checkpoint->file_count);
+  at = copy(fixture.store, checkpoint, other, at, 512, UINT64_MAX, &rest);
+  cr_assert_eq(at.status, 0);
+  cr_assert_lt(rest, size_of(checkpoint) - half / 2, "%llu of %llu", (unsigned long long)rest,
+               (unsigned long long)size_of(checkpoint));
+  fixture.store->functions->checkpoint_close(fixture.store, checkpoint);
+  write_some(&fixture);
+  uint64_t changed = 0;
+  transfer(fixture.store, other, &changed);
+  check(&fixture, other);
+  row_store_close(other);
+  end(&fixture);
+}
+
+/* A snapshot that is of no use any more leaves nothing behind. */
+Test(store, what_was_received_can_be_forgotten) {
+  struct fixture fixture;
+  begin(&fixture, true);
+  write_some(&fixture);
+  struct row_store *other = open_store(&fixture, "other");
+  struct store_checkpoint *checkpoint = take(fixture.store);
+  uint64_t copied = 0;
+  struct call at = begin_receiving(other, checkpoint->files, checkpoint->file_count);
+  copy(fixture.store, checkpoint, other, at, 64, 100, &copied);
+  fixture.store->functions->checkpoint_close(fixture.store, checkpoint);
+  char *path = path_join(fixture.directory, "other"), *incoming = path_join(path, "rows-2");
+  other->functions->receive_forget(other, 0);
+  row_store_close(other);
+  cr_assert(file_exists(incoming), "it is of a later index");
+  other = open_store(&fixture, "other");
+  other->functions->receive_forget(other, 1);
+  row_store_close(other);
+  cr_assert_not(file_exists(incoming));
+  free(path);
+  free(incoming);
+  end(&fixture);
+}
+
+Test(store, unnamed_snapshot_and_old_checkpoints_are_cleared_away) {
   struct fixture fixture;
   begin(&fixture, true);
   write_some(&fixture);

@@ -121,7 +121,7 @@ struct canonical {
   unsigned put_trailing;
   bool put_writing;
   bool forcing;
-  size_t opens; /* snapshot_open() calls without their callback yet */
+  size_t opens; /* calls of the state machine without their callback yet */
   /* closing */
   raft_io_close_cb io_closed;
   bool raft_closed, log_closed;

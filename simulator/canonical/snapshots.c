@@ -21,39 +21,14 @@
 struct get {
   struct canonical *canonical;
   struct raft_io_snapshot_get *request;
-};
-
-static int read_file(const struct state_machine *machine, struct snapshot *snapshot, size_t file,
-                     uint64_t size, struct bytes *to) {
-  struct error error;
-  for (uint64_t at = 0; at < size; at += SNAPSHOT_CHUNK) {
-    const size_t piece = size - at < SNAPSHOT_CHUNK ? (size_t)(size - at) : SNAPSHOT_CHUNK;
-    if (machine->snapshot_read(snapshot, file, at, bytes_reserve(to, piece), piece, &error) != 0)
-      return error.code;
-    to->size += piece;
-  }
-  return 0;
-}
-
-static int collect(struct canonical *canonical, struct snapshot *snapshot, struct bytes *to, uint64_t *index,
-                   uint64_t *term) {
-  const struct state_machine *machine = canonical->machine;
+  struct snapshot *snapshot;
   const struct snapshot_file *files;
   size_t count;
-  machine->snapshot_describe(snapshot, index, term, &files, &count);
-  bytes_append_le64(to, *index);
-  bytes_append_le64(to, *term);
-  bytes_append_varint(to, count);
-  for (size_t i = 0; i < count; i++) {
-    bytes_append_string(to, files[i].name, strlen(files[i].name));
-    bytes_append_le64(to, files[i].size);
-    bytes_append_le64(to, files[i].checksum);
-  }
-  int status = 0;
-  for (size_t i = 0; status == 0 && i < count; i++)
-    status = read_file(machine, snapshot, i, files[i].size, to);
-  return status;
-}
+  uint64_t index, term;
+  size_t file; /* that is being read, into content */
+  uint64_t offset;
+  struct bytes content;
+};
 
 static struct raft_snapshot *for_libraft(struct canonical *canonical, const struct bytes *content,
                                          uint64_t index, uint64_t term) {
@@ -75,29 +50,80 @@ static struct raft_snapshot *for_libraft(struct canonical *canonical, const stru
   return snapshot;
 }
 
-static void opened_for_sending(void *owner, struct snapshot *snapshot, const struct error *error) {
-  const struct get get = *(struct get *)owner;
-  struct canonical *canonical = get.canonical;
-  (void)error;
-  free(owner);
+static void end_get(struct get *get, bool whole) {
+  struct canonical *canonical = get->canonical;
+  struct raft_io_snapshot_get *request = get->request;
+  struct raft_snapshot *snapshot = NULL;
   canonical->opens--;
-  struct bytes content = {0};
-  uint64_t index, term;
-  struct raft_snapshot *whole = NULL;
-  if (snapshot && canonical_runs(canonical) && collect(canonical, snapshot, &content, &index, &term) == 0)
-    whole = for_libraft(canonical, &content, index, term);
-  bytes_free(&content);
-  if (snapshot)
-    canonical->machine->snapshot_close(snapshot);
-  get.request->cb(get.request, whole, whole ? 0 : RAFT_IOERR);
+  if (whole && canonical_runs(canonical))
+    snapshot = for_libraft(canonical, &get->content, get->index, get->term);
+  bytes_free(&get->content);
+  if (get->snapshot)
+    canonical->machine->snapshot_close(get->snapshot);
+  free(get);
+  request->cb(request, snapshot, snapshot ? 0 : RAFT_IOERR);
   canonical_after(canonical);
   canonical_wake(canonical);
+}
+
+static size_t next_piece(const struct get *get) {
+  const uint64_t left = get->files[get->file].size - get->offset;
+  return left < SNAPSHOT_CHUNK ? (size_t)left : SNAPSHOT_CHUNK;
+}
+
+static void piece_read(void *owner, int status, const struct error *error);
+
+static void read_more(struct get *get) {
+  while (get->file < get->count && get->offset == get->files[get->file].size) {
+    get->file++;
+    get->offset = 0;
+  }
+  if (get->file == get->count) {
+    end_get(get, true);
+    return;
+  }
+  const size_t size = next_piece(get);
+  get->canonical->machine->snapshot_read(get->snapshot, get->file, get->offset,
+                                         bytes_reserve(&get->content, size), size, piece_read, get);
+}
+
+static void piece_read(void *owner, int status, const struct error *error) {
+  struct get *get = owner;
+  (void)error;
+  if (status != 0 || !canonical_runs(get->canonical)) {
+    end_get(get, false);
+    return;
+  }
+  const size_t size = next_piece(get);
+  get->content.size += size;
+  get->offset += size;
+  read_more(get);
+}
+
+static void opened_for_sending(void *owner, struct snapshot *snapshot, const struct error *error) {
+  struct get *get = owner;
+  (void)error;
+  get->snapshot = snapshot;
+  if (!snapshot || !canonical_runs(get->canonical)) {
+    end_get(get, false);
+    return;
+  }
+  get->canonical->machine->snapshot_describe(snapshot, &get->index, &get->term, &get->files, &get->count);
+  bytes_append_le64(&get->content, get->index);
+  bytes_append_le64(&get->content, get->term);
+  bytes_append_varint(&get->content, get->count);
+  for (size_t i = 0; i < get->count; i++) {
+    bytes_append_string(&get->content, get->files[i].name, strlen(get->files[i].name));
+    bytes_append_le64(&get->content, get->files[i].size);
+    bytes_append_le64(&get->content, get->files[i].checksum);
+  }
+  read_more(get);
 }
 
 int canonical_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *request,
                            raft_io_snapshot_get_cb done) {
   struct canonical *canonical = io->impl;
-  struct get *get = xmalloc(sizeof *get);
+  struct get *get = xcalloc(1, sizeof *get);
   *get = (struct get){.canonical = canonical, .request = request};
   request->cb = done;
   canonical->opens++;
@@ -146,54 +172,101 @@ static int read_manifest(struct reader *reader, uint64_t *index, uint64_t *term,
   return reader->failed ? ERR_CORRUPT : 0;
 }
 
-static int receive_file(const struct state_machine *machine, struct reader *reader, size_t file,
-                        uint64_t size, struct error *error) {
-  for (uint64_t at = 0; at < size; at += SNAPSHOT_CHUNK) {
-    const size_t piece = size - at < SNAPSHOT_CHUNK ? (size_t)(size - at) : SNAPSHOT_CHUNK;
-    const unsigned char *data = reader_bytes(reader, piece);
-    if (reader->failed)
-      return ERR_CORRUPT;
-    const int status = machine->receive_write(machine->context, file, at, data, piece, error);
-    if (status != 0)
-      return status;
-  }
-  return 0;
+/* The buffer, on its way to the state machine. */
+struct put {
+  struct canonical *canonical;
+  struct snapshot_file *files;
+  size_t count;
+  uint64_t index;
+  const unsigned char *data; /* of the files, one after the other */
+};
+
+static void free_put(struct put *put) {
+  free(put->files);
+  free(put);
 }
 
-/* Hands the buffer to the state machine; its state is the snapshot's when this returns 0. */
-static int install(struct canonical *canonical) {
+static void refuse_put(struct put *put) {
+  struct canonical *canonical = put->canonical;
+  free_put(put);
+  if (canonical_runs(canonical) && canonical->put) {
+    disk_log_abandon(canonical->log);
+    end_put(canonical, RAFT_IOERR);
+    canonical_after(canonical);
+  }
+  canonical_wake(canonical);
+}
+
+/* The state machine's state is the snapshot's when it says so. */
+static void prepared(void *owner, int status, const struct snapshot_range *missing,
+                     const struct error *error) {
+  struct put *put = owner;
+  struct canonical *canonical = put->canonical;
+  (void)missing;
+  (void)error;
+  canonical->opens--;
+  struct error refused;
+  if (status != 0 || !canonical_runs(canonical) || !canonical->put ||
+      put->index <= canonical->applied_index ||
+      canonical->machine->receive_install(canonical->machine->context, &refused) != 0) {
+    refuse_put(put);
+    return;
+  }
+  canonical->applied_index = put->index;
+  free_put(put);
+  disk_log_installed(canonical->log, put_written, canonical);
+}
+
+static void stored(void *owner, int status, const struct snapshot_range *missing, const struct error *error) {
+  struct put *put = owner;
+  struct canonical *canonical = put->canonical;
   const struct state_machine *machine = canonical->machine;
+  (void)error;
+  if (status != 0 || !canonical_runs(canonical) || !canonical->put) {
+    canonical->opens--;
+    refuse_put(put);
+    return;
+  }
+  if (missing->file >= put->count) {
+    machine->receive_prepare(machine->context, prepared, put);
+    return;
+  }
+  const unsigned char *at = put->data + missing->offset;
+  for (uint64_t i = 0; i < missing->file; i++)
+    at += put->files[i].size;
+  const uint64_t left = put->files[missing->file].size - missing->offset;
+  machine->receive_write(machine->context, missing->file, missing->offset, at,
+                         left < SNAPSHOT_CHUNK ? (size_t)left : SNAPSHOT_CHUNK, stored, put);
+}
+
+static int begin_put(struct put *put, uint64_t *term) {
+  const struct canonical *canonical = put->canonical;
   struct reader reader = reader_make(canonical->put_data->base, canonical->put_data->len);
-  struct snapshot_file *files = NULL;
-  uint64_t index, term;
-  size_t count = 0;
-  struct error error;
-  int status = read_manifest(&reader, &index, &term, &files, &count);
-  if (status == 0 && (index != canonical->put_snapshot.index || index <= canonical->applied_index))
-    status = ERR_BAD_INPUT;
-  if (status == 0)
-    status = machine->receive_begin(machine->context, index, term, files, count, &error);
-  for (size_t i = 0; status == 0 && i < count; i++)
-    status = receive_file(machine, &reader, i, files[i].size, &error);
-  if (status == 0)
-    status = machine->receive_install(machine->context, &error);
-  free(files);
-  if (status == 0)
-    canonical->applied_index = index;
-  return status;
+  const int status = read_manifest(&reader, &put->index, term, &put->files, &put->count);
+  uint64_t size = 0;
+  for (size_t i = 0; status == 0 && i < put->count; i++)
+    size += put->files[i].size;
+  put->data = reader.at;
+  return status == 0 && size == reader_left(&reader) && put->index == canonical->put_snapshot.index &&
+                 put->index > canonical->applied_index
+             ? 0
+             : ERR_BAD_INPUT;
 }
 
 static void offer_written(void *owner, int status) {
   struct canonical *canonical = owner;
+  const struct state_machine *machine = canonical->machine;
   if (!canonical_runs(canonical) || !canonical->put || status != 0)
     return;
-  if (install(canonical) == 0) {
-    disk_log_installed(canonical->log, put_written, canonical);
+  struct put *put = xcalloc(1, sizeof *put);
+  put->canonical = canonical;
+  uint64_t term;
+  if (begin_put(put, &term) != 0) {
+    refuse_put(put);
     return;
   }
-  disk_log_abandon(canonical->log);
-  end_put(canonical, RAFT_IOERR);
-  canonical_after(canonical);
+  canonical->opens++;
+  machine->receive_begin(machine->context, put->index, term, put->files, put->count, stored, put);
 }
 
 /* -- for cutting the log -------------------------------------------------------------------------------- */

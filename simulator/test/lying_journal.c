@@ -78,16 +78,31 @@ static void snapshot_open(void *context,
   state->snapshot_open(state->context, done, done_context);
 }
 
-static int receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
-                         size_t file_count, struct error *error) {
+static void make_durable(void *context) {
   const struct state_machine *state = ((struct lying_journal *)context)->state;
-  return state->receive_begin(state->context, index, term, files, file_count, error);
+  state->make_durable(state->context);
 }
 
-static int receive_write(void *context, size_t file, uint64_t offset, const void *data, size_t size,
-                         struct error *error) {
+static void receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
+                          size_t file_count, snapshot_receive_done *done, void *owner) {
   const struct state_machine *state = ((struct lying_journal *)context)->state;
-  return state->receive_write(state->context, file, offset, data, size, error);
+  state->receive_begin(state->context, index, term, files, file_count, done, owner);
+}
+
+static void receive_write(void *context, uint64_t file, uint64_t offset, const void *data, size_t size,
+                          snapshot_receive_done *done, void *owner) {
+  const struct state_machine *state = ((struct lying_journal *)context)->state;
+  state->receive_write(state->context, file, offset, data, size, done, owner);
+}
+
+static void receive_prepare(void *context, snapshot_receive_done *done, void *owner) {
+  const struct state_machine *state = ((struct lying_journal *)context)->state;
+  state->receive_prepare(state->context, done, owner);
+}
+
+static void receive_forget(void *context, uint64_t index) {
+  const struct state_machine *state = ((struct lying_journal *)context)->state;
+  state->receive_forget(state->context, index);
 }
 
 static int receive_install(void *context, struct error *error) {
@@ -213,7 +228,10 @@ struct journal *lying_journal_new(const struct raft_journal_options *options, co
   lying->machine.snapshot_open = snapshot_open;
   lying->machine.receive_begin = receive_begin;
   lying->machine.receive_write = receive_write;
+  lying->machine.make_durable = make_durable;
+  lying->machine.receive_prepare = receive_prepare;
   lying->machine.receive_install = receive_install;
+  lying->machine.receive_forget = receive_forget;
   lying->machine.fatal = fatal;
   lying->inner = raft_journal_new(options, world, &lying->machine);
   return &lying->door;

@@ -13,14 +13,16 @@ struct state {
   uint64_t index, term, hash;
 };
 
+struct replica;
+
 struct snapshot {
   struct replicas *all;
+  const struct replica *replica;
   struct state state;
   struct snapshot_file files[3];
 };
 
 struct receiving {
-  bool active;
   struct state head;
   struct snapshot_file files[3];
   size_t file_count;
@@ -219,6 +221,7 @@ static void snapshot_open(void *context,
   struct snapshot *snapshot = xcalloc(1, sizeof *snapshot);
   replica->durable = replica->applied;
   snapshot->all = replica->all;
+  snapshot->replica = replica;
   snapshot->state = replica->applied;
   static const char *const names[] = {"empty", "head", "bulk"};
   const uint64_t sizes[] = {0, HEAD_SIZE, replica->all->options.bulk};
@@ -242,42 +245,115 @@ static void snapshot_describe(struct snapshot *snapshot, uint64_t *index, uint64
   *file_count = 3;
 }
 
-static int snapshot_read(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
-                         struct error *error) {
-  if (fails(snapshot->all))
-    return error_set(error, ERR_IO, "drawn");
+/* What is reported in the next turn. */
+struct report {
+  snapshot_read_done *read; /* or: */
+  snapshot_receive_done *received;
+  void *owner;
+  struct snapshot_range missing;
+  struct error error;
+};
+
+static void tell(void *owner) {
+  struct report *report = owner;
+  const int status = report->error.code;
+  const struct error *error = status ? &report->error : NULL;
+  if (report->read)
+    report->read(report->owner, status, error);
+  else
+    report->received(report->owner, status, &report->missing, error);
+  free(report);
+}
+
+static void tell_later(const struct replica *replica, const struct report *told) {
+  struct report *report = xmalloc(sizeof *report);
+  *report = *told;
+  const struct world *world = sim_door(replica->all->world, replica->number);
+  world->defer(world->context, tell, report);
+}
+
+static void snapshot_read(struct snapshot *snapshot, size_t file, uint64_t offset, void *buffer, size_t size,
+                          snapshot_read_done *done, void *owner) {
+  struct report report = {.read = done, .owner = owner};
   assert(file < 3 && offset + size <= snapshot->files[file].size);
-  fill_piece(snapshot, file, offset, buffer, size);
-  return 0;
+  if (fails(snapshot->all))
+    error_set(&report.error, ERR_IO, "drawn");
+  else
+    fill_piece(snapshot, file, offset, buffer, size);
+  tell_later(snapshot->replica, &report);
 }
 
 static void snapshot_close(struct snapshot *snapshot) {
   free(snapshot);
 }
 
-static int receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
-                         size_t file_count, struct error *error) {
-  struct replica *replica = context;
-  struct receiving *receiving = &replica->receiving;
-  if (fails(replica->all))
-    return error_set(error, ERR_NO_SPACE, "drawn");
-  assert(file_count == 3 && index > replica->applied.index);
-  receiving->active = true;
-  receiving->head = (struct state){.index = index, .term = term};
-  memcpy(receiving->files, files, file_count * sizeof *files);
-  for (size_t i = 0; i < 3; i++)
-    bytes_clear(&receiving->content[i]);
-  return 0;
+static void durable_moved(void *owner) {
+  const struct replica *replica = owner;
+  if (replica->journal)
+    replica->journal->functions->durable_moved(replica->journal);
 }
 
-static int receive_write(void *context, size_t file, uint64_t offset, const void *data, size_t size,
-                         struct error *error) {
-  struct receiving *receiving = &((struct replica *)context)->receiving;
-  if (fails(((struct replica *)context)->all))
-    return error_set(error, ERR_NO_SPACE, "drawn");
-  assert(receiving->active && offset == receiving->content[file].size);
-  bytes_append(&receiving->content[file], data, size);
-  return 0;
+static void make_durable(void *context) {
+  struct replica *replica = context;
+  replica->durable = replica->applied;
+  const struct world *world = sim_door(replica->all->world, replica->number);
+  world->defer(world->context, durable_moved, replica);
+}
+
+static struct snapshot_range missing_of(const struct receiving *receiving) {
+  struct snapshot_range missing = {.end_file = 3};
+  while (missing.file < 3 && receiving->content[missing.file].size == receiving->files[missing.file].size)
+    missing.file++;
+  if (missing.file < 3)
+    missing.offset = receiving->content[missing.file].size;
+  return missing;
+}
+
+/* What an earlier attempt at the same snapshot received is kept. */
+static void receive_begin(void *context, uint64_t index, uint64_t term, const struct snapshot_file *files,
+                          size_t file_count, snapshot_receive_done *done, void *owner) {
+  struct replica *replica = context;
+  struct receiving *receiving = &replica->receiving;
+  struct report report = {.received = done, .owner = owner};
+  assert(file_count == 3 && index > replica->applied.index);
+  if (fails(replica->all)) {
+    error_set(&report.error, ERR_NO_SPACE, "drawn");
+  } else {
+    for (size_t i = 0; i < 3; i++)
+      if (receiving->files[i].checksum != files[i].checksum || receiving->files[i].size != files[i].size)
+        bytes_clear(&receiving->content[i]);
+    receiving->head = (struct state){.index = index, .term = term};
+    memcpy(receiving->files, files, file_count * sizeof *files);
+    report.missing = missing_of(receiving);
+  }
+  tell_later(replica, &report);
+}
+
+static void receive_write(void *context, uint64_t file, uint64_t offset, const void *data, size_t size,
+                          snapshot_receive_done *done, void *owner) {
+  struct replica *replica = context;
+  struct receiving *receiving = &replica->receiving;
+  struct report report = {.received = done, .owner = owner};
+  if (fails(replica->all) || offset != receiving->content[file].size)
+    error_set(&report.error, ERR_NO_SPACE, "drawn, or it follows one for which that was drawn");
+  else
+    bytes_append(&receiving->content[file], data, size);
+  report.missing = missing_of(receiving);
+  tell_later(replica, &report);
+}
+
+static void receive_prepare(void *context, snapshot_receive_done *done, void *owner) {
+  struct replica *replica = context;
+  struct report report = {.received = done, .owner = owner, .missing = missing_of(&replica->receiving)};
+  CHECK(replica->all, report.missing.file == 3, "node %zu installs what is not whole", replica->number + 1);
+  if (fails(replica->all))
+    error_set(&report.error, ERR_IO, "drawn");
+  tell_later(replica, &report);
+}
+
+static void receive_forget(void *context, uint64_t index) {
+  (void)context;
+  (void)index;
 }
 
 static int receive_install(void *context, struct error *error) {
@@ -285,7 +361,6 @@ static int receive_install(void *context, struct error *error) {
   struct receiving *receiving = &replica->receiving;
   if (fails(replica->all))
     return error_set(error, ERR_IO, "drawn");
-  assert(receiving->active);
   for (size_t i = 0; i < 3; i++) {
     uint64_t sum = 0;
     const struct bytes *content = &receiving->content[i];
@@ -302,7 +377,8 @@ static int receive_install(void *context, struct error *error) {
         replica->applied.index == receiving->head.index && replica->applied.term == receiving->head.term,
         "node %zu: a snapshot is not what its manifest says", replica->number + 1);
   replica->durable = replica->applied;
-  receiving->active = false;
+  for (size_t i = 0; i < 3; i++)
+    bytes_clear(&receiving->content[i]);
   check_against_others(replica);
   replica->all->installed++;
   return 0;
@@ -313,7 +389,6 @@ static int receive_install(void *context, struct error *error) {
 static void forget_received(struct replica *replica) {
   for (size_t i = 0; i < 3; i++)
     bytes_free(&replica->receiving.content[i]);
-  replica->receiving.active = false;
 }
 
 static void journal_closed(void *context) {
@@ -382,7 +457,10 @@ static void open_replica(struct replicas *all, size_t node) {
                                             .snapshot_read = snapshot_read,
                                             .snapshot_close = snapshot_close,
                                             .receive_begin = receive_begin,
+                                            .make_durable = make_durable,
                                             .receive_write = receive_write,
+                                            .receive_prepare = receive_prepare,
+                                            .receive_forget = receive_forget,
                                             .receive_install = receive_install,
                                             .fatal = fatal};
   struct error error = {0};
@@ -427,6 +505,8 @@ struct journal *replicas_journal(struct replicas *all, size_t node) {
 static bool has_part(const struct replicas *all, size_t of, size_t node, bool as_voter) {
   struct journal_membership membership;
   const struct journal *journal = all->replica[of].journal;
+  if (!journal->functions->membership) /* a journal whose members never change */
+    return node < all->options.nodes;
   journal->functions->membership(journal, &membership);
   for (size_t i = 0; i < membership.count; i++)
     if (membership.members[i].id == node + 1)

@@ -74,8 +74,10 @@ static size_t samples(struct bytes frames[16]) {
                                             .files = files,
                                             .file_count = 2};
   frames[count++] = whole_frame(&message, NULL);
-  message = (struct wire_message){
-      .type = WIRE_PIECES, .sender = 2, .pieces = {.transfer = 1, .file = 2, .offset = 3, .again = true}};
+  message =
+      (struct wire_message){.type = WIRE_PIECES,
+                            .sender = 2,
+                            .pieces = {.transfer = 1, .file = 2, .offset = 3, .end_file = 4, .again = true}};
   frames[count++] = whole_frame(&message, NULL);
   message = (struct wire_message){
       .type = WIRE_PIECE,
