@@ -86,6 +86,8 @@ struct reception {
   size_t calls;          /* of the state machine, whose callbacks are to come */
   size_t void_calls;     /* the same, of receptions that are over: they come first */
   int64_t progress_ns;   /* when the last piece came or was stored */
+  int64_t begun_ns;
+  uint64_t received;     /* bytes */
   int64_t not_before_ns; /* after a failure: no new one earlier */
 };
 

@@ -51,11 +51,30 @@ static void ask(struct driver *driver, bool again) {
   driver_send(driver, reception->sender, &message);
 }
 
+/* Tells the leader that this node is at it, though nothing new is wanted. */
+static void stay_in_touch(struct driver *driver) {
+  if (driver->reception.manifest.file_count > 0)
+    ask(driver, false);
+}
+
 /* Whether the snapshot still takes this node forward, under a leader raft will listen to. */
 static bool still_wanted(struct driver *driver, const struct wire_manifest *manifest) {
   return driver->state == DRIVER_RUNNING && raft_state(&driver->raft) != RAFT_LEADER &&
          manifest->term >= raft_current_term(&driver->raft) && manifest->index > driver->applied_index &&
          wal_term_at(driver->wal, manifest->index) != manifest->index_term;
+}
+
+static void tell_installed(const struct driver *driver, int64_t ready_ns) {
+  const struct reception *reception = &driver->reception;
+  const struct wire_manifest *manifest = &reception->manifest;
+  uint64_t size = 0;
+  for (size_t i = 0; i < manifest->file_count; i++)
+    size += manifest->files[i].size;
+  log_info("installed the snapshot at index %" PRIu64 " from node %" PRIu64 ": %" PRIu64 " bytes, %" PRIu64
+           " of them received, in %.2f s, installed in %.1f ms",
+           manifest->index, reception->sender, size, reception->received,
+           (double)(ready_ns - reception->begun_ns) / NS_PER_S,
+           (double)(driver_now_ns(driver) - ready_ns) / NS_PER_MS);
 }
 
 static void log_is_ready(void *owner) {
@@ -68,13 +87,13 @@ static void log_is_ready(void *owner) {
     return;
   }
   struct error error;
+  const int64_t ready_ns = driver_now_ns(driver);
   if (driver->state_machine->receive_install(driver->state_machine->context, &error) != 0) {
     wal_reset_abandon(driver->wal);
     give_up(driver, "it could not be installed", &error);
     return;
   }
-  log_info("installed the snapshot at index %" PRIu64 " from node %" PRIu64, manifest->index,
-           reception->sender);
+  tell_installed(driver, ready_ns);
   driver->snapshots_installed++;
   driver_step_installed(driver, manifest, reception->sender);
   if (reception->active)
@@ -158,7 +177,8 @@ static void begin(struct driver *driver, uint64_t sender, struct wire_manifest *
   reception->manifest.configuration = reception->configuration.data;
   reception->file = reception->offset = 0;
   reception->missing = (struct snapshot_range){0};
-  reception->progress_ns = driver_now_ns(driver);
+  reception->progress_ns = reception->begun_ns = driver_now_ns(driver);
+  reception->received = 0;
   driver->snapshots_begun++;
   log_info("receiving a snapshot at index %" PRIu64 " from node %" PRIu64 ", %zu files", manifest->index,
            sender, manifest->file_count);
@@ -166,6 +186,7 @@ static void begin(struct driver *driver, uint64_t sender, struct wire_manifest *
   reception->calls++;
   driver->state_machine->receive_begin(driver->state_machine->context, manifest->index, manifest->index_term,
                                        reception->manifest.files, manifest->file_count, stored, driver);
+  stay_in_touch(driver);
 }
 
 /* An offer that raft answers by itself: the entries are here. */
@@ -221,6 +242,7 @@ void driver_take_piece(struct driver *driver, uint64_t sender, const struct wire
   driver->state_machine->receive_write(driver->state_machine->context, piece->file, piece->offset,
                                        piece->data, piece->size, stored, driver);
   reception->progress_ns = driver_now_ns(driver);
+  reception->received += piece->size;
   reception->offset += piece->size;
   while (reception->file < reception->missing.end_file && reception->offset >= files[reception->file].size) {
     reception->file++;
@@ -235,8 +257,10 @@ void driver_retry_reception(void *owner) {
     return;
   const int64_t now = driver_now_ns(driver);
   driver->world->timer_set(driver->reception_retry, now + AGAIN_NS);
-  if (reception->calls > 0)
-    return; /* the state machine is still at it */
+  if (reception->calls > 0) { /* the state machine is still at it */
+    stay_in_touch(driver);
+    return;
+  }
   if (now - reception->progress_ns > IDLE_NS) {
     log_warn("the snapshot from node %" PRIu64 " is given up: nothing came for a while", reception->sender);
     driver_drop_reception(driver);

@@ -107,8 +107,9 @@ static void watch_catching_up(struct driver *driver, struct driver_peer *peer) {
     peer->caught_up_to = match;
     peer->progress_ns = driver_now_ns(driver);
   }
-  const uint64_t last = wal_last_index(driver->wal);
-  const bool here = known && last - match <= driver->options.snapshot_trailing / 2;
+  const uint64_t half = driver->options.snapshot_trailing / 2;
+  const uint64_t enough = half > FOLLOWER_ENTRIES ? half : FOLLOWER_ENTRIES;
+  const bool here = known && wal_last_index(driver->wal) - match <= enough;
   if (known && !here && driver_now_ns(driver) - peer->progress_ns <= OFFER_IDLE_NS)
     return;
   peer->catching_up = false;
