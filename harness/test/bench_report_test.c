@@ -11,11 +11,13 @@ static struct noise noise = {
 
 /* Two cases of three runs on two systems, of which the peer cannot do the second. */
 static struct report make_report(void) {
-  static const struct load_case cases[] = {{LOAD_CREATE, 8, 32, NAMES_DEFAULT}, {LOAD_RENAME, 1, 1, NAMES_DEFAULT}};
+  static const struct load_case cases[] = {{LOAD_CREATE, 8, 32, NAMES_DEFAULT},
+                                           {LOAD_RENAME, 1, 1, NAMES_DEFAULT}};
   static const char *const systems[] = {"assay", "etcd"};
   static const double ours[] = {600, 900, 300}, peers[] = {100, 300, 200};
   for (size_t run = 0; run < 3; run++) {
-    rows[0].runs[run] = (struct run_figures){.per_second = ours[run], .p99_us = ours[run], .max_us = ours[run]};
+    rows[0].runs[run] =
+        (struct run_figures){.per_second = ours[run], .p99_us = ours[run], .max_us = ours[run]};
     rows[1].runs[run] = (struct run_figures){.per_second = peers[run]};
     rows[2].runs[run] = (struct run_figures){.per_second = 50};
   }
@@ -55,7 +57,8 @@ Test(bench_report, a_row_of_a_peer_has_the_ratio_of_the_medians_and_those_of_the
   json_t *row = next_row(out);
   cr_assert_str_eq(json_string_value(json_object_get(row, "case")), "create:8x32");
   cr_assert_null(json_object_get(row, "peer"));
-  cr_assert(number(row, "ops_per_second") == 600 && number(row, "p99_us") == 600 && number(row, "max_us") == 900);
+  cr_assert(number(row, "ops_per_second") == 600 && number(row, "p99_us") == 600 &&
+            number(row, "max_us") == 900);
   json_decref(row);
   row = next_row(out);
   cr_assert_str_eq(json_string_value(json_object_get(row, "peer")), "etcd");
