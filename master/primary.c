@@ -9,6 +9,9 @@
 #define QUEUE_LIMIT_DEFAULT 65536
 #define QUEUE_BYTES_LIMIT (256u << 20)
 #define QUEUE_BEHIND 16            /* of the queue's limit while writing lags: that may last */
+/* When the oldest request of its kind has waited so long, a new one would wait longer: its client had better
+ * ask again later, while others are served. */
+#define QUEUE_AGE_LIMIT_NS NS_PER_S
 #define BATCH_SIZE (256u << 10)    /* bytes of one entry, about */
 #define FLIGHTS_LIMIT 4            /* entries in flight: more would not fill the disk better */
 #define IN_FLIGHT_LIMIT (1u << 20) /* bytes */
@@ -445,10 +448,12 @@ static bool takes(const struct primary *primary, const struct request *request) 
 }
 
 /* Early: a client that waits in vain learns nothing, and one that is refused knows that nothing happened. */
-static bool overloaded(const struct primary *primary) {
+static bool overloaded(const struct primary *primary, const struct request *request) {
   const size_t limit =
       tables_behind(primary->tables) ? primary->queue_limit / QUEUE_BEHIND : primary->queue_limit;
-  return primary->pending_count > limit || primary->pending_bytes > QUEUE_BYTES_LIMIT;
+  const struct pending_list *queue = op_is_read(request->code) ? &primary->reads : &primary->queue;
+  return primary->pending_count > limit || primary->pending_bytes > QUEUE_BYTES_LIMIT ||
+         (queue->first && primary->turn_ns - queue->first->submitted_ns > QUEUE_AGE_LIMIT_NS);
 }
 
 void primary_submit(struct primary *primary, const struct request *request, primary_callback *callback,
@@ -462,7 +467,7 @@ void primary_submit(struct primary *primary, const struct request *request, prim
   primary->pending_bytes += pending->size;
   if (!takes(primary, request))
     primary_reply(primary, pending, STATUS_NOT_PRIMARY);
-  else if (overloaded(primary))
+  else if (overloaded(primary, request))
     primary_reply(primary, pending, STATUS_OVERLOADED);
   else
     pending_push(op_is_read(request->code) ? &primary->reads : &primary->queue, pending);

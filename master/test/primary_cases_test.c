@@ -148,6 +148,38 @@ Test(primary_cases, full_disk_refuses_and_recovers) {
   cr_assert_eq(primary_status(cluster->nodes[0].primary).inodes, 2);
 }
 
+Test(primary_cases, a_queue_that_stands_still_takes_no_more) {
+  struct got first, waits, old_enough, refused, later, read;
+  lead(0);
+  create(0, "/f", op(1, 1), &first);
+  fake_settle(cluster);
+  cluster->nodes[0].append_status = ERR_OVERLOADED;
+  create(0, "/g", op(1, 2), &waits);
+  fake_settle(cluster);
+  create(0, "/h", op(1, 3), &old_enough); /* behind a batch that is sealed: in the queue */
+  fake_settle(cluster);
+  cluster->now_ns += NS_PER_S;
+  create(0, "/i", op(1, 4), &later);
+  fake_settle(cluster);
+  cr_assert(!later.answered, "a second is not too long yet");
+  cluster->now_ns += NS_PER_S / 2;
+  create(0, "/j", op(1, 5), &refused);
+  exists(0, "/f", &read);
+  fake_settle(cluster);
+  cr_assert(refused.answered);
+  cr_assert_eq(refused.status, STATUS_OVERLOADED);
+  cr_assert(!read.answered, "reads do not wait for mutations");
+  cluster->nodes[0].append_status = 0;
+  fake_quiesce(cluster);
+  cr_assert_eq(waits.status, STATUS_OK);
+  cr_assert_eq(old_enough.status, STATUS_OK);
+  cr_assert_eq(later.status, STATUS_OK);
+  cr_assert_eq(read.status, STATUS_OK);
+  create(0, "/j", op(1, 5), &refused);
+  fake_quiesce(cluster);
+  cr_assert_eq(refused.status, STATUS_OK);
+}
+
 Test(primary_cases, refused_batch_waits_for_those_in_flight) {
   struct got first, second;
   lead(0);
