@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,34 @@ static int parse_http(struct node_options *options, struct error *error) {
   return error_set(error, ERR_BAD_INPUT, "--http: %.400s", cause.message);
 }
 
+static bool is_loopback(const struct sockaddr_storage *address) {
+  if (address->ss_family == AF_INET)
+    return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
+  return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+/* Nobody who connects is asked who he is. The nemesis, whose nodes have networks of their own, says by the
+ * environment that it knows. */
+static int check_exposure(const struct node_options *options, struct error *error) {
+  struct sockaddr_storage clients;
+  const char *known = getenv("ASSAY_LISTEN_INSECURE");
+  if (options->restore || options->recover) /* it listens nowhere */
+    return 0;
+  if (options->listen_insecure || (known && strcmp(known, "1") == 0))
+    return 0;
+  const int status = rpc_parse_address(options->self->address.client_address, &clients, error);
+  if (status != 0)
+    return status;
+  const bool exposed = !is_loopback(&clients);
+  if (!exposed && (!options->http || is_loopback(&options->http_address)))
+    return 0;
+  return error_set(
+      error, ERR_BAD_INPUT,
+      "%s is not an address of this machine alone, and a master trusts everybody who reaches it: close "
+      "that network to others and give --listen-insecure, or use 127.0.0.1",
+      exposed ? options->self->address.client_address : options->http);
+}
+
 #ifdef ASSAY_BUGS
 static int enable_bugs(const struct flag_list *names, struct error *error) {
   for (size_t i = 0; i < names->count; i++)
@@ -126,6 +155,9 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
        "with --restore: of the cluster that it was of", 0, 0},
       {"http", FLAG_STRING, &options->http, "HOST:PORT", "serve metrics and health there (default: nowhere)",
        0, 0},
+      {"listen-insecure", FLAG_BOOL, &options->listen_insecure, NULL,
+       "listen on other addresses than this machine's own (127.0.0.1, ::1): whoever reaches them may do anything",
+       0, 0},
       {"snapshot-threshold", FLAG_INT, &threshold, "N", "log entries before a snapshot is taken", 1, 1e12},
       {"snapshot-trailing", FLAG_INT, &trailing, "N", "log entries kept behind a snapshot", 1, 1e12},
       {"cache-size", FLAG_SIZE, &cache, "SIZE",
@@ -163,6 +195,8 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
     status = error_set(&error, ERR_BAD_INPUT, "--recover goes with neither --join nor --restore");
   if (status == 0)
     status = parse_http(options, &error);
+  if (status == 0)
+    status = check_exposure(options, &error);
 #ifdef ASSAY_BUGS
   if (status == 0)
     status = enable_bugs(&bugs, &error);

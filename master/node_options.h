@@ -28,9 +28,10 @@ struct node_options {
   size_t cache_size;                              /* as in struct primary_options */
   const char *http;                               /* "host:port" for metrics and health; NULL: none */
   bool recover,
-      accept_loss;     /* the members take over this node's log, instead of running; see docs/master.md */
-  const char *restore; /* directory of a backup to make the data of, instead of running; NULL: run */
-  bool same_cluster;   /* the data made are of the backup's own cluster */
+      accept_loss;      /* the members take over this node's log, instead of running; see docs/master.md */
+  const char *restore;  /* directory of a backup to make the data of, instead of running; NULL: run */
+  bool same_cluster;    /* the data made are of the backup's own cluster */
+  bool listen_insecure; /* whoever reaches this node may do everything: that is known */
   struct sockaddr_storage http_address;
 };
 

