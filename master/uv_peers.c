@@ -26,7 +26,11 @@
 
 enum { STALL_MS = 1000, CONNECT_MS = 400, RETRY_MS = 150, WATCH_MS = 50 };
 #define HELLO_SIZE (48 + MEMBER_ADDRESS_SIZE)
-#define HELLO_MAGIC UINT64_C(0x0002726565507341) /* "AsPeer", version 2 */
+#define HELLO_WORD UINT64_C(0x726565507341) /* "AsPeer" */
+#define HELLO_VERSION UINT64_C(2)           /* of all that peers say to each other */
+#define HELLO_MAGIC (HELLO_VERSION << 48 | HELLO_WORD)
+/* Who is refused comes again at once. */
+#define COMPLAIN_EVERY_NS (10 * NS_PER_S)
 /* A stranger that has not been heard for so long is called no more; and how many are known at most. */
 #define STRANGER_NS (10 * NS_PER_S)
 #define OUTGOING_MAX 256
@@ -362,18 +366,41 @@ static void meet(void *context, uint64_t peer, const char *text) {
     set_address(outgoing, &address);
 }
 
+static bool may_complain(struct uv_world *world) {
+  const int64_t now_ns = time_monotonic_ns();
+  if (world->complained_ns != 0 && now_ns - world->complained_ns < COMPLAIN_EVERY_NS)
+    return false;
+  world->complained_ns = now_ns;
+  return true;
+}
+
+/* Of a connection that begins with something else than our hello: `at` has the first 8 bytes of its frame. */
+static void complain_of_stranger(struct uv_world *world, const unsigned char *at) {
+  const uint64_t magic = le64_load(at);
+  if (!may_complain(world))
+    return;
+  if ((magic & (UINT64_MAX >> 16)) == HELLO_WORD && magic != HELLO_MAGIC)
+    log_warn("a node that speaks version %" PRIu64
+             " of the protocol of peers is refused, this one speaks version "
+             "%" PRIu64 ": let all nodes run programs that understand each other",
+             magic >> 48, HELLO_VERSION);
+  else
+    log_warn("a connection to the peer port does not speak our language and is closed");
+}
+
 static bool take_hello(struct incoming *incoming, const unsigned char *at, size_t size) {
   struct uv_world *world = incoming->world;
   if (size != HELLO_SIZE || le64_load(at) != HELLO_MAGIC ||
       le64_load(at + HELLO_SIZE - 8) != checksum(at, HELLO_SIZE - 8)) {
-    log_warn("a connection to the peer port does not speak our language and is closed");
+    complain_of_stranger(world, at);
     return false;
   }
   const uint64_t cluster = le64_load(at + 8), sender = le64_load(at + 16), receiver = le64_load(at + 24);
   if (cluster != world->cluster || receiver != world->id || sender == world->id || sender == 0) {
-    log_warn("node %" PRIu64 " of cluster %" PRIu64 " took this for its node %" PRIu64
-             "; this is node %" PRIu64 " of cluster %" PRIu64 ": check --member and --cluster-id",
-             sender, cluster, receiver, world->id, world->cluster);
+    if (may_complain(world))
+      log_warn("node %" PRIu64 " of cluster %" PRIu64 " took this for its node %" PRIu64
+               "; this is node %" PRIu64 " of cluster %" PRIu64 ": check --member and --cluster-id",
+               sender, cluster, receiver, world->id, world->cluster);
     return false;
   }
   char address[MEMBER_ADDRESS_SIZE + 1] = {0};
@@ -391,7 +418,9 @@ static bool take_frames(struct incoming *incoming) {
   while (!incoming->closing && incoming->received.size - at >= 4) {
     const uint32_t size = le32_load(incoming->received.data + at);
     if (size > FRAME_LIMIT || (incoming->peer == 0 && size != HELLO_SIZE)) {
-      log_warn("a connection to the peer port does not speak our language and is closed");
+      static const unsigned char nothing[8];
+      complain_of_stranger(world,
+                           incoming->received.size - at >= 12 ? incoming->received.data + at + 4 : nothing);
       return false;
     }
     if (incoming->received.size - at - 4 < size)

@@ -56,6 +56,7 @@ struct uv_world {
   uv_timer_t watch; /* connects, and ends stalled connections */
   void (*frame_received)(void *owner, uint64_t peer, const void *frame, size_t size);
   void *receiver;
+  int64_t complained_ns; /* of a stranger; 0: never */
   /* closing */
   bool closing;
   size_t handles; /* open libuv handles */

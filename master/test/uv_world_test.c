@@ -322,6 +322,54 @@ Test(uv_world, connects_again) {
 }
 
 /* Whoever else talks to the port does no harm. */
+static char said[2048];
+
+static void keep_line(void *context, enum log_level level, const char *line) {
+  (void)context, (void)level;
+  snprintf(said + strlen(said), sizeof said - strlen(said), "%s\n", line);
+}
+
+/* A hello as another node would send it, its checksum right. */
+static void expect_refusal(uint64_t version, uint64_t cluster, uint64_t receiver, const char *why) {
+  enum { HELLO = 48 + 96 };
+  struct several several;
+  open_several(&several);
+  struct sockaddr_in address;
+  uv_ip4_addr("127.0.0.1", several.members[1].port, &address);
+  unsigned char hello[4 + HELLO] = {0};
+  le32_store(hello, HELLO);
+  le64_store(hello + 4, version << 48 | UINT64_C(0x726565507341));
+  le64_store(hello + 12, cluster);
+  le64_store(hello + 20, 3);
+  le64_store(hello + 28, receiver);
+  le64_store(hello + 4 + HELLO - 8, checksum(hello + 4, HELLO - 8));
+  const int stranger = socket(AF_INET, SOCK_STREAM, 0);
+  cr_assert_eq(connect(stranger, (struct sockaddr *)&address, sizeof address), 0);
+  cr_assert_eq(write(stranger, hello, sizeof hello), sizeof hello);
+  struct timeval patience = {.tv_usec = 1000};
+  setsockopt(stranger, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  const struct log_sink sink = {.write = keep_line};
+  said[0] = '\0';
+  log_divert(&sink);
+  char nothing;
+  ssize_t got = -1;
+  for (int round = 0; round < 2000 && got < 0; round++) {
+    uv_run(&several.loop, UV_RUN_NOWAIT);
+    got = read(stranger, &nothing, 1);
+  }
+  log_divert(NULL);
+  close(stranger);
+  cr_assert_eq(got, 0, "the connection is closed");
+  cr_assert(strstr(said, why), "it says: %s", said);
+  close_several(&several);
+}
+
+Test(uv_world, a_node_of_another_version_cluster_or_number_is_told_apart) {
+  expect_refusal(1, 9, 2, "speaks version 1 of the protocol of peers is refused, this one speaks version 2");
+  expect_refusal(2, 6, 2, "node 3 of cluster 6 took this for its node 2; this is node 2 of cluster");
+  expect_refusal(2, 9, 1, "took this for its node 1; this is node 2 of cluster");
+}
+
 Test(uv_world, strangers_are_turned_away) {
   struct several several;
   open_several(&several);
