@@ -311,8 +311,26 @@ static void end_transfer(struct driver *driver, int status, const char *format, 
   ended.changed(ended.context, status, &error);
 }
 
+/* raft 0.22.1 tells the other node to stand as soon as that acknowledges anything, with the end of its own
+ * log, once. Where entries are on their way the other has not got that far yet, and does not listen. Nothing
+ * is appended meanwhile: when the other has everything, it is told again. */
+static void tell_transferee(struct driver *driver) {
+  struct transfer *transfer = &driver->transfer;
+  const uint64_t last = wal_last_index(driver->wal);
+  raft_index match = 0;
+  if (transfer->told || raft_match_index(&driver->raft, transfer->target, &match) != 0 || match != last)
+    return;
+  struct wire_message message = {.type = WIRE_TIMEOUT_NOW};
+  message.raft.timeout_now = (struct raft_timeout_now){
+      .term = transfer->term, .last_log_index = last, .last_log_term = wal_term_at(driver->wal, last)};
+  driver_send(driver, transfer->target, &message);
+  transfer->told = true;
+}
+
 static void progress_transfer(struct driver *driver) {
   const struct transfer *transfer = &driver->transfer;
+  if (driver_leads(driver) && driver->role_term == transfer->term)
+    tell_transferee(driver);
   if (driver->role_term > transfer->term && driver->role_leader != 0) {
     const bool took_over = driver->role_leader == transfer->target;
     end_transfer(driver, took_over ? 0 : ERR_UNAVAILABLE, "node %" PRIu64 " leads", driver->role_leader);

@@ -118,6 +118,7 @@ struct change {
 /* Leadership on its way to another node. */
 struct transfer {
   bool active;
+  bool told; /* to stand for election, when it had all of our log */
   uint64_t target, term;
   int64_t deadline_ns;
   journal_changed *changed;

@@ -230,6 +230,25 @@ Test(membership, leadership_is_handed_over_within_a_moment) {
   replicas_free(all);
 }
 
+/* The other node acknowledges the first of them when the last are not with it yet. */
+Test(membership, leadership_is_handed_over_with_entries_on_their_way) {
+  quiet();
+  for (uint64_t seed = 1; seed <= 20; seed++) {
+    struct replicas_options options = plain;
+    options.seed = seed;
+    struct replicas *all = replicas_new(&options);
+    const size_t leader = replicas_wait_for_leader(all, 3 * S);
+    append_some(all, leader, 3);
+    for (int i = 0; i < 20; i++) {
+      replicas_append(all, leader, 100);
+      replicas_run(all, 100 * 1000);
+    }
+    cr_assert_eq(hand_over(all, leader, 0), 0);
+    replicas_settle(all, 3 * S);
+    replicas_free(all);
+  }
+}
+
 Test(membership, a_transfer_to_a_node_that_is_gone_ends_and_the_leader_goes_on) {
   quiet();
   struct replicas *all = replicas_new(&plain);
