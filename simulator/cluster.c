@@ -487,7 +487,8 @@ bool sim_cluster_may_wipe(const struct sim_cluster *cluster, size_t number) {
 
 void sim_cluster_wiped(struct sim_cluster *cluster, size_t node) {
   invariants_wiped(cluster->invariants, node);
-  cluster->nodes[node].lost_index = cluster->nodes[node].last_index;
+  if (cluster->nodes[node].lost_index < cluster->nodes[node].last_index) /* else it had not caught up */
+    cluster->nodes[node].lost_index = cluster->nodes[node].last_index;
   cluster->nodes[node].last_index = 0;
   cluster->nodes[node].joins |= cluster->changed;
 }
