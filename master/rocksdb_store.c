@@ -422,7 +422,7 @@ static void make_options(struct rocksdb_store *store) {
   rocksdb_options_set_compression(store->options, rocksdb_no_compression);
   /* Not LZ4: RocksDB 7.8 hands it memory that could not be had, and dies. Snappy asks for it as C++ does. */
   rocksdb_options_set_bottommost_compression(store->options, rocksdb_snappy_compression);
-  rocksdb_options_set_max_background_jobs(store->options, 2);
+  rocksdb_options_set_max_background_jobs(store->options, 4);
   /* Rows are written once and mostly in places of their own: merging whole runs, late, rewrites them least.
    * What merging there is yields to everything that a client waits for. */
   rocksdb_options_set_compaction_style(store->options, rocksdb_universal_compaction);
