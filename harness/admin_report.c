@@ -27,6 +27,8 @@ static void ask_nodes(struct admin *admin, struct node *nodes) {
     admin->take = keep_report;
     admin->take_context = &nodes[i];
     nodes[i].reported = nodes[i].reachable && admin_ask(admin, i, &request);
+    admin->take = NULL;
+    admin->take_context = NULL;
   }
 }
 
