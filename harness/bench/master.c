@@ -292,12 +292,6 @@ static void keep_figures(struct bench *bench, struct bench_row *row, size_t run,
 
 static int load_once(struct bench *bench, struct bench_cluster *cluster, const struct load_case *item,
                      struct load_result *result, struct error *error) {
-  if (cluster->names > CLUSTER_NAMES_MAX) {
-    end_cluster(cluster);
-    const int status = begin_cluster(bench, cluster, error);
-    if (status != 0)
-      return status;
-  }
   struct load_options options = {.item = *item,
                                  .rate = (uint64_t)bench->rate,
                                  .warm_up_ns = bench->warm_up_ns,
@@ -316,7 +310,14 @@ static int run_once(struct bench *bench, struct bench_cluster *cluster, const st
                     struct bench_row *row, size_t run, struct error *error) {
   struct times before, after;
   struct load_result *result = xmalloc(sizeof *result);
-  int status = probe_machine(bench, error);
+  int status = 0;
+  /* Before anything is measured: the times of the old nodes are gone with them. */
+  if (cluster->names > CLUSTER_NAMES_MAX) {
+    end_cluster(cluster);
+    status = begin_cluster(bench, cluster, error);
+  }
+  if (status == 0)
+    status = probe_machine(bench, error);
   for (int attempt = 1; status == 0; attempt++) {
     status = read_times(bench, cluster, &before, error);
     if (status == 0)
