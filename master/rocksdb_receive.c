@@ -191,7 +191,7 @@ static int clear_place(const struct rocksdb_store *store, struct incoming *next,
   DIR *directory = status == 0 ? opendir(place) : NULL;
   if (status == 0 && !directory)
     status = error_set_errno(error, ERR_IO, "cannot open %s", place);
-  for (struct dirent *entry; status == 0 && (entry = readdir(directory));) {
+  for (struct dirent *entry; directory && status == 0 && (entry = readdir(directory));) {
     if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
         stays(next, &store->incoming, entry->d_name))
       continue;

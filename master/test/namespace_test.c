@@ -399,7 +399,8 @@ static struct outcome evaluate_batch(uint64_t op_id, const struct request *items
                                      uint64_t *numbers) {
   const struct request request = {
       .code = OP_BATCH, .op_id = op_id, .retry_floor = op_id, .items = items, .item_count = count};
-  struct outcome outcome = {.numbers = numbers};
+  struct outcome outcome = {0};
+  outcome.numbers = numbers;
   namespace_evaluate(&f.space, &request, &outcome);
   return outcome;
 }

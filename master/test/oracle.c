@@ -1,5 +1,6 @@
 #include "oracle.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +166,7 @@ static struct oracle_answer make(struct oracle_node *root, const struct request 
       return (struct oracle_answer){.creator = old->creator};
     return fail(STATUS_EXISTS);
   }
+  assert(old != root && parts->count > 0); /* which is a directory, and stays */
   parent = make_parents(root, parts, request->op_id);
   if (old)
     detach(old);
@@ -341,13 +343,25 @@ static void put_back(struct oracle_node *root, struct oracle_node *copy) {
   free(copy);
 }
 
+static struct oracle_answer execute_single(struct oracle_node *root, const struct request *request) {
+  if (request->code == OP_COMMIT_BLOCK)
+    return commit_block(root, request);
+  struct parts *path = xmalloc(sizeof *path);
+  struct oracle_answer answer = fail(STATUS_INVALID);
+  if (cut(path, request->path))
+    answer = execute(root, request, path);
+  free(path->text);
+  free(path);
+  return answer;
+}
+
 static struct oracle_answer batch(struct oracle_node *root, const struct request *request) {
   struct oracle_answer answer = {.number_count = request->item_count};
   struct oracle_node *before = copy_tree(root);
   for (size_t i = 0; i < request->item_count; i++) {
     struct request item = request->items[i];
     item.op_id = request->op_id;
-    const struct oracle_answer of_item = oracle_execute(root, &item);
+    const struct oracle_answer of_item = execute_single(root, &item);
     if (of_item.status != STATUS_OK) {
       put_back(root, before);
       return (struct oracle_answer){.status = of_item.status, .version = of_item.version, .at = i};
@@ -359,15 +373,5 @@ static struct oracle_answer batch(struct oracle_node *root, const struct request
 }
 
 struct oracle_answer oracle_execute(struct oracle_node *root, const struct request *request) {
-  if (request->code == OP_COMMIT_BLOCK)
-    return commit_block(root, request);
-  if (request->code == OP_BATCH)
-    return batch(root, request);
-  struct parts *path = xmalloc(sizeof *path);
-  struct oracle_answer answer = fail(STATUS_INVALID);
-  if (cut(path, request->path))
-    answer = execute(root, request, path);
-  free(path->text);
-  free(path);
-  return answer;
+  return request->code == OP_BATCH ? batch(root, request) : execute_single(root, request);
 }
