@@ -25,16 +25,20 @@ for node in n1 n2 n3; do
   [ "${ends[1]}" -gt 1 ] && [ "${ends[2]}" -ge "${ends[1]}" ] || fail "$node has forgotten its log: ${ends[*]}"
 done
 
-# A full disk refuses writes; reads go on; there is room again, and so is everything else.
-told '{"fault": "disk-full-all", "at_ms": 1500, "for_ms": 2000, "numbers": {"for_all": 1}}' 1
-[ "$(evidence 0 calls_refused | cut -d. -f1)" -gt 0 ] || fail "nothing met the full disk"
-grep -q '"state":"died"' "$run/events.jsonl" && fail "a node ended over a full disk"
-window=$(jq -s 'map(select(.fault == "disk-full-all")) | [.[] | .time_ns] | "\(.[0] + 500000000) \(.[1])"' -r "$run/events.jsonl")
+# A full disk refuses writes; reads go on; there is room again, and so is everything else. Where the others' disks had room for
+# one entry more than the primary's, it is committed, and reads wait until the primary has it too: then once more.
 during() { jq -n "[inputs | select(.type == \"ok\" and (.f == \"$1\" or .f == \"$2\") and .time > ${window% *} and .time < ${window#* })] | length" \
   <(tail -n +2 "$run/history.jsonl"); }
-# On a machine that is too busy, followers may lose their patience, and without room nobody can be elected.
-[ "$(field "$json" elections)" -gt 0 ] || [ "$(during stat list)" -gt 100 ] || fail "reads stood still: $(during stat list) in 1.5 s"
-[ "$(during create mkdir)" -eq 0 ] || fail "what a full disk did not take was acknowledged"
+for try in 1 2 3 4 5; do
+  told '{"fault": "disk-full-all", "at_ms": 1500, "for_ms": 2000, "numbers": {"for_all": 1}}' 1
+  [ "$(evidence 0 calls_refused | cut -d. -f1)" -gt 0 ] || fail "nothing met the full disk"
+  grep -q '"state":"died"' "$run/events.jsonl" && fail "a node ended over a full disk"
+  window=$(jq -s 'map(select(.fault == "disk-full-all")) | [.[] | .time_ns] | "\(.[0] + 500000000) \(.[1])"' -r "$run/events.jsonl")
+  [ "$(during create mkdir)" -eq 0 ] || fail "what a full disk did not take was acknowledged"
+  # On a machine that is too busy, followers may lose their patience, and without room nobody can be elected.
+  [ "$(field "$json" elections)" -gt 0 ] || [ "$(during stat list)" -gt 100 ] && break
+  [ "$try" -lt 5 ] || fail "reads stood still: $(during stat list) in 1.5 s"
+done
 
 # An fsync fails: the node ends with a word. What it could not sync is gone at the next power loss unless it was written again,
 # so what it starts with must be written again first.
