@@ -380,6 +380,7 @@ static int one_looks_around(void *context) {
   const pid_t pid = cluster_node_pid(cluster, 1);
   char path[64], where[4096];
   (void)context;
+  await_log("n2", "node 2 starts"); /* what it is given was set before */
   snprintf(path, sizeof path, "/proc/%d/cwd", (int)pid);
   const ssize_t length = readlink(path, where, sizeof where - 1);
   CHECK(length > 9 && memcmp(where + length - 9, "/nodes/n2", 9) == 0, "it works in %.*s", (int)length,
