@@ -257,10 +257,7 @@ void rocksdb_checkpoint(struct row_store *base, store_checkpoint_done *done, voi
   asked->job = (struct job){.run = run_checkpoint, .finish = finish_checkpoint, .kind = JOB_WRITE};
   asked->done = done;
   asked->context = context;
-  pthread_mutex_lock(&store->mutex);
-  store->unfinished[JOB_WRITE]++;
-  pthread_mutex_unlock(&store->mutex);
-  worker_give(&store->writer, &asked->job);
+  rocksdb_store_begin(store, &store->writer, &asked->job);
 }
 
 /* -- reading -- */

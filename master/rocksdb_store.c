@@ -62,11 +62,16 @@ void worker_give(struct worker *worker, struct job *job) {
   pthread_mutex_unlock(&store->mutex);
 }
 
-void rocksdb_store_carry(struct rocksdb_store *store, struct job *job) {
+void rocksdb_store_begin(struct rocksdb_store *store, struct worker *worker, struct job *job) {
   pthread_mutex_lock(&store->mutex);
-  store->unfinished[JOB_CARRY]++;
+  store->unfinished[job->kind]++;
   pthread_mutex_unlock(&store->mutex);
-  worker_give(&store->carrier, job);
+  worker_give(worker, job);
+}
+
+void rocksdb_store_carry(struct rocksdb_store *store, struct job *job) {
+  assert(job->kind == JOB_CARRY);
+  rocksdb_store_begin(store, &store->carrier, job);
 }
 
 void rocksdb_store_linked(struct rocksdb_store *store, struct job *job) {
@@ -313,10 +318,7 @@ static void store_write(struct row_store *base, const struct store_row **rows, s
                               .done = done,
                               .context = context};
   assert(count > 0);
-  pthread_mutex_lock(&store->mutex);
-  store->unfinished[JOB_WRITE]++;
-  pthread_mutex_unlock(&store->mutex);
-  worker_give(&store->writer, &write->job);
+  rocksdb_store_begin(store, &store->writer, &write->job);
 }
 
 /* -- reading -- */
@@ -369,10 +371,7 @@ static void store_read(struct row_store *base, store_read_run *run, store_read_d
                             .run = run,
                             .done = done,
                             .context = context};
-  pthread_mutex_lock(&store->mutex);
-  store->unfinished[JOB_READ]++;
-  pthread_mutex_unlock(&store->mutex);
-  worker_give(&store->readers[store->next_reader++ % READERS], &read->job);
+  rocksdb_store_begin(store, &store->readers[store->next_reader++ % READERS], &read->job);
 }
 
 /* Turns a prefix into the first key behind all keys that have it. */

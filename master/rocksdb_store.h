@@ -96,7 +96,10 @@ void rocksdb_store_close_database(struct rocksdb_store *store);
  * that cannot be made sure of, the process ends. */
 int rocksdb_store_point(const struct rocksdb_store *store, uint64_t generation, struct error *error);
 
-/* Gives a job to a worker, from any thread; the mutex is not held. */
+/* Gives a new job to a worker, from the loop's thread: it counts as unfinished, under its kind, until
+ * rocksdb_store_finished(). */
+void rocksdb_store_begin(struct rocksdb_store *store, struct worker *worker, struct job *job);
+/* Gives a job that was begun to a worker, from any thread; the mutex is not held. */
 void worker_give(struct worker *worker, struct job *job);
 /* The job is done: its finish() is due on the loop. */
 void rocksdb_store_finished(struct rocksdb_store *store, struct job *job);
@@ -107,7 +110,7 @@ void rocksdb_store_finish_reads(struct rocksdb_store *store);
 
 /* The writer has done its part of a checkpoint. */
 void rocksdb_store_linked(struct rocksdb_store *store, struct job *job);
-/* Gives a job to the carrier. */
+/* Begins a job of JOB_CARRY on the carrier. */
 void rocksdb_store_carry(struct rocksdb_store *store, struct job *job);
 
 /* -- rocksdb_snapshot.c -- */
