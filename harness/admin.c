@@ -146,6 +146,19 @@ bool admin_find_node(struct admin *admin, size_t *which) {
   return false;
 }
 
+int admin_run(struct admin *admin, const struct flag_set *set, int argc, char **argv,
+              int (*run)(struct admin *admin)) {
+  int positional;
+  const int code = flags_parse_or_exit_code(set, argc, argv, &positional);
+  if (code >= 0)
+    return code;
+  if (!admin_open(admin))
+    return EXIT_HARNESS;
+  const int exit_code = run(admin);
+  admin_close(admin);
+  return exit_code;
+}
+
 /* ---- log-level ---- */
 
 /* One node, or all of them: the worst exit code. */

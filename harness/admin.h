@@ -74,6 +74,10 @@ struct admin {
 bool admin_open(struct admin *admin);
 void admin_close(struct admin *admin);
 
+/* The whole of a command that takes flags alone: reads them, finds the cluster, runs. The exit code. */
+int admin_run(struct admin *admin, const struct flag_set *set, int argc, char **argv,
+              int (*run)(struct admin *admin));
+
 /* Asks one node for its status; false when it did not answer (role NODE_UNREACHABLE). */
 bool admin_ask_status(struct admin *admin, size_t which);
 

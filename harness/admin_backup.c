@@ -63,15 +63,7 @@ int admin_checkpoint_command(int argc, char **argv) {
                  "its log behind it.",
       .flags = flags,
       .count = ARRAY_SIZE(flags)};
-  int positional;
-  const int code = flags_parse_or_exit_code(&set, argc, argv, &positional);
-  if (code >= 0)
-    return code;
-  if (!admin_open(&admin))
-    return EXIT_HARNESS;
-  const int exit_code = checkpoint(&admin);
-  admin_close(&admin);
-  return exit_code;
+  return admin_run(&admin, &set, argc, argv, checkpoint);
 }
 
 /* ---- backup ---- */

@@ -173,15 +173,7 @@ static int info_command(int argc, char **argv) {
                  "is, and when the leader last heard of it.",
       .flags = flags,
       .count = ARRAY_SIZE(flags)};
-  int positional;
-  const int code = flags_parse_or_exit_code(&set, argc, argv, &positional);
-  if (code >= 0)
-    return code;
-  if (!admin_open(&admin))
-    return EXIT_HARNESS;
-  const int exit_code = show_members(&admin);
-  admin_close(&admin);
-  return exit_code;
+  return admin_run(&admin, &set, argc, argv, show_members);
 }
 
 /* ---- Changes ---- */

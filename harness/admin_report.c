@@ -173,13 +173,5 @@ int admin_report_command(int argc, char **argv) {
           "Shows what each node is, has and lacks. Exit code 3 when a node does not answer or none is\nprimary.",
       .flags = flags,
       .count = ARRAY_SIZE(flags)};
-  int positional;
-  const int code = flags_parse_or_exit_code(&set, argc, argv, &positional);
-  if (code >= 0)
-    return code;
-  if (!admin_open(&admin))
-    return EXIT_HARNESS;
-  const int exit_code = report(&admin);
-  admin_close(&admin);
-  return exit_code;
+  return admin_run(&admin, &set, argc, argv, report);
 }
