@@ -20,6 +20,16 @@ await_primary() {
   done
   fail "no primary: $("$assay" admin report $(addresses $1) 2>&1)"
 }
+# Waits until all three have applied the same; complains when they do not.
+await_equal() {
+  local report
+  for _ in $(seq 100); do
+    report=$("$assay" admin report $(addresses $1) --json --hash)
+    [ "$(jq -r '[.nodes[].state_hash] | unique | length' <<<"$report")" = 1 ] && return 0
+    sleep 0.1
+  done
+  fail "the nodes differ: $report"
+}
 names() { "$assay" fs ls / $(addresses $1) --json | jq -S '.entries'; }
 restore() { # NAME CLUSTER FIRST ID [FLAG…]
   "$assay" admin restore "$scratch/backup" --id $4 --cluster-id $2 --data "$scratch/$1-$4" $(member $3) "${@:5}"
@@ -36,6 +46,7 @@ kill $client
 wait $client
 expect 0 '' "$assay" fs mkdir /kept $(addresses $old)
 expect 0 '' "$assay" fs create /kept/file $(addresses $old)
+await_equal $old # what is asked of the first node below it must have applied
 expect 0 'cluster 7 at index' "$assay" admin backup "$scratch/backup" $(addresses $old)
 before=$(names $old) inodes=$("$assay" admin report $(addresses $old) --json | jq '.nodes[0].inodes')
 hash_before=$("$assay" admin report $(addresses $old) --json --hash | jq -r '.nodes[0].state_hash')
@@ -76,12 +87,7 @@ hash_after=$("$assay" admin report $(addresses $new) --json --hash | jq -r '.nod
 [ "$("$assay" admin report $(addresses $new) --json | jq '.nodes[0].inodes')" = "$inodes" ] || fail "another number of inodes"
 expect 0 '' "$assay" fs mkdir /kept/more $(addresses $new)
 "$assay" client $(addresses $new) --time 3s --history "$scratch/after.jsonl" >/dev/null || fail "no load on what was restored"
-for _ in $(seq 100); do
-  same=$("$assay" admin report $(addresses $new) --json --hash | jq -r '[.nodes[].state_hash] | unique | length')
-  [ "$same" = 1 ] && break
-  sleep 0.1
-done
-[ "$same" = 1 ] || fail "the nodes differ: $("$assay" admin report $(addresses $new) --json --hash)"
+await_equal $new
 # Over a restart of all, and what was taken under load is whole, too.
 for id in 1 2 3; do stop new-$id; done
 for id in 1 2 3; do start new 8 $new $id; done
