@@ -80,7 +80,8 @@ void probe_expect(struct probe *probe, const bool *hears) {
   for (size_t node = 0; node < nodes; node++)
     if (runs(probe, node))
       probe_await(probe, node); /* before anybody sends to it */
-  snprintf(request, sizeof request, "send %u", probe->token);
+  /* Numbered: a node that is slow to answer is asked again, and is to send once all the same. */
+  snprintf(request, sizeof request, "#%u send %u", probe->token, probe->token);
   for (size_t node = 0; node < nodes; node++)
     if (runs(probe, node))
       ask(probe, node, request, reply, sizeof reply);
