@@ -54,6 +54,12 @@ plan_canaries() { # SEED
 # Proofs that every fault takes hold and is gone after healing; scripts of their own.
 table_seconds=240
 plan_tables() { echo "table/faults $table_seconds $legs/faults"; }
+# What takes long: many files, and many minutes.
+long_seconds=3600
+plan_long() {
+  echo "long/scale 1500 $legs/scale 20000000 --fresh"
+  echo "long/soak 2100 $legs/soak --time 30m"
+}
 plan_machines() {
   echo "vm/faults 900 $legs/faults-vm"
   echo "vm/vagrant 1200 $legs/vagrant"

@@ -84,6 +84,7 @@ judge_script() { # STATUS OUTPUT LOG
   esac
 }
 judge_table() { judge_script "$@"; }
+judge_long() { judge_script "$@"; }
 # A run on other machines tells its result as any run does.
 judge_vm() { if [ "$(last_json "$2")" = null ]; then judge_script "$@"; else judge_run "$@"; fi; }
 
@@ -92,7 +93,7 @@ judge_vm() { if [ "$(last_json "$2")" = null ]; then judge_script "$@"; else jud
 # Why a cell cannot be run here; nothing when it can.
 why_not() { # KIND PROGRAM
   case $1 in
-  table | vm) [ -x "$2" ] || { echo "$2 is not there"; return; } ;;
+  table | long | vm) [ -x "$2" ] || { echo "$2 is not there"; return; } ;;
   esac
   [ "$1" != vm ] || [ -r "$machine/box.img" ] || echo "there is no machine yet: run ci/setup vm and sudo vagrant/build-box"
 }
