@@ -183,6 +183,8 @@ static void add_answer(json_t *object, const struct master_request *request,
   case MASTER_DELETE:
   case MASTER_RENAME:
   case MASTER_COMMIT_BLOCK:
+  case MASTER_LOCATE:
+  case MASTER_WORKERS:
     break;
   }
 }

@@ -144,8 +144,10 @@ static int open_primary(struct node *node, struct error *error) {
   int status = rocksdb_store_open(node->directory.tables, &wake, &node->store, error);
   if (status != 0)
     return status;
-  const struct primary_options options = {
-      .world = uv_world_world(node->world), .store = node->store, .cache_size = node->options.cache_size};
+  const struct primary_options options = {.world = uv_world_world(node->world),
+                                          .store = node->store,
+                                          .cache_size = node->options.cache_size,
+                                          .worker_lease_ns = node->options.worker_lease_ns};
   status = primary_new(&options, &node->primary, error);
   if (status == 0)
     primary_on_fatal(node->primary, on_fatal, node);
@@ -259,6 +261,7 @@ static void observe(void *context, struct observation *seen) {
                                .tables = primary_tables_statistics(node->primary),
                                .disk = uv_world_disk_statistics(node->world),
                                .server = server_statistics(node->server),
+                               .workers = primary_worker_statistics(node->primary),
                                .started_wall_ns = node->started_wall_ns,
                                .descriptors_short = descriptors_are_short(&node->descriptors)};
   observe_process(seen, node->options.data);

@@ -511,6 +511,10 @@ static void evaluate(struct namespace *space, const struct request *request, str
     clients_reserve(space, request->count, outcome);
     return;
   }
+  if (request->code == OP_REGISTER_WORKER) {
+    namespace_register_worker(space, request, outcome);
+    return;
+  }
   if (request->op_id >> 32 == 0 || (uint32_t)request->op_id == 0 || namespace_malformed(request)) {
     outcome->status = STATUS_INVALID;
     outcome->stateless = true;

@@ -82,13 +82,18 @@ bool namespace_free_early(struct namespace *space, const struct request *request
 
 struct cached_listing;
 
-/* Entries of a listing, and blocks of a file; all zero is a valid empty one. */
+/* Entries of a listing, blocks of a file, what is told of workers; all zero is a valid empty one. */
 struct listing {
   struct answer_entry *entries;
   size_t count, capacity;
   struct bytes names; /* one behind the other */
   struct answer_block *blocks;
   size_t block_count, block_capacity;
+  uint64_t gone[REPORT_LIMIT];
+  struct answer_worker *workers;
+  size_t worker_count, worker_capacity;
+  struct answer_place *places;
+  size_t place_count, place_capacity;
   struct cached_listing *cache; /* only with a defect */
 };
 void listing_free(struct listing *listing);

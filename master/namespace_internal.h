@@ -61,6 +61,15 @@ enum answer_status namespace_commit_block(struct namespace *space, const struct 
  * left. */
 bool namespace_drop_blocks(struct namespace *space, uint64_t inode, size_t *left);
 
+/* -- workers: namespace_workers.c -- */
+void namespace_register_worker(struct namespace *space, const struct request *request,
+                               struct outcome *outcome);
+/* Which of the blocks held do not exist. */
+void namespace_read_report(struct tables *tables, const struct request *request, struct answer *answer,
+                           struct listing *listing);
+/* All that are registered, as the tables have them. */
+void namespace_read_workers(struct tables *tables, struct answer *answer, struct listing *listing);
+
 /* -- batches: namespace_batch.c -- */
 enum answer_status namespace_batch(struct namespace *space, const struct request *request,
                                    struct outcome *outcome);

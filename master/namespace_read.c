@@ -193,6 +193,14 @@ static void read_list(struct view *view, const struct edge_record *edge, struct 
 static void read_view(struct view *view, const struct request *request, struct answer *answer,
                       struct listing *listing) {
   *answer = (struct answer){.status = STATUS_INVALID};
+  if (request->code == OP_WORKER_REPORT) {
+    namespace_read_report(view->tables, request, answer, listing);
+    return;
+  }
+  if (request->code == OP_WORKERS) {
+    namespace_read_workers(view->tables, answer, listing);
+    return;
+  }
   if (!path_valid(request->path))
     return;
   struct edge_record edge;
@@ -207,9 +215,9 @@ static void read_view(struct view *view, const struct request *request, struct a
     return;
   if (request->code == OP_STAT)
     read_stat(view, &edge, answer);
-  else if (request->code == OP_BLOCKS && !edge.is_file)
+  else if ((request->code == OP_BLOCKS || request->code == OP_LOCATE) && !edge.is_file)
     answer->status = STATUS_IS_DIRECTORY;
-  else if (request->code == OP_BLOCKS)
+  else if (request->code == OP_BLOCKS || request->code == OP_LOCATE)
     read_blocks(view, &edge, answer, listing);
   else if (edge.is_file)
     answer->status = STATUS_NOT_DIRECTORY;
@@ -242,5 +250,7 @@ void listing_free(struct listing *listing) {
   free(listing->cache);
   free(listing->entries);
   free(listing->blocks);
+  free(listing->workers);
+  free(listing->places);
   bytes_free(&listing->names);
 }

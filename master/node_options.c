@@ -162,6 +162,8 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
       {"snapshot-trailing", FLAG_INT, &trailing, "N", "log entries kept behind a snapshot", 1, 1e12},
       {"cache-size", FLAG_SIZE, &cache, "SIZE",
        "memory for rows that the tables on disk have too (default 128M); 0: none beyond the moment", 0, 1e15},
+      {"worker-lease", FLAG_DURATION, &options->worker_lease_ns, "TIME",
+       "silence after which a worker counts as lost (default 10s)", 100e6, 3600e9},
 #ifdef ASSAY_BUGS
       {"bug", FLAG_LIST, &bugs, "NAME", "a defect to have; may be repeated", 0, 0},
 #endif

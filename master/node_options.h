@@ -26,6 +26,7 @@ struct node_options {
   unsigned election_timeout_ms, heartbeat_ms;     /* 0: the defaults of the journal */
   uint64_t snapshot_threshold, snapshot_trailing; /* 0: the same */
   size_t cache_size;                              /* as in struct primary_options */
+  int64_t worker_lease_ns;                        /* the same */
   const char *http;                               /* "host:port" for metrics and health; NULL: none */
   bool recover,
       accept_loss;      /* the members take over this node's log, instead of running; see docs/master.md */

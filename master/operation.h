@@ -22,11 +22,16 @@ enum operation_code {
   OP_COMMIT_BLOCK,
   OP_BLOCKS,
   OP_BATCH,
+  OP_REGISTER_WORKER, /* makes a worker known; a mutation without an op id, told apart by its nonce */
+  OP_WORKER_REPORT,   /* what a worker has; answers which of its blocks do not exist (any more) */
+  OP_LOCATE,          /* as OP_BLOCKS, and where the blocks are */
+  OP_WORKERS,
   OP_CODES
 };
 
 static inline bool op_is_read(enum operation_code code) {
-  return code == OP_STAT || code == OP_LIST || code == OP_EXISTS || code == OP_BLOCKS;
+  return code == OP_STAT || code == OP_LIST || code == OP_EXISTS || code == OP_BLOCKS ||
+         code == OP_WORKER_REPORT || code == OP_LOCATE || code == OP_WORKERS;
 }
 
 /* What may stand in a batch. */
@@ -34,7 +39,9 @@ static inline bool op_is_batchable(enum operation_code code) {
   return (code >= OP_MKDIR && code <= OP_SET) || code == OP_COMMIT_BLOCK;
 }
 
-#define BATCH_ITEMS_LIMIT 1024 /* a batch of more is invalid */
+#define BATCH_ITEMS_LIMIT 1024    /* a batch of more is invalid */
+#define REPORT_LIMIT 512          /* blocks of one report, held and removed ones each; more is invalid */
+#define WORKER_ADDRESS_LIMIT 255u /* bytes */
 
 /* Bytes owned by somebody else, not NUL-terminated. */
 struct slice {
@@ -53,11 +60,20 @@ struct request {
   uint64_t if_version;
   uint64_t length; /* complete, commit-block */
   uint64_t block;  /* commit-block; no path then */
-  uint64_t worker; /* commit-block */
+  uint64_t worker; /* commit-block, register-worker, worker-report */
   uint32_t count;  /* reserve clients */
   /* batch: mutations in order, without op ids of their own, and none that is not op_is_batchable() */
   const struct request *items;
   size_t item_count;
+  /* register-worker: `worker` is a client number that it reserved, so no retry makes two of one */
+  struct slice address; /* where clients reach it, "host:port" */
+  uint64_t capacity;    /* bytes it may hold */
+  uint64_t nonce;       /* of this run of it: with the same one again, nothing changes */
+  /* worker-report */
+  uint64_t epoch; /* that its registration answered */
+  uint64_t free_bytes, stored_bytes;
+  const uint64_t *held, *removed; /* block ids: some that it has, and some that it has no more */
+  size_t held_count, removed_count;
 };
 
 enum answer_status {
@@ -88,6 +104,21 @@ struct answer_block {
   bool committed; /* false: it has no length */
 };
 
+/* Of locate: a live worker that has the block, by their places in the answer's blocks and workers. */
+struct answer_place {
+  uint32_t block, worker;
+};
+
+struct answer_worker {
+  uint64_t id, epoch;
+  struct slice address;
+  uint64_t capacity;
+  /* -- as the primary heard of it since it is that; else 0 -- */
+  bool live;        /* within its lease */
+  int64_t heard_ns; /* since it was heard of; -1: never */
+  uint64_t free_bytes, stored_bytes, blocks;
+};
+
 /* What it points to is valid until the function that got it returns. */
 struct answer {
   enum answer_status status;
@@ -106,6 +137,15 @@ struct answer {
   uint32_t at;             /* a batch that failed: the item that did, from 0 */
   const uint64_t *numbers; /* a batch that succeeded: what each item answers, creator or version, else 0 */
   size_t number_count;
+  /* -- workers; the epoch of a registration is its version -- */
+  bool registered;      /* of a report: the primary knows the worker; else it is to register again */
+  int64_t lease_ns;     /* of a registration and a report */
+  const uint64_t *gone; /* of a report: which of the held blocks do not exist */
+  size_t gone_count;
+  const struct answer_worker *workers;
+  size_t worker_count;
+  const struct answer_place *places; /* in order of blocks */
+  size_t place_count;
 };
 
 #endif

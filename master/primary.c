@@ -73,17 +73,18 @@ void primary_reply_all(struct primary *primary, struct pending_list *list, enum 
 /* `index`: of the entry that holds the outcome; 0 when it is not known or there is none. */
 static void deliver_outcome(struct primary *primary, struct pending *pending, uint64_t index, uint64_t term) {
   const struct outcome *outcome = &pending->outcome;
-  const struct answer answer = {.status = outcome->status,
-                                .term = term,
-                                .commit = outcome->repeated ? 0 : index,
-                                .leader = primary->leader,
-                                .creator = outcome->creator,
-                                .version = outcome->version,
-                                .first_client = outcome->first_client,
-                                .block = outcome->block,
-                                .at = outcome->at,
-                                .numbers = outcome->numbers,
-                                .number_count = outcome->number_count};
+  struct answer answer = {.status = outcome->status,
+                          .term = term,
+                          .commit = outcome->repeated ? 0 : index,
+                          .leader = primary->leader,
+                          .creator = outcome->creator,
+                          .version = outcome->version,
+                          .first_client = outcome->first_client,
+                          .block = outcome->block,
+                          .at = outcome->at,
+                          .numbers = outcome->numbers,
+                          .number_count = outcome->number_count};
+  primary_note_workers(primary, pending, &answer);
   primary_deliver(primary, pending, &answer);
 }
 
@@ -396,51 +397,6 @@ static void durable_moved(void *context) {
 
 /* -- requests -- */
 
-static struct slice copy_slice(char **at, struct slice slice) {
-  char *copy = *at;
-  if (slice.size)
-    memcpy(copy, slice.data, slice.size);
-  *at += slice.size;
-  return (struct slice){copy, slice.size};
-}
-
-static size_t text_size(const struct request *request) {
-  return request->path.size + request->destination.size + request->value.size;
-}
-
-static void copy_text(char **at, struct request *request) {
-  request->path = copy_slice(at, request->path);
-  request->destination = copy_slice(at, request->destination);
-  request->value = copy_slice(at, request->value);
-}
-
-/* The items, room for the number each answers, and their text. Items have no items themselves. */
-static char *copy_items(struct pending *pending, const struct request *items, size_t count) {
-  struct request *copies = (struct request *)pending->bytes;
-  uint64_t *numbers = (uint64_t *)(copies + count);
-  char *at = (char *)(numbers + count);
-  for (size_t i = 0; i < count; i++) {
-    copies[i] = items[i];
-    copy_text(&at, &copies[i]);
-  }
-  pending->request.items = copies;
-  pending->outcome.numbers = numbers;
-  return at;
-}
-
-static struct pending *copy_request(struct primary *primary, const struct request *request) {
-  size_t size = text_size(request) + request->item_count * (sizeof *request + sizeof(uint64_t));
-  for (size_t i = 0; i < request->item_count; i++)
-    size += text_size(&request->items[i]);
-  struct pending *pending = xmalloc(sizeof *pending + size);
-  *pending = (struct pending){.primary = primary, .request = *request, .size = size};
-  char *at = pending->bytes;
-  if (request->item_count > 0)
-    at = copy_items(pending, request->items, request->item_count);
-  copy_text(&at, &pending->request);
-  return pending;
-}
-
 static bool takes(const struct primary *primary, const struct request *request) {
   if (primary->role == ROLE_PRIMARY || primary->role == ROLE_CATCHING_UP)
     return true;
@@ -459,7 +415,7 @@ static bool overloaded(const struct primary *primary, const struct request *requ
 void primary_submit(struct primary *primary, const struct request *request, primary_callback *callback,
                     void *context) {
   primary_schedule(primary);
-  struct pending *pending = copy_request(primary, request);
+  struct pending *pending = primary_copy_request(primary, request);
   pending->submitted_ns = primary->turn_ns;
   pending->callback = callback;
   pending->context = context;
@@ -507,6 +463,7 @@ static void step_down(struct primary *primary) {
   if (bug_active(BUG_SNAPSHOT_BACK))
     primary_go_back(primary);
   namespace_reset(&primary->space);
+  worker_registry_clear(primary->workers);
   primary->role = ROLE_STANDBY;
 }
 
@@ -623,6 +580,8 @@ int primary_new(const struct primary_options *options, struct primary **result, 
     return status;
   }
   primary->overlay = overlay_new();
+  primary->workers =
+      worker_registry_new(&(struct worker_registry_options){.lease_ns = options->worker_lease_ns});
   namespace_init(&primary->space, primary->tables, primary->overlay);
   if (bug_active(BUG_PARTIAL_BATCH))
     primary->space.defects = (struct namespace_defects){.cut = primary_cut_batch, .cut_context = primary};
@@ -692,6 +651,7 @@ void primary_free(struct primary *primary) {
   namespace_free(&primary->space);
   overlay_free(primary->overlay);
   listing_free(&primary->listing);
+  worker_registry_free(primary->workers);
   bytes_free(&primary->unsent);
   bytes_free(&primary->defects.first_bytes);
   if (!primary->turn_scheduled)

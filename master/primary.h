@@ -13,6 +13,7 @@
 #include "master/journal.h"
 #include "master/operation.h"
 #include "master/statistics.h"
+#include "master/worker_registry.h"
 #include "master/world.h"
 
 struct row_store; /* tables' storage, master/store.h: RocksDB, or memory in tests and the simulator */
@@ -32,6 +33,7 @@ struct primary_options {
   size_t queue_limit; /* requests waiting or in flight beyond which submit answers overloaded; 0: default */
   size_t cache_size;  /* bytes of rows kept in memory that are in the store too; 0: default, 1: none */
   size_t write_size;  /* bytes of changed rows at which the store is written; 0: default */
+  int64_t worker_lease_ns; /* a worker that was silent for longer is not told of; 0: default */
 };
 
 int primary_new(const struct primary_options *options, struct primary **primary, struct error *error);
@@ -66,6 +68,8 @@ struct primary_status {
 /* Counted since primary_new; valid until primary_free. */
 const struct primary_statistics *primary_statistics(const struct primary *primary);
 struct tables_statistics primary_tables_statistics(const struct primary *primary);
+/* What it has heard of workers since it is primary. */
+struct worker_registry_statistics primary_worker_statistics(const struct primary *primary);
 
 struct primary_status primary_status(const struct primary *primary);
 

@@ -4,6 +4,7 @@
 
 #include "master/namespace.h"
 #include "master/primary.h"
+#include "master/worker_registry.h"
 
 /* A request, from submit to its answer. */
 struct pending {
@@ -105,6 +106,7 @@ struct primary {
   struct read_round *rounds; /* not answered yet, oldest first */
   size_t rounds_unconfirmed;
   struct listing listing;
+  struct worker_registry *workers; /* empty in other roles */
 
   struct pending_list replies; /* answered as their outcome says, in the next turn */
   int64_t turn_ns;             /* monotonic: when the events at hand began, about */
@@ -117,6 +119,10 @@ struct primary {
   struct error failure;
 };
 
+/* -- primary_requests.c -- */
+struct pending *primary_copy_request(struct primary *primary, const struct request *request);
+
+/* -- primary.c -- */
 /* Ends the work of this process: nothing is answered any more. */
 void primary_fail(struct primary *primary, const struct error *error);
 /* True, and failed, when the tables are. */
@@ -153,6 +159,12 @@ void primary_drop_reads(struct primary *primary, enum answer_status status);
 void primary_retry_reads(struct primary *primary);
 /* Answers all reads that wait, from the tables as they are. */
 void primary_answer_unconfirmed(struct primary *primary);
+
+/* -- primary_workers.c -- */
+/* A mutation is done: what that tells of workers. */
+void primary_note_workers(struct primary *primary, const struct pending *pending, struct answer *answer);
+/* Adds what was heard of workers to what the tables answer. */
+void primary_answer_workers(struct primary *primary, const struct request *request, struct answer *answer);
 
 /* -- primary_defects.c, empty in a build without defects -- */
 /* dirty-reads: answers the reads that uncommitted changes make a difference to. */

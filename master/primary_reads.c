@@ -24,6 +24,7 @@ static void answer_read(struct primary *primary, struct pending *read) {
     primary_reply(primary, read, STATUS_UNAVAILABLE);
     return;
   }
+  primary_answer_workers(primary, &read->request, &answer);
   answer.term = primary->term;
   answer.commit = tables_applied(primary->tables)->index;
   answer.leader = primary->leader;

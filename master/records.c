@@ -44,6 +44,13 @@ struct row_key detached_key(uint64_t inode) {
   return key;
 }
 
+struct row_key worker_key(uint64_t worker) {
+  struct row_key key = {.size = 9};
+  key.bytes[0] = WORKER_PREFIX;
+  be64_store(key.bytes + 1, worker);
+  return key;
+}
+
 enum { INODE_FILE = 1, INODE_COMPLETED = 2, INODE_BLOCKS = 4 };
 
 void inode_encode(struct bytes *out, const struct inode_record *inode) {
@@ -125,6 +132,22 @@ bool block_decode(struct slice row, struct block_record *block) {
   block->next = reader_varint(&reader);
   block->length = reader_varint(&reader);
   return !reader.failed && reader_left(&reader) == 0;
+}
+
+void worker_encode(struct bytes *out, const struct worker_record *worker) {
+  bytes_append_varint(out, worker->epoch);
+  bytes_append_le64(out, worker->nonce);
+  bytes_append_varint(out, worker->capacity);
+  bytes_append(out, worker->address.data, worker->address.size);
+}
+
+bool worker_decode(struct slice row, struct worker_record *worker) {
+  struct reader reader = reader_make(row.data, row.size);
+  worker->epoch = reader_varint(&reader);
+  worker->nonce = reader_le64(&reader);
+  worker->capacity = reader_varint(&reader);
+  worker->address = (struct slice){(const char *)reader.at, reader_left(&reader)};
+  return !reader.failed;
 }
 
 void operation_encode(struct bytes *out, const struct operation_record *operation) {

@@ -4,6 +4,7 @@
  *                                         of the chain of its blocks, value
  *   edges       be64 parent ++ name     → child id, kind, creator (so that a listing reads edges alone)
  *   blocks      be64 block id           → the file it belongs to, the next block of that file, length
+ *   workers     "w" ++ be64 id          → epoch, nonce, capacity, address
  *   operations  be64 op id              → first answer
  *               be64 client << 32       → the client: lowest sequence not forgotten, when it was last seen
  *   meta        "a"                     → applied index and term, counters
@@ -32,8 +33,10 @@ struct row_key block_key(uint64_t block);
 struct row_key operation_key(uint64_t op_id);
 struct row_key client_key(uint32_t client);
 struct row_key detached_key(uint64_t inode);
+struct row_key worker_key(uint64_t worker);
 #define DETACHED_PREFIX 'd'
 #define APPLIED_PREFIX 'a'
+#define WORKER_PREFIX 'w'
 
 /* What is never allocated twice, and the clock of expiry. Part of every batch, so that it survives
  * failover. */
@@ -71,6 +74,13 @@ struct block_record {
   uint64_t length;
 };
 
+struct worker_record {
+  uint64_t epoch; /* how often it was registered */
+  uint64_t nonce; /* of the last time */
+  uint64_t capacity;
+  struct slice address;
+};
+
 struct edge_record {
   uint64_t child;
   bool is_file, has_blocks;
@@ -102,6 +112,8 @@ void edge_encode(struct bytes *out, const struct edge_record *edge);
 bool edge_decode(struct slice row, struct edge_record *edge);
 void block_encode(struct bytes *out, const struct block_record *block);
 bool block_decode(struct slice row, struct block_record *block);
+void worker_encode(struct bytes *out, const struct worker_record *worker);
+bool worker_decode(struct slice row, struct worker_record *worker); /* `address` points into the row */
 void operation_encode(struct bytes *out, const struct operation_record *operation);
 bool operation_decode(struct slice row, struct operation_record *operation);
 /* The numbers of a batch's row that was decoded: `numbers` has room for its number_count. */

@@ -72,6 +72,7 @@ void row_cache_free(struct row_cache *cache) {
 size_t group_prefix_size(enum table table) {
   switch (table) {
   case TABLE_META:
+  case TABLE_WORKERS:
     return 1;
   case TABLE_EDGES:
     return 8;

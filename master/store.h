@@ -27,7 +27,7 @@ enum table {
   TABLE_INODES,     /* be64 id → record */
   TABLE_EDGES,      /* be64 parent ++ name → child */
   TABLE_BLOCKS,     /* be64 block id → record */
-  TABLE_WORKERS,    /* none yet */
+  TABLE_WORKERS,    /* "w" ++ be64 id → record */
   TABLE_OPERATIONS, /* be64 op id → first answer; sequence 0: the client itself */
   TABLES
 };

@@ -531,7 +531,9 @@ static enum operation_code code_of(enum master_operation operation) {
                                               [MASTER_ADD_BLOCK] = OP_ADD_BLOCK,
                                               [MASTER_COMMIT_BLOCK] = OP_COMMIT_BLOCK,
                                               [MASTER_BLOCKS] = OP_BLOCKS,
-                                              [MASTER_BATCH] = OP_BATCH};
+                                              [MASTER_BATCH] = OP_BATCH,
+                                              [MASTER_LOCATE] = OP_LOCATE,
+                                              [MASTER_WORKERS] = OP_WORKERS};
   return codes[operation];
 }
 

@@ -37,6 +37,7 @@ struct call *call_new(struct master_client *client, Rpc__Operation operation) {
   call->floor.floor = NULL;
   call->answered = NULL;
   call->reserved = NULL;
+  call->worker_answered = NULL;
   call->in_flight = false;
   call->attempts = attempts_none();
   call->deadline_ns = (int64_t)uv_hrtime() + client->request_timeout_ns;
@@ -93,14 +94,18 @@ static char *copy_items(struct call *call, const struct master_request *request)
   return at;
 }
 
+char *call_text_room(struct call *call, size_t size) {
+  assert(call->text == call->inline_text);
+  if (size > sizeof call->inline_text)
+    call->text = xmalloc(size);
+  return call->text;
+}
+
 void call_set_text(struct call *call, const struct master_request *request) {
   size_t size = text_size(request) + request->item_count * (sizeof(Rpc__Item) + sizeof(Rpc__Item *));
   for (size_t i = 0; i < request->item_count; i++)
     size += text_size(&request->items[i]);
-  assert(call->text == call->inline_text);
-  if (size > sizeof call->inline_text)
-    call->text = xmalloc(size);
-  char *at = call->text;
+  char *at = call_text_room(call, size);
   if (request->item_count > 0)
     at = copy_items(call, request);
   call->message.path = copy_string(&at, request->path);
@@ -109,7 +114,7 @@ void call_set_text(struct call *call, const struct master_request *request) {
 }
 
 size_t call_text_size(const struct call *call) {
-  if (call->message.n_items > 0)
+  if (call->message.n_items > 0 || call->message.n_held > 0 || call->message.n_removed > 0)
     return rpc_message_size(&call->message.base);
   return call->message.path.len + call->message.destination.len + call->message.value.len;
 }

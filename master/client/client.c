@@ -98,6 +98,10 @@ Rpc__Operation wire_operation(enum master_operation operation) {
     return RPC__OPERATION__OPERATION_BLOCKS;
   case MASTER_BATCH:
     return RPC__OPERATION__OPERATION_BATCH;
+  case MASTER_LOCATE:
+    return RPC__OPERATION__OPERATION_LOCATE;
+  case MASTER_WORKERS:
+    return RPC__OPERATION__OPERATION_WORKERS;
   }
   return RPC__OPERATION__OPERATION_NONE;
 }
@@ -196,6 +200,7 @@ int master_client_open(uv_loop_t *loop, const struct master_client_options *opti
   client->attempt_timeout_ns = or_default(options->attempt_timeout_ns, ATTEMPT_TIMEOUT_DEFAULT_NS);
   client->only_given = options->only_given;
   client->retry = options->retry;
+  client->cluster = options->cluster;
   client->at = options->preferred;
   list_init(&client->by_deadline);
   list_init(&client->waiting);
@@ -213,6 +218,10 @@ int master_client_open(uv_loop_t *loop, const struct master_client_options *opti
   client->handles = 2;
   *opened = client;
   return 0;
+}
+
+uint64_t master_client_cluster(const struct master_client *client) {
+  return client->cluster;
 }
 
 void client_release(struct master_client *client) {

@@ -27,10 +27,13 @@ enum master_operation {
   MASTER_COMMIT_BLOCK,
   MASTER_BLOCKS,
   MASTER_BATCH,
+  MASTER_LOCATE,  /* as MASTER_BLOCKS, and which live workers have the blocks */
+  MASTER_WORKERS, /* all workers there are; takes no path */
 };
 
 static inline bool master_operation_is_read(enum master_operation operation) {
-  return (operation >= MASTER_STAT && operation <= MASTER_EXISTS) || operation == MASTER_BLOCKS;
+  return (operation >= MASTER_STAT && operation <= MASTER_EXISTS) || operation == MASTER_BLOCKS ||
+         operation == MASTER_LOCATE || operation == MASTER_WORKERS;
 }
 
 /* A batch of more operations, or of more than about 250 KB in all, is none. */
@@ -94,6 +97,19 @@ struct master_block {
   uint64_t block;
   uint64_t length;
   bool committed; /* false: it has no length */
+  /* locate: who has it, by place in the answer's workers */
+  const uint32_t *workers;
+  size_t worker_count;
+};
+
+/* What the primary has heard of a worker since it is that: hearsay, good for knowing where to look. */
+struct master_worker {
+  uint64_t id;
+  const char *address; /* "host:port" for the data of files, see data.h */
+  bool live;           /* heard of within its lease */
+  int64_t heard_ns;    /* since then; -1: never */
+  uint64_t capacity, free_bytes, stored_bytes;
+  uint64_t blocks;
 };
 
 /* The answer; valid during the callback only. Members beyond outcome, error and node are those of the
@@ -117,6 +133,8 @@ struct master_answer {
    * (complete, set), or 0. */
   const uint64_t *numbers;
   size_t number_count;
+  const struct master_worker *workers; /* locate: those that its blocks name; workers: all */
+  size_t worker_count;
 };
 
 struct master_client;
@@ -130,11 +148,15 @@ struct master_client_options {
   int64_t attempt_timeout_ns; /* silence after which a connection is given up and the request retried
                                  elsewhere; 0: the default (1 s) */
   bool only_given;            /* nodes that the given ones name are not asked: not learnt of */
+  uint64_t cluster;           /* the cluster that nodes must be of; 0: that of the first that answers */
   bool retry;                 /* false: a request is sent once, to whoever is connected */
 };
 
 int master_client_open(uv_loop_t *loop, const struct master_client_options *options,
                        struct master_client **client, struct error *error);
+
+/* The cluster that the client has found; 0: none yet. */
+uint64_t master_client_cluster(const struct master_client *client);
 
 typedef void master_answer_callback(void *context, const struct master_answer *answer);
 

@@ -18,6 +18,8 @@
 #define CALL_INLINE_TEXT 176u
 
 typedef void reserve_callback(void *context, uint32_t first, const struct master_answer *answer);
+typedef void worker_callback(void *context, const struct master_answer *answer,
+                             const Rpc__Response *response);
 typedef void status_callback(void *context, const struct node_status *status);
 
 struct call {
@@ -27,8 +29,9 @@ struct call {
   Rpc__Request message;    /* points into `text` */
   char *text;              /* `inline_text`, or memory of its own; a batch's items are there too */
   _Alignas(Rpc__Item) char inline_text[CALL_INLINE_TEXT];
-  master_answer_callback *answered; /* one of the two */
+  master_answer_callback *answered; /* one of the three */
   reserve_callback *reserved;
+  worker_callback *worker_answered;
   void *context;
   int64_t deadline_ns;
   uint32_t slot;
@@ -122,6 +125,8 @@ void client_release(struct master_client *client);
 struct call *call_new(struct master_client *client, Rpc__Operation operation);
 /* Copies strings and items. */
 void call_set_text(struct call *call, const struct master_request *request);
+/* Makes room for what a message points to. */
+char *call_text_room(struct call *call, size_t size);
 /* Bytes that the call's strings and items take in a frame, about. */
 size_t call_text_size(const struct call *call);
 struct call *call_find(struct master_client *client, uint64_t id);

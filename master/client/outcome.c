@@ -10,10 +10,13 @@ _Static_assert(RPC__STATUS__STATUS_VERSION_MISMATCH == (int)MASTER_ERROR_VERSION
                "conclude.h reads the wire's numbers");
 
 static void answer(struct master_client *client, struct call *call, const struct master_answer *result,
-                   uint32_t first_client) {
+                   const Rpc__Response *response) {
+  const uint32_t first_client = response ? response->first_client : 0;
   call_forget(client, call);
   if (call->reserved)
     call->reserved(call->context, result->outcome == MASTER_OK ? first_client : 0, result);
+  else if (call->worker_answered)
+    call->worker_answered(call->context, result, response);
   else
     call->answered(call->context, result);
   call_recycle(client, call);
@@ -21,7 +24,7 @@ static void answer(struct master_client *client, struct call *call, const struct
 
 void call_end_unanswered(struct master_client *client, struct call *call) {
   const struct master_answer result = conclude_unanswered(&call->attempts);
-  answer(client, call, &result, 0);
+  answer(client, call, &result, NULL);
 }
 
 void call_end_by_time(struct master_client *client, struct call *call) {
@@ -50,7 +53,30 @@ static void copy_blocks(struct master_client *client, const Rpc__Response *respo
   for (size_t i = 0; i < response->n_blocks; i++)
     client->blocks[i] = (struct master_block){.block = response->blocks[i]->block,
                                               .length = response->blocks[i]->length,
-                                              .committed = response->blocks[i]->committed};
+                                              .committed = response->blocks[i]->committed,
+                                              .workers = response->blocks[i]->workers,
+                                              .worker_count = response->blocks[i]->n_workers};
+}
+
+/* In the response's arena. A place that is none is left out with all others of its block. */
+static const struct master_worker *copy_workers(struct master_client *client, const Rpc__Response *response) {
+  struct master_worker *workers = rpc_arena_take(&client->arena, (response->n_workers + 1) * sizeof *workers);
+  for (size_t i = 0; i < response->n_workers; i++) {
+    const Rpc__Worker *from = response->workers[i];
+    workers[i] = (struct master_worker){.id = from->id,
+                                        .address = from->address,
+                                        .live = from->live,
+                                        .heard_ns = from->heard_ns,
+                                        .capacity = from->capacity,
+                                        .free_bytes = from->free_bytes,
+                                        .stored_bytes = from->stored_bytes,
+                                        .blocks = from->blocks};
+  }
+  for (size_t i = 0; i < response->n_blocks; i++)
+    for (size_t j = 0; j < client->blocks[i].worker_count; j++)
+      if (client->blocks[i].workers[j] >= response->n_workers)
+        client->blocks[i].worker_count = 0;
+  return workers;
 }
 
 static void settle(struct master_client *client, struct call *call, const Rpc__Response *response,
@@ -87,10 +113,12 @@ static void settle(struct master_client *client, struct call *call, const Rpc__R
       .at = response->at,
       .numbers = response->numbers,
       .number_count = response->n_numbers,
+      .workers = copy_workers(client, response),
+      .worker_count = response->n_workers,
   };
   client->failures = 0;
   client->overloads = 0;
-  answer(client, call, &result, response->first_client);
+  answer(client, call, &result, response);
 }
 
 static void refuse(struct master_client *client, struct call *call, enum master_error refusal) {

@@ -4,14 +4,24 @@
 
 #include "master/http/http.h"
 
-static const char *const operation_names[STATISTICS_OPERATIONS] = {
-    [OP_MKDIR] = "mkdir",         [OP_CREATE] = "create",
-    [OP_COMPLETE] = "complete",   [OP_DELETE] = "delete",
-    [OP_RENAME] = "rename",       [OP_SET] = "set",
-    [OP_STAT] = "stat",           [OP_LIST] = "list",
-    [OP_EXISTS] = "exists",       [OP_RESERVE_CLIENTS] = "reserve-clients",
-    [OP_ADD_BLOCK] = "add-block", [OP_COMMIT_BLOCK] = "commit-block",
-    [OP_BLOCKS] = "blocks",       [OP_BATCH] = "batch"};
+static const char *const operation_names[STATISTICS_OPERATIONS] = {[OP_MKDIR] = "mkdir",
+                                                                   [OP_CREATE] = "create",
+                                                                   [OP_COMPLETE] = "complete",
+                                                                   [OP_DELETE] = "delete",
+                                                                   [OP_RENAME] = "rename",
+                                                                   [OP_SET] = "set",
+                                                                   [OP_STAT] = "stat",
+                                                                   [OP_LIST] = "list",
+                                                                   [OP_EXISTS] = "exists",
+                                                                   [OP_RESERVE_CLIENTS] = "reserve-clients",
+                                                                   [OP_ADD_BLOCK] = "add-block",
+                                                                   [OP_COMMIT_BLOCK] = "commit-block",
+                                                                   [OP_BLOCKS] = "blocks",
+                                                                   [OP_BATCH] = "batch",
+                                                                   [OP_REGISTER_WORKER] = "register-worker",
+                                                                   [OP_WORKER_REPORT] = "worker-report",
+                                                                   [OP_LOCATE] = "locate",
+                                                                   [OP_WORKERS] = "workers"};
 
 static const char *const status_names[STATISTICS_STATUSES] = {
     [STATUS_OK] = "ok",
@@ -151,6 +161,18 @@ static void write_tables(struct bytes *page, const struct tables_statistics *tab
         "Changed rows that the store does not have yet.");
 }
 
+static void write_workers(struct bytes *page, const struct worker_registry_statistics *workers) {
+  gauge(page, "assay_workers", workers->live, "Workers heard of within their lease; only the primary knows.");
+  gauge(page, "assay_workers_lost", workers->lost, "Workers that this primary has known and lost sight of.");
+  gauge(page, "assay_worker_blocks", workers->places, "Blocks on workers, once for each that has it.");
+  gauge(page, "assay_worker_stored_bytes", workers->stored_bytes, "Bytes of blocks on live workers.");
+  gauge(page, "assay_worker_free_bytes", workers->free_bytes, "Bytes that live workers have room for.");
+  gauge(page, "assay_worker_registry_bytes", workers->memory_bytes,
+        "Memory for what is known of workers and their blocks.");
+  counter(page, "assay_worker_blocks_missed_total", workers->places_missed,
+          "Blocks on workers that were not remembered, for want of room.");
+}
+
 static void write_process(struct bytes *page, const struct observation *seen) {
   gauge(page, "assay_sessions", seen->server.sessions, "Clients connected.");
   counter(page, "assay_sessions_accepted_total", seen->server.accepted, "Clients that were let in.");
@@ -174,5 +196,6 @@ void metrics_write(struct bytes *page, const struct observation *observation) {
   write_operations(page, observation->primary);
   write_log(page, observation);
   write_tables(page, &observation->tables);
+  write_workers(page, &observation->workers);
   write_process(page, observation);
 }

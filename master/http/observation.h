@@ -12,6 +12,7 @@ struct observation {
   struct tables_statistics tables;
   const struct disk_statistics *disk;
   struct server_statistics server;
+  struct worker_registry_statistics workers;
   /* the process */
   int64_t started_wall_ns;
   double cpu_s;

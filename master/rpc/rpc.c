@@ -12,7 +12,9 @@ enum rpc_parse rpc_parse(const void *data, size_t size, size_t limit, struct rpc
     return size >= 4 && le32_load(at) > limit + 1 ? RPC_MALFORMED : RPC_PARTIAL;
   const size_t counted = le32_load(at);
   const unsigned kind = at[4];
-  if (counted < 1 || counted - 1 > limit || kind < RPC_HELLO || kind > RPC_ADMIN_RESPONSE)
+  const bool known = (kind >= RPC_HELLO && kind <= RPC_ADMIN_RESPONSE) || kind == RPC_DATA_REQUEST ||
+                     kind == RPC_DATA_RESPONSE;
+  if (counted < 1 || counted - 1 > limit || !known)
     return RPC_MALFORMED;
   if (size < 4 + counted)
     return RPC_PARTIAL;

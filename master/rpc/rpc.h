@@ -32,7 +32,12 @@ enum rpc_kind {
   RPC_NODE_STATUS,
   RPC_ADMIN_REQUEST,
   RPC_ADMIN_RESPONSE,
+  RPC_DATA_REQUEST = 16, /* between a client and a worker */
+  RPC_DATA_RESPONSE,
 };
+
+/* Bytes of a file in one frame, at most. */
+#define RPC_DATA_PIECE (128u << 10)
 
 /* A frame in place, in the bytes that were read. */
 struct rpc_frame {

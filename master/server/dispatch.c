@@ -8,7 +8,9 @@ _Static_assert((int)OP_MKDIR == RPC__OPERATION__OPERATION_MKDIR, "wire and core 
 _Static_assert((int)OP_EXISTS == RPC__OPERATION__OPERATION_EXISTS, "wire and core agree");
 _Static_assert((int)OP_RESERVE_CLIENTS == RPC__OPERATION__OPERATION_RESERVE_CLIENTS, "wire and core agree");
 _Static_assert((int)OP_ADD_BLOCK == RPC__OPERATION__OPERATION_ADD_BLOCK, "wire and core agree");
-_Static_assert((int)OP_BATCH == RPC__OPERATION__OPERATION_BATCH && OP_BATCH + 1 == OP_CODES,
+_Static_assert((int)OP_BATCH == RPC__OPERATION__OPERATION_BATCH, "wire and core agree");
+_Static_assert((int)OP_REGISTER_WORKER == RPC__OPERATION__OPERATION_REGISTER_WORKER, "wire and core agree");
+_Static_assert((int)OP_WORKERS == RPC__OPERATION__OPERATION_WORKERS && OP_WORKERS + 1 == OP_CODES,
                "wire and core agree");
 _Static_assert((int)STATUS_OK == RPC__STATUS__STATUS_OK, "wire and core agree");
 _Static_assert((int)STATUS_VERSION_MISMATCH == RPC__STATUS__STATUS_VERSION_MISMATCH, "wire and core agree");
@@ -61,6 +63,46 @@ static void set_blocks(struct server *server, Rpc__Response *response, const str
   response->n_blocks = count;
 }
 
+/* Places are in order of blocks. */
+static void set_places(struct server *server, Rpc__Response *response, const struct answer *answer) {
+  uint32_t *workers = rpc_arena_take(&server->arena, answer->place_count * sizeof *workers);
+  for (size_t i = 0; i < answer->place_count; i++) {
+    Rpc__Block *block = response->blocks[answer->places[i].block];
+    if (block->n_workers == 0)
+      block->workers = &workers[i];
+    block->n_workers++;
+    workers[i] = answer->places[i].worker;
+  }
+}
+
+static char *text_of(struct server *server, struct slice slice) {
+  char *text = rpc_arena_take(&server->arena, slice.size); /* a zero follows */
+  if (slice.size > 0)
+    memcpy(text, slice.data, slice.size);
+  return text;
+}
+
+static void set_workers(struct server *server, Rpc__Response *response, const struct answer *answer) {
+  const size_t count = answer->worker_count;
+  Rpc__Worker *workers = rpc_arena_take(&server->arena, count * sizeof *workers);
+  Rpc__Worker **pointers = rpc_arena_take(&server->arena, count * sizeof(Rpc__Worker *));
+  for (size_t i = 0; i < count; i++) {
+    const struct answer_worker *from = &answer->workers[i];
+    Rpc__Worker *worker = pointers[i] = &workers[i];
+    rpc__worker__init(worker);
+    worker->id = from->id;
+    worker->address = text_of(server, from->address);
+    worker->live = from->live;
+    worker->heard_ns = from->heard_ns;
+    worker->capacity = from->capacity;
+    worker->free_bytes = from->free_bytes;
+    worker->stored_bytes = from->stored_bytes;
+    worker->blocks = from->blocks;
+  }
+  response->workers = pointers;
+  response->n_workers = count;
+}
+
 static void respond(struct session *session, uint64_t request_id, const struct answer *answer) {
   struct server *server = session->server;
   Rpc__Response response = RPC__RESPONSE__INIT;
@@ -82,6 +124,10 @@ static void respond(struct session *session, uint64_t request_id, const struct a
   response.at = answer->at;
   response.numbers = (uint64_t *)(uintptr_t)answer->numbers;
   response.n_numbers = answer->number_count;
+  response.registered = answer->registered;
+  response.lease_ns = answer->lease_ns;
+  response.gone = (uint64_t *)(uintptr_t)answer->gone;
+  response.n_gone = answer->gone_count;
   if (answer->status == STATUS_NOT_PRIMARY) {
     response.leader = answer->leader;
     response.leader_address = address_of(server, answer->leader);
@@ -90,6 +136,10 @@ static void respond(struct session *session, uint64_t request_id, const struct a
   pack_entries(&server->entries, answer);
   if (answer->block_entry_count > 0)
     set_blocks(server, &response, answer);
+  if (answer->place_count > 0)
+    set_places(server, &response, answer);
+  if (answer->worker_count > 0)
+    set_workers(server, &response, answer);
   const size_t many = answer->entry_count + answer->block_entry_count;
   if (many > 0 && rpc_message_size(&response.base) + server->entries.size > RPC_RESPONSE_MAX) {
     log_warn("a listing of %zu entries or blocks is more than one answer holds (%u bytes): refused", many,
@@ -163,8 +213,7 @@ static struct request *items_of(struct server *server, const Rpc__Request *messa
 static bool dispatch_request(struct session *session, const struct rpc_frame *frame) {
   struct server *server = session->server;
   const Rpc__Request *message = rpc_unpack(&server->arena, &rpc__request__descriptor, frame);
-  if (!message || message->operation <= RPC__OPERATION__OPERATION_NONE ||
-      message->operation > RPC__OPERATION__OPERATION_BATCH)
+  if (!message || message->operation <= RPC__OPERATION__OPERATION_NONE || message->operation >= (int)OP_CODES)
     return false;
   struct request request = {
       .code = (enum operation_code)message->operation,
@@ -183,6 +232,16 @@ static bool dispatch_request(struct session *session, const struct rpc_frame *fr
       .block = message->block,
       .worker = message->worker,
       .count = message->count,
+      .address = slice_of(message->address),
+      .capacity = message->capacity,
+      .nonce = message->nonce,
+      .epoch = message->epoch,
+      .free_bytes = message->free_bytes,
+      .stored_bytes = message->stored_bytes,
+      .held = message->held,
+      .held_count = message->n_held,
+      .removed = message->removed,
+      .removed_count = message->n_removed,
   };
   if (message->operation == RPC__OPERATION__OPERATION_BATCH) {
     request.items = items_of(server, message);

@@ -148,8 +148,8 @@ static int64_t coarse_ns(void) {
   return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
-/* The clocks lie between what they should have shown before and after they were asked. How far the coarse ones
- * lag is measured, for a busy virtual machine misses ticks. */
+/* The clocks lie between what they should have shown before and after they were asked. How far the coarse
+ * ones lag is measured, for a busy virtual machine misses ticks. */
 static void check_clocks(struct watch *watch) {
   const int64_t tick_ns = coarse_ns();
   const struct moment before = expected(watch);

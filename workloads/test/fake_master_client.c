@@ -78,8 +78,9 @@ static void answer_ok_or_fail(struct master_client *client, struct master_answer
     entries[i] = (struct master_entry){answer.entries[i].name.data, answer.entries[i].kind == INODE_FILE,
                                        answer.entries[i].creator};
   for (size_t i = 0; i < answer.block_entry_count; i++)
-    blocks[i] =
-        (struct master_block){answer.blocks[i].block, answer.blocks[i].length, answer.blocks[i].committed};
+    blocks[i] = (struct master_block){.block = answer.blocks[i].block,
+                                      .length = answer.blocks[i].length,
+                                      .committed = answer.blocks[i].committed};
   for (size_t i = 0; i < answer.item_count; i++)
     numbers[i] = answer.items[i].seen & SEEN_CREATOR ? answer.items[i].creator : answer.items[i].version;
 }

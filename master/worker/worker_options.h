@@ -1,0 +1,18 @@
+/* worker_options.h: the command line of assay-worker. */
+#ifndef ASSAY_WORKER_OPTIONS_H
+#define ASSAY_WORKER_OPTIONS_H
+
+#include "base/base.h"
+
+struct worker_options {
+  const char *data, *listen;
+  const char *advertise; /* NULL: as `listen`, with the port that it got */
+  struct flag_list masters;
+  int64_t capacity; /* bytes; 0: what the disk has */
+  bool listen_insecure;
+};
+
+/* -1: go on. Otherwise an exit code; what was wrong is printed, or the help. */
+int worker_options_parse(struct worker_options *options, int argc, char **argv);
+
+#endif
