@@ -126,6 +126,10 @@ struct state_machine {
    * this term, else NULL. `data` is valid during the call only. */
   void (*committed)(void *context, uint64_t index, uint64_t term, const void *data, size_t size, void *token);
 
+  /* So much of what was committed is not durable yet that nothing more is taken: the journal keeps it, and asks
+   * again at durable_moved(). NULL: never. */
+  bool (*is_full)(void *context);
+
   /* Leadership came or went. Every append that has not been reported committed when FOLLOWER is announced has
    * an unknown outcome; its token is not reported again. */
   void (*role)(void *context, enum journal_role role, uint64_t term, uint64_t leader);

@@ -551,6 +551,11 @@ static void machine_committed(void *context, uint64_t index, uint64_t term, cons
     primary_schedule(primary);
 }
 
+static bool machine_is_full(void *context) {
+  const struct primary *primary = context;
+  return tables_full(primary->tables);
+}
+
 static void machine_durable(void *context, uint64_t *index, uint64_t *term) {
   const struct primary *primary = context;
   tables_durable(primary->tables, index, term);
@@ -572,6 +577,7 @@ int primary_new(const struct primary_options *options, struct primary **result, 
                                            .cache_size = options->cache_size ? options->cache_size
                                                                              : TABLES_CACHE_SIZE_DEFAULT,
                                            .write_size = options->write_size,
+                                           .dirty_limit = options->dirty_limit,
                                            .durable_moved = durable_moved,
                                            .context = primary},
                   &primary->tables, error);
@@ -588,6 +594,7 @@ int primary_new(const struct primary_options *options, struct primary **result, 
   primary->machine = (struct state_machine){.context = primary,
                                             .durable = machine_durable,
                                             .committed = machine_committed,
+                                            .is_full = machine_is_full,
                                             .role = machine_role,
                                             .fatal = machine_fatal};
   primary_snapshot_hooks(&primary->machine);

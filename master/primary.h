@@ -33,6 +33,7 @@ struct primary_options {
   size_t queue_limit; /* requests waiting or in flight beyond which submit answers overloaded; 0: default */
   size_t cache_size;  /* bytes of rows kept in memory that are in the store too; 0: default, 1: none */
   size_t write_size;  /* bytes of changed rows at which the store is written; 0: default */
+  size_t dirty_limit; /* bytes of changed rows above which nothing more is applied; 0: default */
   int64_t worker_lease_ns; /* a worker that was silent for longer is not told of; 0: default */
 };
 

@@ -28,7 +28,7 @@ struct tables_options {
   struct row_store *store; /* not owned; outlives the tables */
   size_t cache_size;       /* bytes of clean rows above which some are evicted, down to 7/8 of it; 0: all */
   size_t write_size;       /* bytes of dirty rows at which they are written; 0: the default */
-  size_t dirty_limit;      /* bytes of dirty rows at which apply blocks for the writer; 0: the default */
+  size_t dirty_limit;      /* bytes of dirty rows above which the tables are full; 0: the default */
   void (*durable_moved)(void *context); /* after a write; may be NULL */
   void *context;
 };
@@ -96,6 +96,8 @@ void tables_fail(struct tables *tables, const struct error *error);
 
 /* True while writing lags so far behind that no new work should be taken on. */
 bool tables_behind(const struct tables *tables);
+/* True while it lags so far that nothing more should be applied; durable_moved comes when that is over. */
+bool tables_full(const struct tables *tables);
 
 /* -- changing -- */
 

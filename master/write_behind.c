@@ -14,6 +14,10 @@ bool tables_behind(const struct tables *tables) {
   return tables->dirty_bytes > tables->options.dirty_limit / 2;
 }
 
+bool tables_full(const struct tables *tables) {
+  return tables->writing && tables->dirty_bytes > tables->options.dirty_limit;
+}
+
 /* Frozen rows are in the store now: free what was replaced meanwhile, drop tombstones, keep the rest. While
  * there are pins nothing goes: whoever reads the store just now may have read what it held before. */
 static void release_frozen(struct tables *tables) {
@@ -153,8 +157,6 @@ void tables_freeze(struct tables *tables) {
 void tables_write_behind(struct tables *tables) {
   if (tables->failed)
     return;
-  if (tables->writing && tables->dirty_bytes > tables->options.dirty_limit)
-    tables->store->functions->drain(tables->store, false);
   if (!tables->writing && !tables->failed &&
       (tables->dirty_bytes >= tables->options.write_size || tables->applied_bytes >= APPLIED_BYTES_LIMIT))
     tables_freeze(tables);

@@ -17,6 +17,7 @@
 
 #define CLUSTER_ID 77
 #define STATE_HASH_EVERY 32
+#define DIRTY_WRITES 4 /* more than so many writes of rows wait for no store */
 #define PIECE_SIZE 48 /* of a snapshot: small, as its files are, so that many frames carry it */
 
 void cluster_violate(struct sim_cluster *cluster, enum evidence evidence, const char *invariant,
@@ -55,6 +56,11 @@ static void durable(void *context, uint64_t *index, uint64_t *term) {
   node->inner->durable(node->inner->context, index, term);
   if (!node->dying)
     invariants_durable(node->cluster->invariants, node->number, *index);
+}
+
+static bool is_full(void *context) {
+  const struct sim_node *node = context;
+  return node->inner->is_full(node->inner->context);
 }
 
 static void committed(void *context, uint64_t index, uint64_t term, const void *data, size_t size,
@@ -165,6 +171,7 @@ static void watch(struct sim_node *node) {
   node->machine.context = node;
   node->machine.durable = durable;
   node->machine.committed = committed;
+  node->machine.is_full = is_full;
   node->machine.role = role;
   node->machine.snapshot_open = snapshot_open;
   node->machine.receive_begin = receive_begin;
@@ -286,7 +293,8 @@ static int open_primary(struct sim_node *node, struct error *error) {
   const struct primary_options options = {.world = sim_door(node->cluster->world, node->number),
                                           .store = node->store,
                                           .cache_size = plan->row_cache_size,
-                                          .write_size = plan->write_size};
+                                          .write_size = plan->write_size,
+                                          .dirty_limit = DIRTY_WRITES * plan->write_size};
   const int status = primary_new(&options, &node->primary, error);
   if (status == 0)
     primary_on_fatal(node->primary, node_fatal, node);

@@ -2,7 +2,8 @@
  *
  * An entry is handed over when it is committed *and* durable on this node, although raft would allow the
  * first alone: so the state never holds more than this node's log, which start-up can then insist on. It
- * costs nothing where this node's disk is as fast as the majority's. */
+ * costs nothing where this node's disk is as fast as the majority's. While the state machine is full, entries
+ * wait where they are, in the log: the node goes on hearing, storing and voting. */
 #include "master/raft/driver.h"
 
 #include <stdlib.h>
@@ -10,6 +11,10 @@
 #include "master/bugs.h"
 
 #define FETCH_SIZE (1u << 20)
+
+static bool holds_back(const struct driver *driver) {
+  return driver->state_machine->is_full && driver->state_machine->is_full(driver->state_machine->context);
+}
 
 static void fetched(void *owner) {
   struct driver *driver = owner;
@@ -103,7 +108,8 @@ void driver_apply(struct driver *driver) {
   if (driver->applying || driver->fetching)
     return;
   driver->applying = true;
-  while (driver->state == DRIVER_RUNNING && driver->applied_index < applicable_index(driver)) {
+  while (driver->state == DRIVER_RUNNING && driver->applied_index < applicable_index(driver) &&
+         !holds_back(driver)) {
     struct wal_entry *entry = wal_entry(driver->wal, driver->applied_index + 1);
     assert(entry);
     if (entry->size > 0 && !entry->batch) {

@@ -153,6 +153,10 @@ static void turn(void *owner) {
     driver_progress_changes(driver);
   if (driver->state == DRIVER_RUNNING)
     driver_begin_round(driver);
+  if (driver->state == DRIVER_RUNNING && driver->apply_wanted) {
+    driver->apply_wanted = false;
+    driver_apply(driver); /* held back until something became durable */
+  }
   if (driver->state == DRIVER_RUNNING && driver->compact_wanted) {
     driver->compact_wanted = false;
     driver_compact(driver);
@@ -480,6 +484,7 @@ static void durable_moved(struct journal *journal) {
   driver->snapshots_taken += driver->forcing;
   driver->forcing = false;
   driver->compact_wanted = true;
+  driver->apply_wanted = true;
   driver_wake(driver);
 }
 

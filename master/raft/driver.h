@@ -154,7 +154,7 @@ struct driver {
   /* the turn: everything that is done once, after the events of a loop turn */
   bool turn_deferred;
   bool appending; /* the append flushes by itself */
-  bool flush_wanted, tick_wanted, compact_wanted, cut_wanted, begin_wanted;
+  bool flush_wanted, tick_wanted, compact_wanted, cut_wanted, begin_wanted, apply_wanted;
   struct timer *tick;
   int64_t tick_at_ns; /* what the timer is set to, 0: not set */
   /* roles */

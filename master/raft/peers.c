@@ -151,8 +151,14 @@ void driver_send_entries(struct driver *driver, struct driver_peer *peer,
   if (end < next)
     return;
   if (peer->filling) {
-    if (next == peer->fill_end + 1 && peer->fill_term == append->term)
+    if (next == peer->fill_end + 1 && peer->fill_term == append->term) {
       peer->fill_end = end;
+    } else if (next < peer->fill_next && next > wal_base_index(driver->wal)) {
+      /* What is being fetched is of no use to a peer that lacks what is before it. */
+      peer->fill_term = append->term;
+      peer->fill_next = next;
+      peer->fill_end = end;
+    }
     return;
   }
   /* A base below may be known to raft and not to the log's entries, never the other way round. */

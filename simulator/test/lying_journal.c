@@ -65,6 +65,11 @@ static void committed(void *context, uint64_t index, uint64_t term, const void *
     lie_now(lying);
 }
 
+static bool is_full(void *context) {
+  const struct state_machine *state = ((struct lying_journal *)context)->state;
+  return state->is_full(state->context);
+}
+
 static void durable(void *context, uint64_t *index, uint64_t *term) {
   const struct state_machine *state = ((struct lying_journal *)context)->state;
   state->durable(state->context, index, term);
@@ -224,6 +229,7 @@ struct journal *lying_journal_new(const struct raft_journal_options *options, co
   lying->machine.context = lying;
   lying->machine.durable = durable;
   lying->machine.committed = committed;
+  lying->machine.is_full = is_full;
   lying->machine.role = role;
   lying->machine.snapshot_open = snapshot_open;
   lying->machine.receive_begin = receive_begin;

@@ -125,6 +125,34 @@ Test(raft_journal, a_transfer_of_a_snapshot_can_be_seen_from_outside) {
   replicas_free(all);
 }
 
+/* What a follower's state cannot take yet waits in its log, not in memory; the follower votes meanwhile. */
+Test(raft_journal, a_full_state_holds_back_entries_and_nothing_else) {
+  quiet();
+  struct replicas_options options = plain;
+  options.cache_size = 3000;
+  options.full_after = 50;
+  struct replicas *all = replicas_new(&options);
+  const size_t leader = replicas_wait_for_leader(all, 3 * S);
+  const size_t full = (leader + 1) % 3;
+  for (int i = 0; i < 200; i++) {
+    cr_assert_eq(replicas_append(all, leader, 100), 0);
+    replicas_run(all, 2 * MS);
+    for (size_t node = 0; node < 3; node++)
+      if (node != full)
+        replicas_make_durable(all, node);
+  }
+  cr_assert_eq(replicas_applied(all, full), 50);
+  cr_assert_eq(replicas_status(all, full).last_index, replicas_status(all, leader).last_index);
+  replicas_crash(all, leader);
+  replicas_wait_for_leader(all, 3 * S);
+  cr_assert_eq(replicas_applied(all, full), 50);
+  replicas_make_durable(all, full);
+  replicas_run(all, 100 * MS);
+  cr_assert_eq(replicas_applied(all, full), 100);
+  replicas_settle(all, 5 * S);
+  replicas_free(all);
+}
+
 /* Entries that are no longer in memory come from the log's files. */
 Test(raft_journal, restarted_node_replays_what_its_state_lacks) {
   quiet();
@@ -414,6 +442,8 @@ static struct schedule draw_schedule(uint64_t seed, struct replicas_options *opt
                                        .cache_size = random_chance(random, 0.5) ? 3000 : 0,
                                        .snapshot_failures = random_chance(random, 0.3) ? 0.2 : 0,
                                        .bulk = (size_t)random_below(random, 2 * SNAPSHOT_CHUNK)};
+  if (random_chance(random, 0.3))
+    options->full_after = 5 + random_below(random, 100);
   schedule.nodes = options->nodes;
   schedule.append = random_unit(random);
   schedule.confirm = random_unit(random) * 0.5;

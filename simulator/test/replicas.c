@@ -110,12 +110,19 @@ static void durable(void *context, uint64_t *index, uint64_t *term) {
   *term = replica->durable.term;
 }
 
+static bool is_full(void *context) {
+  const struct replica *replica = context;
+  const uint64_t most = replica->all->options.full_after;
+  return most > 0 && replica->applied.index - replica->durable.index >= most;
+}
+
 static void committed(void *context, uint64_t index, uint64_t term, const void *data, size_t size,
                       void *token) {
   struct replica *replica = context;
   struct replicas *all = replica->all;
   CHECK(all, index == replica->applied.index + 1, "node %zu is given %" PRIu64 " after %" PRIu64,
         replica->number + 1, index, replica->applied.index);
+  CHECK(all, !is_full(replica), "node %zu is full, and is given %" PRIu64, replica->number + 1, index);
   CHECK(all, term >= replica->applied.term, "node %zu: terms go back at %" PRIu64, replica->number + 1,
         index);
   const uint64_t with_term = checksum_fold(replica->applied.hash, &term, sizeof term);
@@ -213,6 +220,12 @@ static void opened(void *owner) {
   free(opening);
 }
 
+static void durable_moved(void *owner) {
+  const struct replica *replica = owner;
+  if (replica->journal)
+    replica->journal->functions->durable_moved(replica->journal);
+}
+
 static void snapshot_open(void *context,
                           void (*done)(void *done_context, struct snapshot *snapshot,
                                        const struct error *error),
@@ -234,6 +247,7 @@ static void snapshot_open(void *context,
   *opening =
       (struct opening){.replica = replica, .snapshot = snapshot, .done = done, .context = done_context};
   const struct world *world = sim_door(replica->all->world, replica->number);
+  world->defer(world->context, durable_moved, replica);
   world->defer(world->context, opened, opening);
 }
 
@@ -285,12 +299,6 @@ static void snapshot_read(struct snapshot *snapshot, size_t file, uint64_t offse
 
 static void snapshot_close(struct snapshot *snapshot) {
   free(snapshot);
-}
-
-static void durable_moved(void *owner) {
-  const struct replica *replica = owner;
-  if (replica->journal)
-    replica->journal->functions->durable_moved(replica->journal);
 }
 
 static void make_durable(void *context) {
@@ -451,6 +459,7 @@ static void open_replica(struct replicas *all, size_t node) {
   replica->machine = (struct state_machine){.context = replica,
                                             .durable = durable,
                                             .committed = committed,
+                                            .is_full = is_full,
                                             .role = role,
                                             .snapshot_open = snapshot_open,
                                             .snapshot_describe = snapshot_describe,
@@ -661,6 +670,9 @@ void replicas_settle(struct replicas *all, int64_t within_ns) {
       describe_all(all);
     CHECK(all, sim_now_ns(all->world) < until_ns, "no common state %" PRId64 " s after everything healed",
           within_ns / 1000000000);
+    for (size_t i = 0; i < all->options.nodes; i++)
+      if (is_full(&all->replica[i]))
+        replicas_make_durable(all, i);
     const int leader = replicas_leader(all);
     if (leader >= 0 && (all->acknowledged == acknowledged || all->highest <= before))
       replicas_append(all, (size_t)leader, 16);

@@ -27,6 +27,7 @@ struct replicas_options {
   size_t cache_size;
   double snapshot_failures; /* chance of each call about snapshots to fail */
   size_t bulk;              /* bytes of a snapshot beside the hash: several pieces */
+  uint64_t full_after; /* entries that are applied and not durable at which a state takes no more; 0: never */
 };
 
 /* All nodes are started. */
