@@ -114,6 +114,18 @@ int directory_remove(const char *path, struct error *error) {
   return 0;
 }
 
+static int remove_inside(const char *path, const struct stat *info, int kind, struct FTW *where) {
+  (void)info;
+  (void)kind;
+  return where->level == 0 ? 0 : remove(path);
+}
+
+int directory_clear(const char *path, struct error *error) {
+  if (nftw(path, remove_inside, 32, FTW_DEPTH | FTW_PHYS) != 0)
+    return error_set_errno(error, ERR_IO, "cannot remove what is in %s", path);
+  return 0;
+}
+
 bool file_exists(const char *path) {
   return access(path, F_OK) == 0;
 }

@@ -23,6 +23,8 @@ int directory_sync(const char *path, struct error *error);
 
 /* rm -r; a path that does not exist is no error. Does not follow symbolic links. */
 int directory_remove(const char *path, struct error *error);
+/* Removes all that is in it. */
+int directory_clear(const char *path, struct error *error);
 
 bool file_exists(const char *path);
 
