@@ -5,9 +5,9 @@
 
 #include "nemesis/mix.h"
 
-static const struct fault_table *const tables[] = {&partition_faults, &process_faults, &lifecycle_faults,
-                                                   &link_faults,      &clock_faults,   &disk_faults,
-                                                   &snapshot_faults,  &resource_faults};
+static const struct fault_table *const tables[] = {&partition_faults, &process_faults,  &lifecycle_faults,
+                                                   &link_faults,      &clock_faults,    &disk_faults,
+                                                   &snapshot_faults,  &resource_faults, &membership_faults};
 
 static size_t catalogue(const struct fault **faults) {
   size_t count = 0;

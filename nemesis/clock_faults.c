@@ -17,9 +17,14 @@ static double draw_log(struct random *random, double least, double most) {
   return exp(log(least) + random_unit(random) * (log(most) - log(least)));
 }
 
-static void all_but_primary(const struct facts *facts, struct aim *aim) {
-  for (size_t i = 0; i < facts->nodes; i++)
+/* False when none of the others runs. */
+static bool all_but_primary(const struct facts *facts, struct aim *aim) {
+  bool any = false;
+  for (size_t i = 0; i < facts->nodes; i++) {
     aim->targets[i] = facts->free[i] && (int)i != facts->primary;
+    any = any || aim->targets[i];
+  }
+  return any;
 }
 
 /* The primary half of the time; else one node, a minority, all others, or all. */
@@ -33,10 +38,8 @@ static int aim_somewhere(const struct fault *fault, const struct facts *facts, s
   }
   if (draw == 5 && facts->nodes >= 3)
     return aim_at_minority(fault, facts, random, aim, error);
-  if (draw == 6 && primary >= 0 && facts->nodes > 1) {
-    all_but_primary(facts, aim);
+  if (draw == 6 && primary >= 0 && all_but_primary(facts, aim))
     return 0;
-  }
   return draw == 7 ? aim_at_all(fault, facts, random, aim, error)
                    : aim_at_one(fault, facts, random, aim, error);
 }

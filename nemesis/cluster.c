@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include "nemesis/membership.h"
+
 /* Long enough for a kernel under load, short enough to be noticed as a failure of the harness. */
 #define STOP_TIMEOUT_MS 2000
 #define KILL_TIMEOUT_MS 10000
@@ -123,7 +125,8 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
   struct cluster *made = xcalloc(1, sizeof *made);
   made->loop = loop;
   made->functions = providers[options->provider];
-  made->size = options->nodes;
+  made->founders = options->nodes;
+  made->size = options->nodes + cluster_count_spares(options);
   made->needs = options->needs;
   made->master = options->master ? path_absolute(options->master) : xstrdup("assay-master");
   made->old_master = options->old_master ? path_absolute(options->old_master) : NULL;
@@ -132,8 +135,12 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
            options->cluster_id ? options->cluster_id : 1);
   int status = 0;
   for (size_t i = 0; i < made->size && status == 0; i++) {
-    made->nodes[i] =
-        (struct cluster_node){.cluster = made, .index = i, .state = NODE_STOPPED, .pid = -1, .network = -1};
+    made->nodes[i] = (struct cluster_node){.cluster = made,
+                                           .index = i,
+                                           .state = NODE_STOPPED,
+                                           .pid = -1,
+                                           .network = -1,
+                                           .off = i >= made->founders};
     status = node_prepare(&made->nodes[i], options->directory, error);
   }
   if (status == 0)
@@ -148,6 +155,8 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
     bytes_append_format(&address, "%s:%d", node->host, node->client_port);
     node->client_address = (char *)address.data;
   }
+  if (made->needs & CAPABILITY_BIT(CAN_MEMBERS))
+    made->membership = membership_new(made);
   *cluster = made;
   return 0;
 }
@@ -170,6 +179,7 @@ void cluster_free(struct cluster *cluster) {
     if (cluster->nodes[i].pid >= 0)
       node_ended(&cluster->nodes[i], NODE_STOPPED, any_end);
   cluster->functions->close(cluster);
+  membership_free(cluster->membership);
   forget(cluster);
 }
 
@@ -234,7 +244,7 @@ static char **node_argv(const struct cluster_node *node) {
   size_t extra = 0, count = 0;
   while (cluster->extra[extra])
     extra++;
-  char **argv = xcalloc(12 + 2 * cluster->size + extra, sizeof *argv);
+  char **argv = xcalloc(13 + 2 * cluster->size + extra, sizeof *argv);
   char text[128];
   argv[count++] = xstrdup(node->old_build ? cluster->old_master : cluster->master);
   argv[count++] = xstrdup("--id");
@@ -244,8 +254,12 @@ static char **node_argv(const struct cluster_node *node) {
   argv[count++] = path_join(node->home ? node->home : node->directory, "data");
   argv[count++] = xstrdup("--cluster-id");
   argv[count++] = xstrdup(cluster->cluster_id);
+  if (node->joins)
+    argv[count++] = xstrdup("--join");
   for (size_t i = 0; i < cluster->size; i++) {
     const struct cluster_node *member = &cluster->nodes[i];
+    if (node->joins ? i != node->index : i >= cluster->founders)
+      continue;
     snprintf(text, sizeof text, "%zu=%s:%d:%d", i + 1, member->host, member->peer_port, member->client_port);
     argv[count++] = xstrdup("--member");
     argv[count++] = xstrdup(text);
@@ -272,6 +286,8 @@ static int refuse(const struct cluster_node *node, const char *what, struct erro
 
 int cluster_start(struct cluster *cluster, size_t index, struct error *error) {
   struct cluster_node *node = &cluster->nodes[node_of(cluster, index)->index];
+  if (node->off)
+    return 0;
   if (node->state != NODE_STOPPED && node->state != NODE_DIED)
     return refuse(node, "start", error);
   char **argv = node_argv(node);
@@ -392,6 +408,8 @@ int cluster_resume(struct cluster *cluster, size_t index, struct error *error) {
 /* ---- What else can be done to nodes ---- */
 
 const char *cluster_lacks(const struct cluster *cluster, enum capability capability) {
+  if (capability == CAN_MEMBERS || capability == CAN_SPARE)
+    return cluster_lacks_members(cluster, capability);
   if (capability == CAN_OLD_BUILD)
     return cluster->old_master ? NULL : "no old build was named (--old-master)";
   if (capability == CAN_SNAPSHOT)

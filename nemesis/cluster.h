@@ -64,6 +64,9 @@ struct provider_functions {
   int (*count_disk)(struct cluster *cluster, size_t node, struct disk_counters *counters,
                     struct error *error);
 
+  /* Removes what is in the data directory of a node that does not run. */
+  int (*wipe)(struct cluster *cluster, size_t node, struct error *error);
+
   /* -- limits of a running process; called only where CAN_LIMIT is not lacking -- */
   int (*set_limit)(struct cluster *cluster, size_t node, enum limit limit, double more, struct error *error);
 };
@@ -84,6 +87,8 @@ struct cluster_node {
   enum node_state state;
   pid_t pid;                /* where it lives; -1: no process */
   bool old_build;           /* its next start is of the old program */
+  bool off;                 /* it shall not run: nobody starts it */
+  bool joins;               /* its next start is with --join: others tell it who the members are */
   struct process process;   /* of a node on this machine (provider/local.h) */
   int network;              /* the namespace that such a process is started in; -1: ours */
   struct node_watch *watch; /* as long as `process` is not reaped */
@@ -95,7 +100,8 @@ struct cluster {
   const struct provider_functions *functions;
   void *provider; /* the provider's own */
   struct local *local;
-  size_t size;
+  size_t size, founders;
+  struct membership *membership; /* NULL: the members stay as they are */
   struct cluster_node nodes[CLUSTER_NODES_MAX];
   char *master, *old_master;
   unsigned needs; /* as struct cluster_options */
@@ -121,6 +127,12 @@ int cluster_shape_links(struct cluster *cluster, const struct link_shape *shape,
  * since one was set where none was before; 0 where links cannot be shaped. */
 int cluster_count_shapes(struct cluster *cluster, size_t *shaped, struct link_counters *counters,
                          struct error *error);
+/* How many nodes may join later; why CAN_MEMBERS or CAN_SPARE is lacking. */
+size_t cluster_count_spares(const struct cluster_options *options);
+const char *cluster_lacks_members(const struct cluster *cluster, enum capability capability);
+/* Removes all that the node has stored; it must not run. Its next start will be with --join. */
+int cluster_wipe(struct cluster *cluster, size_t node, struct error *error);
+
 /* Which program the node's next start is of, and all after it: the cluster's, or the old one it was given. */
 void cluster_use_old_build(struct cluster *cluster, size_t node, bool old);
 

@@ -11,9 +11,12 @@
 /* What is known of the cluster when a fault is aimed, and while it is present. */
 struct facts {
   size_t nodes;
-  int primary;                  /* -1: nobody is known to be */
-  int old_primary;              /* the last one before it, -1: none is known */
-  bool free[CLUSTER_NODES_MAX]; /* runs, and is not paused */
+  size_t founders;                 /* those the cluster began with; 0: all of them */
+  int primary;                     /* -1: nobody is known to be */
+  int old_primary;                 /* the last one before it, -1: none is known */
+  bool free[CLUSTER_NODES_MAX];    /* runs, and is not paused */
+  bool outside[CLUSTER_NODES_MAX]; /* no member of the journal */
+  bool standby[CLUSTER_NODES_MAX]; /* a member without a vote */
   struct node_facts node[CLUSTER_NODES_MAX];
   const char *lacks[CAPABILITIES]; /* why the cluster cannot do it; NULL: it can */
   int *stage; /* in an act: a number of the fault's own that stays from one act to the next, 0 at first */
@@ -21,7 +24,7 @@ struct facts {
 
 /* A number that was drawn when a fault was aimed; its name ends in the unit: "delay_ms". */
 struct aim_number {
-  const char *name; /* static */
+  const char *name; /* static; "…_node" is the number of a node, from 1 */
   double value;
 };
 #define AIM_NUMBERS_MAX 8
@@ -45,13 +48,14 @@ void aim_set(struct aim *aim, const char *name, double value);
 double aim_get(const struct aim *aim, const char *name);
 
 /* What a fault leaves in another state as long as it is present. Two faults are never present together when
- * both touch one of these (of the same node, for all but links). */
+ * both touch one of these (of the same node, for all but links and members). */
 enum touches {
   TOUCHES_LINKS = 1,
   TOUCHES_PROCESSES = 2,
   TOUCHES_DISKS = 4,
   TOUCHES_CLOCKS = 8,
   TOUCHES_LIMITS = 16,
+  TOUCHES_MEMBERS = 32,
 };
 
 struct fault {
@@ -68,8 +72,12 @@ struct fault {
   /* ERR_UNAVAILABLE with the reason when there is nobody to hit just now; `aim` is all zero before. */
   int (*aim)(const struct fault *fault, const struct facts *facts, struct random *random, struct aim *aim,
              struct error *error);
-  /* After a failure, heal() undoes what was done of it. */
+  /* After a failure, heal() undoes what was done of it. GOES_ON in place of 0: it has begun, and await()
+   * tells when it took hold. */
   int (*install)(struct cluster *cluster, const struct aim *aim, struct error *error);
+  /* 0, GOES_ON, or why it will not take hold. What takes too long is undone, and skipped for the reason that
+   * stands in `error` after GOES_ON. */
+  int (*await)(struct cluster *cluster, const struct aim *aim, struct error *error);
   /* Further deeds while the fault is present; NULL: none. The first one, step 0, is due `act_after_ns` after
    * the installation, or half-way through its stay if that comes first; with `act_every_ns` > 0, the next
    * ones each so long after the one before. ACT_OVER in place of 0: no more of them. ACT_QUIET: it had
@@ -81,15 +89,16 @@ struct fault {
    * how many numbers those are; NULL: nothing beside the installation itself. */
   size_t (*measure)(struct cluster *cluster, const struct aim *aim,
                     struct aim_number evidence[AIM_NUMBERS_MAX]);
-  /* Undoes what is not undone yet, so it may be tried again. */
+  /* Undoes what is not undone yet, so it may be tried again. GOES_ON in place of 0: not yet, ask again. */
   int (*heal)(struct cluster *cluster, const struct aim *aim, struct error *error);
 };
 
 #define ACT_OVER 1
 #define ACT_QUIET 2
+#define GOES_ON 1
 
 /* Aims after the checks that all faults share: enough nodes, what the cluster can do. ERR_UNSUPPORTED: never
- * possible with this cluster; ERR_UNAVAILABLE: not now. */
+ * possible with this cluster; ERR_UNAVAILABLE: not now. Only members are hit, but by faults of membership. */
 int fault_aim(const struct fault *fault, const struct facts *facts, struct random *random, struct aim *aim,
               struct error *error);
 
@@ -137,6 +146,7 @@ extern const struct fault_table clock_faults;
 extern const struct fault_table snapshot_faults;
 extern const struct fault_table resource_faults;
 extern const struct fault_table disk_faults;
+extern const struct fault_table membership_faults;
 
 #define FAULTS_MAX 128
 #define FAMILIES_MAX 24

@@ -14,6 +14,8 @@ static const struct fault_mix mixes[] = {
     {"time", "clock,pause,partition", 0, 0, "clocks that lie, and processes that sleep through elections"},
     {"storage", "disk,kill", 0, 0, "disks that fail, fill up and forget"},
     {"journal", "disk,kill,snapshot,partition", 0, 0, "what the log and its snapshots must bear"},
+    {"members", "membership,kill,partition", 0, 0,
+     "members that come and go while nodes fall and links are cut"},
     {"brutal", "all", 600 * NS_PER_MS, 1800 * NS_PER_MS, "every fault there is, thick and fast"},
     {0},
 };

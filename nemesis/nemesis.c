@@ -6,11 +6,11 @@
  *
  * Taken for granted: everything done to the cluster here is short and bounded, so it blocks the loop. */
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
+#include "nemesis/membership.h"
 #include "nemesis/mix.h"
 #include "nemesis/nemesis_internal.h"
 #include "nemesis/pace.h"
@@ -68,12 +68,16 @@ static void on_death(void *context, size_t node) {
 /* ---- Doing ---- */
 
 static struct facts facts_now(const struct nemesis *nemesis) {
+  const struct membership *membership = nemesis->cluster->membership;
   struct facts facts = {.nodes = cluster_size(nemesis->cluster),
+                        .founders = cluster_founders(nemesis->cluster),
                         .primary = nemesis->primary,
                         .old_primary = nemesis->old_primary};
   for (size_t i = 0; i < facts.nodes; i++) {
     facts.free[i] = cluster_node_state(nemesis->cluster, i) == NODE_RUNNING;
     facts.node[i] = nemesis->nodes[i];
+    facts.outside[i] = membership && membership_seat(membership, i) == SEAT_NONE;
+    facts.standby[i] = membership && membership_seat(membership, i) == SEAT_STANDBY;
   }
   for (int i = 0; i < CAPABILITIES; i++)
     facts.lacks[i] = cluster_lacks(nemesis->cluster, (enum capability)i);
@@ -102,29 +106,36 @@ static int install(struct nemesis *nemesis, size_t which, bool patient, struct e
   if (aimed != 0)
     return skip(nemesis, which, NULL, patient && aimed == ERR_UNAVAILABLE, error);
   const struct plan plan = *schedule_plan(schedule, which);
+  const struct sight before = nemesis_sight(nemesis, time_monotonic_ns());
   json_t *value = tell_describe(nemesis, &plan, &aim);
   tell_history(nemesis, true, "install", value, time_monotonic_ns());
-  if (plan.fault->install(nemesis->cluster, &aim, error) != 0) {
+  const int status = plan.fault->install(nemesis->cluster, &aim, error);
+  if (status == GOES_ON) {
+    json_decref(value);
+    schedule_began(schedule, which, &aim, &before, time_monotonic_ns());
+    return 0;
+  }
+  if (status != 0) {
     struct error undone = {0};
     json_decref(value);
-    if (plan.fault->heal(nemesis->cluster, &aim, &undone) != 0)
+    if (plan.fault->heal(nemesis->cluster, &aim, &undone) < 0)
       log_error("%s is half done and cannot be undone now: %s", plan.fault->description.name, undone.message);
     return skip(nemesis, which, &aim, false, error);
   }
   const int64_t now_ns = time_monotonic_ns();
   tell_history(nemesis, false, "install", value, now_ns);
-  json_object_set_new(value, "seen", tell_seen(nemesis, now_ns));
+  const struct sight sight = nemesis_sight(nemesis, now_ns);
+  json_object_set_new(value, "seen", tell_seen(nemesis, &sight));
   tell_fault(nemesis, "installed", value, now_ns);
   schedule_installed(schedule, which, &aim, now_ns);
   return 0;
 }
 
-/* Nodes that died unasked, and those that a half-done fault has left behind. */
-static int restart_dead(struct nemesis *nemesis, struct error *error) {
+int nemesis_restart_dead(struct nemesis *nemesis, struct error *error) {
   int first = 0;
   for (size_t i = 0; i < cluster_size(nemesis->cluster); i++) {
     const enum node_state state = cluster_node_state(nemesis->cluster, i);
-    if (state == NODE_RUNNING || is_held_down(nemesis, i))
+    if (state == NODE_RUNNING || is_held_down(nemesis, i) || nemesis->cluster->nodes[i].off)
       continue;
     struct error *report = first == 0 ? error : NULL;
     const int status = state == NODE_PAUSED ? cluster_resume(nemesis->cluster, i, report)
@@ -136,41 +147,105 @@ static int restart_dead(struct nemesis *nemesis, struct error *error) {
   return first;
 }
 
-static json_t *evidence_of(struct nemesis *nemesis, const struct present *present) {
-  struct aim_number numbers[AIM_NUMBERS_MAX];
+static json_t *evidence_of(const struct present *present) {
   json_t *evidence = json_object();
-  const size_t count = present->plan.fault->measure(nemesis->cluster, &present->aim, numbers);
-  for (size_t i = 0; i < count; i++)
-    json_object_set_new(evidence, numbers[i].name, json_real(numbers[i].value));
+  for (size_t i = 0; i < present->evidence_count; i++)
+    json_object_set_new(evidence, present->evidence[i].name, json_real(present->evidence[i].value));
   return evidence;
 }
 
-static int heal_present(struct nemesis *nemesis, size_t which, struct error *error) {
-  const struct present present = nemesis->schedule.present[which];
-  const struct fault *fault = present.plan.fault;
-  json_t *value = tell_describe(nemesis, &present.plan, &present.aim);
-  if (!present.stuck)
-    tell_history(nemesis, true, "heal", value, time_monotonic_ns());
-  json_t *evidence = fault->measure ? evidence_of(nemesis, &present) : NULL;
-  const int status = fault->heal(nemesis->cluster, &present.aim, error);
-  const int64_t now_ns = time_monotonic_ns();
-  if (status != 0) {
-    json_object_set_new(value, "reason", tell_text(error));
-    if (!present.stuck)
-      tell_fault(nemesis, "stuck", json_incref(value), now_ns);
-    schedule_stuck(&nemesis->schedule, which, now_ns);
-    json_decref(value);
-    json_decref(evidence);
-    return status;
+/* What precedes the first heal of a fault that is present: some go on for several. */
+static void begin_heal(struct nemesis *nemesis, struct present *present, const json_t *value) {
+  const struct fault *fault = present->plan.fault;
+  if (present->stuck || present->ends || present->failed.code)
+    return;
+  tell_history(nemesis, true, "heal", value, time_monotonic_ns());
+  if (fault->measure)
+    present->evidence_count = fault->measure(nemesis->cluster, &present->aim, present->evidence);
+}
+
+static void tell_stuck(struct nemesis *nemesis, size_t which, json_t *value, const struct error *error,
+                       int64_t now_ns) {
+  json_object_set_new(value, "reason", tell_text(error));
+  if (!nemesis->schedule.present[which].stuck)
+    tell_fault(nemesis, "stuck", json_incref(value), now_ns);
+  schedule_stuck(&nemesis->schedule, which, now_ns);
+}
+
+/* When it began, and what was known then: what it took to be installed is its own doing. */
+static void tell_beginning(const struct nemesis *nemesis, const struct present *present, json_t *value) {
+  if (present->began_ns == 0)
+    return;
+  json_object_set_new(value, "began_ns", json_integer((json_int_t)present->began_ns));
+  json_object_set_new(value, "seen", tell_seen(nemesis, &present->sight));
+}
+
+/* It is healed, or was never whole and is undone. */
+static void tell_healed(struct nemesis *nemesis, const struct present *healed, json_t *value,
+                        int64_t now_ns) {
+  const bool failed = healed->failed.code != 0;
+  if (failed) {
+    json_object_set_new(value, "reason", tell_text(&healed->failed));
+    nemesis->failed_number = healed->plan.number;
+    nemesis->failed = healed->failed;
+  } else if (healed->plan.fault->measure) {
+    json_object_set_new(value, "evidence", evidence_of(healed));
   }
-  if (evidence)
-    json_object_set_new(value, "evidence", evidence);
-  schedule_healed(&nemesis->schedule, which, now_ns);
-  excuse_for_a_moment(nemesis, &present, now_ns);
-  tell_history(nemesis, false, "heal", value, now_ns);
-  tell_fault(nemesis, "healed", value, now_ns);
-  restart_dead(nemesis, NULL);
-  return 0;
+  tell_history(nemesis, false, failed ? "skip" : "heal", value, now_ns);
+  if (failed)
+    tell_beginning(nemesis, healed, value);
+  tell_fault(nemesis, failed ? "skipped" : "healed", json_incref(value), now_ns);
+}
+
+int nemesis_heal_present(struct nemesis *nemesis, size_t which, struct error *error) {
+  struct schedule *schedule = &nemesis->schedule;
+  struct present *present = &schedule->present[which];
+  if (present->begins) {
+    struct error why = {0};
+    error_set(&why, ERR_UNAVAILABLE, "it was to end before it had taken hold");
+    schedule_failed(schedule, which, &why, time_monotonic_ns());
+  }
+  json_t *value = tell_describe(nemesis, &present->plan, &present->aim);
+  begin_heal(nemesis, present, value);
+  const int status = present->plan.fault->heal(nemesis->cluster, &present->aim, error);
+  const int64_t now_ns = time_monotonic_ns();
+  if (status == GOES_ON) {
+    schedule_ends(schedule, which, now_ns);
+  } else if (status != 0) {
+    tell_stuck(nemesis, which, value, error, now_ns);
+  } else {
+    const struct present healed = *present;
+    schedule_healed(schedule, which, now_ns);
+    excuse_for_a_moment(nemesis, &healed, now_ns);
+    tell_healed(nemesis, &healed, value, now_ns);
+    nemesis_restart_dead(nemesis, NULL);
+  }
+  json_decref(value);
+  return status;
+}
+
+/* How an installation that goes on stands. */
+static void await_present(struct nemesis *nemesis, size_t which) {
+  struct schedule *schedule = &nemesis->schedule;
+  const struct present *present = &schedule->present[which];
+  struct error error = {0};
+  const int status = present->plan.fault->await(nemesis->cluster, &present->aim, &error);
+  const int64_t now_ns = time_monotonic_ns();
+  if (status == GOES_ON && now_ns < present->give_up_ns) {
+    schedule_waits(schedule, which, now_ns);
+    return;
+  }
+  if (status != 0) {
+    if (error.code == 0)
+      error_set(&error, ERR_TIMEOUT, "it did not take hold in time");
+    schedule_failed(schedule, which, &error, now_ns);
+    return;
+  }
+  json_t *value = tell_describe(nemesis, &present->plan, &present->aim);
+  tell_history(nemesis, false, "install", value, now_ns);
+  tell_beginning(nemesis, present, value);
+  tell_fault(nemesis, "installed", value, now_ns);
+  schedule_took_hold(schedule, which, now_ns);
 }
 
 /* An act that failed is no reason to stop: the heal undoes the fault whole. */
@@ -221,10 +296,10 @@ static void on_timer(uv_timer_t *timer) {
     install(nemesis, which, true, &error);
     break;
   case TURN_ACT:
-    act(nemesis, which);
+    (nemesis->schedule.present[which].begins ? await_present : act)(nemesis, which);
     break;
   case TURN_HEAL:
-    heal_present(nemesis, which, &error);
+    nemesis_heal_present(nemesis, which, &error);
     break;
   }
   if (!nemesis->writer)
@@ -274,7 +349,7 @@ int nemesis_new(uv_loop_t *loop, struct cluster *cluster, const struct nemesis_o
   made->event = event;
   made->event_context = context;
   if (options->schedule)
-    status = read_schedule(options->schedule, cluster_size(cluster), &made->schedule.script, error);
+    status = read_schedule(options->schedule, cluster_founders(cluster), &made->schedule.script, error);
   if (status == 0)
     status = history_writer_open(options->history, "fs", NULL, &made->writer, error);
   if (status != 0) {
@@ -330,6 +405,8 @@ static void elect(struct nemesis *nemesis) {
   if (nemesis->primary >= 0 && nemesis->primary != primary)
     nemesis->old_primary = nemesis->primary;
   nemesis->primary = primary;
+  if (nemesis->cluster->membership)
+    membership_note_primary(nemesis->cluster->membership, primary);
 }
 
 void nemesis_note_node(struct nemesis *nemesis, size_t node, const struct node_facts *facts) {
@@ -377,7 +454,7 @@ int nemesis_install(struct nemesis *nemesis, const char *entry, uint64_t *number
   if (!object)
     return error_set(error, ERR_BAD_INPUT, "not JSON at column %d: %s", where.column, where.text);
   int status = script_read_entry(object, "the fault", nemesis->schedule.script.count + 1,
-                                 cluster_size(nemesis->cluster), &scripted, error);
+                                 cluster_founders(nemesis->cluster), &scripted, error);
   json_decref(object);
   if (status == 0 && (!nemesis->started || nemesis->stopping))
     status = error_set(error, ERR_UNAVAILABLE, "the cluster is starting or ending");
@@ -400,18 +477,34 @@ int nemesis_heal(struct nemesis *nemesis, uint64_t number, struct error *error) 
     return error_set(error, ERR_NOT_FOUND, "no fault %llu is present; assay nemesis status shows them",
                      (unsigned long long)number);
   if (number != 0)
-    status = heal_present(nemesis, which, error);
+    status = nemesis_heal_present(nemesis, which, error);
   /* The last one first: it stands on what the first has left. */
-  for (size_t i = schedule->present_count; number == 0 && status == 0 && i-- > 0;)
-    status = heal_present(nemesis, i, error);
+  for (size_t i = schedule->present_count; number == 0 && status >= 0 && i-- > 0;)
+    status = nemesis_heal_present(nemesis, i, error);
+  status = status == GOES_ON ? 0 : status;
   if (number == 0 && status == 0)
-    status = restart_dead(nemesis, error);
+    status = nemesis_restart_dead(nemesis, error);
   wait_for_turn(nemesis);
   return status;
 }
 
+int nemesis_progress(const struct nemesis *nemesis, uint64_t number, struct error *error) {
+  for (size_t i = 0; i < nemesis->schedule.present_count; i++) {
+    const struct present *present = &nemesis->schedule.present[i];
+    if ((number == 0 || present->plan.number == number) &&
+        (present->begins || present->ends || present->failed.code))
+      return 1;
+  }
+  if (number == 0 || nemesis->failed_number != number)
+    return 0;
+  *error = nemesis->failed;
+  return (int)nemesis->failed.code;
+}
+
 char *nemesis_describe(const struct nemesis *nemesis) {
   static const char *const states[] = {"stopped", "running", "paused", "died"};
+  static const char *const seats[] = {"none", "standby", "voter"};
+  const struct membership *membership = nemesis->cluster->membership;
   const int64_t now_ns = time_monotonic_ns();
   json_t *faults = json_array(), *nodes = json_array();
   for (size_t i = 0; i < nemesis->schedule.present_count; i++) {
@@ -421,12 +514,14 @@ char *nemesis_describe(const struct nemesis *nemesis) {
                         json_integer((json_int_t)((now_ns - present->installed_ns) / NS_PER_MS)));
     json_array_append_new(faults, fault);
   }
-  for (size_t i = 0; i < cluster_size(nemesis->cluster); i++)
-    json_array_append_new(nodes,
-                          json_pack("{s:s, s:s, s:b, s:I}", "node", cluster_node_name(nemesis->cluster, i),
-                                    "state", states[cluster_node_state(nemesis->cluster, i)], "primary",
-                                    (int)i == nemesis->primary, "pid",
-                                    (json_int_t)cluster_node_pid(nemesis->cluster, i)));
+  for (size_t i = 0; i < cluster_size(nemesis->cluster); i++) {
+    const bool off = nemesis->cluster->nodes[i].off;
+    json_array_append_new(
+        nodes, json_pack("{s:s, s:s, s:b, s:I, s:s*}", "node", cluster_node_name(nemesis->cluster, i),
+                         "state", off ? "off" : states[cluster_node_state(nemesis->cluster, i)], "primary",
+                         (int)i == nemesis->primary, "pid", (json_int_t)cluster_node_pid(nemesis->cluster, i),
+                         "member", membership ? seats[membership_seat(membership, i)] : NULL));
+  }
   json_t *object = json_pack("{s:o, s:o}", "faults", faults, "nodes", nodes);
   char *text = json_dumps(object, JSON_COMPACT);
   json_decref(object);
@@ -440,75 +535,6 @@ void nemesis_start(struct nemesis *nemesis) {
     return;
   schedule_begin(&nemesis->schedule, time_monotonic_ns());
   observe(nemesis);
-}
-
-#define CLOCK_TOLERANCE_NS NS_PER_S
-#define RATE_TOLERANCE 0.001
-
-/* The clock and the disk of a node, for heals that failed for good. */
-static int restore_node(struct cluster *cluster, size_t node, struct error *error) {
-  struct clock_setting clock = CLOCK_RIGHT;
-  int status = 0;
-  if (!cluster_lacks(cluster, CAN_CLOCK) && cluster_get_clock(cluster, node, &clock, NULL) == 0 &&
-      (llabs(clock.offset_ns) > CLOCK_TOLERANCE_NS || fabs(clock.rate - 1) > RATE_TOLERANCE)) {
-    log_warn("the clock of %s was still wrong", cluster_node_name(cluster, node));
-    status = cluster_set_clock(cluster, node, &CLOCK_RIGHT, error);
-  }
-  if (status == 0 && !cluster_lacks(cluster, CAN_DISK))
-    status = cluster_set_disk(cluster, node, NULL, error);
-  return status;
-}
-
-/* All that nemesis_stop promises, whatever state the faults have left behind. */
-static int restore(struct nemesis *nemesis, struct error *error) {
-  bool all[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
-  memset(all, true, sizeof all);
-  int status = 0;
-  for (size_t i = 0; i < cluster_size(nemesis->cluster); i++) {
-    const int restored = restore_node(nemesis->cluster, i, status == 0 ? error : NULL);
-    status = status == 0 ? restored : status;
-  }
-  const int restarted = restart_dead(nemesis, status == 0 ? error : NULL);
-  status = status == 0 ? restarted : status;
-  if (!cluster_links_clear(nemesis->cluster, NULL)) {
-    log_warn("links were still cut or shaped");
-    cluster_set_links(nemesis->cluster, all, NULL);
-    cluster_shape_links(nemesis->cluster, NULL, NULL, NULL);
-  }
-  if (status == 0 && !cluster_links_clear(nemesis->cluster, error))
-    status = ERR_IO;
-  for (size_t i = 0; i < cluster_size(nemesis->cluster) && status == 0; i++)
-    if (cluster_node_state(nemesis->cluster, i) != NODE_RUNNING)
-      status = error_set(error, ERR_IO, "node %s does not run", cluster_node_name(nemesis->cluster, i));
-  return status;
-}
-
-static void on_stop(uv_timer_t *timer) {
-  struct nemesis *nemesis = CONTAINER_OF(timer, struct nemesis, timer);
-  struct schedule *schedule = &nemesis->schedule;
-  struct error error = {0};
-  /* The last one first: it stands on what the first has left. */
-  while (schedule->present_count > 0) {
-    const size_t before = schedule->present_count;
-    heal_present(nemesis, before - 1, &error);
-    if (schedule->present_count == before)
-      heal_present(nemesis, before - 1, &error);
-    if (schedule->present_count == before)
-      schedule->present_count--; /* restore() tries without knowing the fault, or says what is left */
-  }
-  error = (struct error){0};
-  if (restore(nemesis, &error) == 0 && !nemesis->writer)
-    error_set(&error, ERR_IO, "the history of the nemesis could not be written");
-  nemesis->healed(nemesis->healed_context, error.code, &error);
-}
-
-void nemesis_stop(struct nemesis *nemesis,
-                  void (*healed)(void *context, int status, const struct error *error), void *context) {
-  assert(!nemesis->stopping);
-  nemesis->stopping = true;
-  nemesis->healed = healed;
-  nemesis->healed_context = context;
-  uv_timer_start(&nemesis->timer, on_stop, 0, 0);
 }
 
 void nemesis_free(struct nemesis *nemesis) {

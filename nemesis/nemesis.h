@@ -52,6 +52,8 @@ enum capability {
   CAN_LIMIT,     /* take memory, processor time or descriptors away */
   CAN_OLD_BUILD, /* start nodes with an older program */
   CAN_SNAPSHOT,  /* have them take snapshots every few hundred entries */
+  CAN_MEMBERS,   /* change the members of the journal */
+  CAN_SPARE,     /* start a further node */
   CAPABILITIES,
 };
 #define CAPABILITY_BIT(capability) (1u << (capability))
@@ -75,6 +77,9 @@ struct cluster_hosts {
 
 /* 0 when every node has a host whose address is known; else ERR_BAD_INPUT with the cure. */
 int cluster_check_hosts(const struct cluster_hosts *hosts, size_t nodes, struct error *error);
+
+/* That node has a host, whose address is known. */
+bool cluster_has_host(const struct cluster_hosts *hosts, size_t node);
 
 /* The command that, when a cluster is gone, fetches what it has left on the host of a node, as a tar on
  * standard output, or removes it; to be freed with cluster_command_free. */
@@ -107,6 +112,50 @@ struct cluster;
 /* NULL, or why this cluster cannot do that, with the cure: text for people. */
 const char *cluster_lacks(const struct cluster *cluster, enum capability capability);
 
+/* ---- Members of the journal ---- */
+
+enum seat { SEAT_NONE, SEAT_STANDBY, SEAT_VOTER };
+
+/* The members as a node tells them; nodes are indexes. */
+struct members {
+  int leader;     /* -1: it knows of none */
+  uint64_t index; /* of the entry that says so */
+  bool committed; /* else that entry may be taken back */
+  enum seat seats[CLUSTER_NODES_MAX];
+};
+
+enum members_verb {
+  MEMBERS_LOOK,
+  MEMBERS_ADD,
+  MEMBERS_PROMOTE,
+  MEMBERS_DEMOTE,
+  MEMBERS_REMOVE,
+  MEMBERS_ELECT
+};
+
+struct members_request {
+  enum members_verb verb;
+  size_t node;         /* that it is about */
+  const char *address; /* of MEMBERS_ADD: HOST:PEER_PORT:CLIENT_PORT; valid during the call */
+};
+
+struct members_answer {
+  bool done;           /* else nothing was done, or nobody knows */
+  const char *message; /* why not, for people; valid during the call */
+  struct members members;
+};
+
+typedef void members_callback(void *context, const struct members_answer *answer);
+
+/* How the nemesis asks masters, whose language only its owner speaks. */
+struct members_door {
+  void *context;
+  /* Asks the node `asked`. The callback comes exactly once, from the loop, within some 15 s; before the
+   * cluster is freed in any case. */
+  void (*ask)(void *context, size_t asked, const struct members_request *request, members_callback *callback,
+              void *callback_context);
+};
+
 /* Makes the network and starts nothing. PROVIDER_NETNS must be called inside a sandbox, else ERR_UNSUPPORTED.
  */
 int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct cluster **cluster,
@@ -114,7 +163,16 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
 /* Ends every node and takes everything back. The loop must run once more for its handles to close. */
 void cluster_free(struct cluster *cluster);
 
+/* Opens, or with NULL shuts, the way to its masters: a question that is out is still answered then. Without
+ * one CAN_MEMBERS is lacking. */
+void cluster_set_members_door(struct cluster *cluster, const struct members_door *door);
+
+/* All nodes there are: those the cluster begins with, and behind them those that may join later (of
+ * CAN_SPARE, which are off until then). */
 size_t cluster_size(const struct cluster *cluster);
+size_t cluster_founders(const struct cluster *cluster);
+/* It is to run and to be a member; false for one that may join later, or was taken out for a while. */
+bool cluster_node_serves(const struct cluster *cluster, size_t node);
 const char *cluster_node_name(const struct cluster *cluster, size_t node);      /* "n1" … */
 const char *cluster_client_address(const struct cluster *cluster, size_t node); /* "10.23.0.1:7400" */
 enum node_state cluster_node_state(const struct cluster *cluster, size_t node);
@@ -129,6 +187,7 @@ void cluster_watch(struct cluster *cluster, void (*died)(void *context, size_t n
 /* Called by cluster_stop for a node that does not end, before it is killed; may be NULL. */
 void cluster_watch_hung(struct cluster *cluster, void (*hung)(void *context, size_t node), void *context);
 
+/* A node that is off stays so: 0. */
 int cluster_start(struct cluster *cluster, size_t node, struct error *error);
 int cluster_kill(struct cluster *cluster, size_t node, struct error *error); /* SIGKILL, waited for */
 /* SIGTERM, waited for; after 5 s SIGKILL and ERR_TIMEOUT. An end that is no clean one (neither status 0 nor
@@ -217,8 +276,9 @@ struct nemesis;
  *  "number": pairs the phases of one fault, "targets": ["n1"], "grudge": {"n1": ["n2"]} (n1 drops what n2
  *  sends; partitions), "links": {"n1": ["n2"]} (packets from n1 to n2 are shaped), "numbers": {"delay_ms":
  * …}, "seen": (installed) {"primary": "n2", "operation": …, "log-index": …, "term": …, "election": …,
- * "snapshot": …, "since_election_ms": …}, "step": (act), "evidence": {"packets_dropped": …} (healed),
- * "reason": (skipped, stuck), "time_ns": …}
+ * "snapshot": …, "since_election_ms": …}, "began_ns": (installed or skipped, if that took a while, and "seen"
+ * is of then), "step": (act), "evidence": {"packets_dropped": …} (healed), "reason": (skipped, stuck),
+ * "time_ns": …}
  * {"event": "node", "node": "n2", "state": "died" | "ended" | "lost" | "restarted", "reason": "signal 6
  *  (Aborted)", "time_ns": …}: "ended" is a death that a fault which is present excuses; "lost": its host
  * cannot be reached any more, which is the end of a run
@@ -240,9 +300,12 @@ void nemesis_note_operations(struct nemesis *nemesis, uint64_t operations);
 bool nemesis_is_watching(const struct nemesis *nemesis);
 
 /* By hand: installs the fault that `entry` tells (one entry of a schedule, as JSON; without a time it is due
- * now), or heals the one of that number (0: all). Both are done when they return. */
+ * now), or heals the one of that number (0: all). Both are done when they return, or go on. */
 int nemesis_install(struct nemesis *nemesis, const char *entry, uint64_t *number, struct error *error);
 int nemesis_heal(struct nemesis *nemesis, uint64_t number, struct error *error);
+/* 1 while that fault (0: any) goes on being installed or healed; else 0, or, when it was skipped in the end,
+ * an error with the reason. */
+int nemesis_progress(const struct nemesis *nemesis, uint64_t number, struct error *error);
 /* {"faults": [as in events, with "since_ms"], "nodes": [{"node", "state", "pid"}]}; text to free(). */
 char *nemesis_describe(const struct nemesis *nemesis);
 void nemesis_start(struct nemesis *nemesis);

@@ -41,17 +41,22 @@ json_t *tell_describe(const struct nemesis *nemesis, const struct plan *plan, co
   return value;
 }
 
-json_t *tell_seen(const struct nemesis *nemesis, int64_t now_ns) {
+struct sight nemesis_sight(const struct nemesis *nemesis, int64_t now_ns) {
+  const int64_t since_ns = nemesis->elected_ns ? nemesis->elected_ns : nemesis->schedule.script.began_ns;
+  return (struct sight){
+      .seen = nemesis->seen, .primary = nemesis->primary, .since_election_ns = now_ns - since_ns};
+}
+
+json_t *tell_seen(const struct nemesis *nemesis, const struct sight *sight) {
   json_t *seen = json_object();
   json_object_set_new(seen, "primary",
-                      nemesis->primary < 0
+                      sight->primary < 0
                           ? json_null()
-                          : json_string(cluster_node_name(nemesis->cluster, (size_t)nemesis->primary)));
+                          : json_string(cluster_node_name(nemesis->cluster, (size_t)sight->primary)));
   for (int i = 0; i < COUNTERS; i++)
-    json_object_set_new(seen, counter_name((enum counter)i),
-                        json_integer((json_int_t)nemesis->seen.counts[i]));
-  const int64_t since_ns = nemesis->elected_ns ? nemesis->elected_ns : nemesis->schedule.script.began_ns;
-  json_object_set_new(seen, "since_election_ms", json_integer((json_int_t)((now_ns - since_ns) / NS_PER_MS)));
+    json_object_set_new(seen, counter_name((enum counter)i), json_integer((json_int_t)sight->seen.counts[i]));
+  json_object_set_new(seen, "since_election_ms",
+                      json_integer((json_int_t)(sight->since_election_ns / NS_PER_MS)));
   return seen;
 }
 

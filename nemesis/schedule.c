@@ -7,6 +7,9 @@
 #define RETRY_NS (250 * NS_PER_MS)
 /* How long a fault that was told waits for somebody to hit. */
 #define PATIENCE_NS (5 * NS_PER_S)
+/* How often it is asked how an installation or a heal that goes on stands, and how long the former may. */
+#define ASK_NS (20 * NS_PER_MS)
+#define BEGIN_PATIENCE_NS (10 * NS_PER_S)
 
 /* Plans the next one. `last_ns`: when the one before it was installed, skipped or healed. */
 static void plan_next(struct schedule *schedule, int64_t last_ns) {
@@ -39,7 +42,7 @@ void schedule_observe(struct schedule *schedule, const struct observation *seen,
   script_observe(&schedule->script, seen, now_ns);
   for (size_t i = 0; i < schedule->present_count; i++) {
     struct present *present = &schedule->present[i];
-    if (!present->stuck && event_reached(&present->until, &schedule->script.seen))
+    if (!present->stuck && !present->begins && event_reached(&present->until, &schedule->script.seen))
       present->heal_ns = earlier(present->heal_ns, now_ns);
   }
 }
@@ -100,16 +103,18 @@ static int64_t later(int64_t now_ns, int64_t wait_ns) {
   return wait_ns == DURATION_UNTIL_END ? NEVER : now_ns + wait_ns;
 }
 
-void schedule_installed(struct schedule *schedule, size_t which, const struct aim *aim, int64_t now_ns) {
+static void begin_stay(struct present *present, int64_t now_ns) {
+  const struct plan *plan = &present->plan;
+  const int64_t half_ns = plan->duration_ns / 2, after_ns = plan->fault->act_after_ns;
+  present->installed_ns = now_ns;
+  present->heal_ns = later(now_ns, plan->duration_ns);
+  present->act_ns = plan->fault->act ? now_ns + earlier(after_ns, half_ns) : NEVER;
+}
+
+static void add_present(struct schedule *schedule, size_t which, const struct present *present,
+                        int64_t now_ns) {
   assert(schedule->present_count < PRESENT_MAX);
-  const struct plan plan = *schedule_plan(schedule, which);
-  const int64_t half_ns = plan.duration_ns / 2, after_ns = plan.fault->act_after_ns;
-  schedule->present[schedule->present_count++] =
-      (struct present){.plan = plan,
-                       .aim = *aim,
-                       .installed_ns = now_ns,
-                       .heal_ns = later(now_ns, plan.duration_ns),
-                       .act_ns = plan.fault->act ? now_ns + earlier(after_ns, half_ns) : NEVER};
+  schedule->present[schedule->present_count++] = *present;
   if (which == WHICH_DRAWN) {
     plan_next(schedule, now_ns);
     return;
@@ -117,6 +122,45 @@ void schedule_installed(struct schedule *schedule, size_t which, const struct ai
   struct scripted *entry = told(schedule, which);
   schedule->present[schedule->present_count - 1].until = entry->until;
   entry->done = true;
+}
+
+void schedule_installed(struct schedule *schedule, size_t which, const struct aim *aim, int64_t now_ns) {
+  struct present present = {.plan = *schedule_plan(schedule, which), .aim = *aim};
+  begin_stay(&present, now_ns);
+  add_present(schedule, which, &present, now_ns);
+}
+
+void schedule_began(struct schedule *schedule, size_t which, const struct aim *aim, const struct sight *sight,
+                    int64_t now_ns) {
+  const struct present present = {.plan = *schedule_plan(schedule, which),
+                                  .aim = *aim,
+                                  .installed_ns = now_ns,
+                                  .heal_ns = NEVER,
+                                  .act_ns = now_ns,
+                                  .begins = true,
+                                  .began_ns = now_ns,
+                                  .sight = *sight,
+                                  .give_up_ns = now_ns + BEGIN_PATIENCE_NS};
+  add_present(schedule, which, &present, now_ns);
+}
+
+void schedule_took_hold(struct schedule *schedule, size_t which, int64_t now_ns) {
+  assert(schedule->present[which].begins);
+  schedule->present[which].begins = false;
+  begin_stay(&schedule->present[which], now_ns);
+}
+
+void schedule_waits(struct schedule *schedule, size_t which, int64_t now_ns) {
+  assert(schedule->present[which].begins);
+  schedule->present[which].act_ns = now_ns + ASK_NS;
+}
+
+void schedule_failed(struct schedule *schedule, size_t which, const struct error *why, int64_t now_ns) {
+  struct present *present = &schedule->present[which];
+  present->begins = false;
+  present->failed = *why;
+  present->act_ns = NEVER;
+  present->heal_ns = now_ns;
 }
 
 static bool told_again(struct scripted *entry, bool try_again, int64_t now_ns) {
@@ -159,6 +203,13 @@ void schedule_healed(struct schedule *schedule, size_t which, int64_t now_ns) {
           (schedule->present_count - which) * sizeof *schedule->present);
   if (schedule->present_count == 0 && schedule->has_next && schedule->next_ns == NEVER)
     schedule->next_ns = now_ns + schedule->next.wait_ns;
+}
+
+void schedule_ends(struct schedule *schedule, size_t which, int64_t now_ns) {
+  assert(which < schedule->present_count);
+  schedule->present[which].ends = true;
+  schedule->present[which].act_ns = NEVER;
+  schedule->present[which].heal_ns = now_ns + ASK_NS;
 }
 
 void schedule_stuck(struct schedule *schedule, size_t which, int64_t now_ns) {

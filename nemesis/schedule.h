@@ -18,6 +18,13 @@
 /* How many faults that were drawn are present together. */
 #define OVERLAP_MAX 2
 
+/* What was known when a fault began, for who wants to begin it again at such a moment. */
+struct sight {
+  struct observation seen;
+  int primary; /* -1: nobody was known to be */
+  int64_t since_election_ns;
+};
+
 struct present {
   struct plan plan;
   struct aim aim;
@@ -27,7 +34,15 @@ struct present {
   int64_t act_ns;     /* when its next act is due; NEVER: it has none, or had them all */
   size_t acts;        /* how many it has had */
   int stage;          /* of its acts, struct facts */
-  bool stuck;         /* a heal of it has failed */
+  bool begins;        /* its installation goes on, until this at the latest: */
+  int64_t give_up_ns;
+  int64_t began_ns; /* when such an installation began; 0: it was one step */
+  struct sight sight;
+  struct error failed; /* why it was not installed; what was done of it is undone. Code 0: it was */
+  bool ends;           /* its heal goes on */
+  struct aim_number evidence[AIM_NUMBERS_MAX]; /* as measured before its heal */
+  size_t evidence_count;
+  bool stuck; /* a heal of it has failed */
 };
 
 struct schedule {
@@ -70,6 +85,14 @@ int schedule_aim(struct schedule *schedule, size_t which, const struct facts *fa
 /* It is present now. */
 void schedule_installed(struct schedule *schedule, size_t which, const struct aim *aim, int64_t now_ns);
 
+/* Its installation has begun and goes on: acts of it ask how that stands, and these are told. */
+void schedule_began(struct schedule *schedule, size_t which, const struct aim *aim, const struct sight *sight,
+                    int64_t now_ns);
+void schedule_took_hold(struct schedule *schedule, size_t which, int64_t now_ns);
+void schedule_waits(struct schedule *schedule, size_t which, int64_t now_ns);
+/* It will not take hold: it is undone at once, and then forgotten with schedule_healed. */
+void schedule_failed(struct schedule *schedule, size_t which, const struct error *why, int64_t now_ns);
+
 /* It could not be installed. With `try_again`, because there was nobody to hit: a drawn one is replaced by
  * another fault of its family that needs no primary, if there is one; a told one is due again soon, for some
  * seconds. True when that is so and nothing need be said of it. */
@@ -79,6 +102,9 @@ bool schedule_skipped(struct schedule *schedule, size_t which, bool try_again, i
 void schedule_act_done(struct schedule *schedule, size_t which, bool last, int64_t now_ns);
 
 void schedule_healed(struct schedule *schedule, size_t which, int64_t now_ns);
+
+/* Its heal goes on, and is due again in a moment. */
+void schedule_ends(struct schedule *schedule, size_t which, int64_t now_ns);
 
 /* It is still there; healing it is due again soon. */
 void schedule_stuck(struct schedule *schedule, size_t which, int64_t now_ns);

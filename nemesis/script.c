@@ -98,11 +98,13 @@ size_t script_due(const struct script *script, int64_t now_ns) {
 
 /* ---- Aiming ---- */
 
-/* The node that `node` of the recording stands for. */
+/* The node that `node` of the recording stands for; those that join later are themselves. */
 static size_t relabel(const struct scripted *entry, const struct facts *facts, size_t node) {
-  if (entry->primary < 0 || facts->primary < 0)
+  const size_t founders = facts->founders ? facts->founders : facts->nodes;
+  if (entry->primary < 0 || facts->primary < 0 || (size_t)entry->primary >= founders ||
+      (size_t)facts->primary >= founders || node >= founders)
     return node;
-  return (node + facts->nodes + (size_t)facts->primary - (size_t)entry->primary) % facts->nodes;
+  return (node + founders + (size_t)facts->primary - (size_t)entry->primary) % founders;
 }
 
 static int aim_at_role(const struct scripted *entry, const struct facts *facts, bool *targets,
@@ -114,7 +116,7 @@ static int aim_at_role(const struct scripted *entry, const struct facts *facts, 
     node = facts->old_primary;
   else
     for (size_t i = 0; i < facts->nodes && node < 0; i++)
-      node = facts->free[i] && (int)i != facts->primary ? (int)i : -1;
+      node = facts->free[i] && !facts->outside[i] && (int)i != facts->primary ? (int)i : -1;
   if (node < 0)
     return error_set(error, ERR_UNAVAILABLE, "nobody is known to be %s", entry->role);
   targets[node] = true;
@@ -138,7 +140,8 @@ static void take_links(const struct scripted *entry, const struct facts *facts, 
   bool *links = aim->cuts ? aim->hears : aim->shaped;
   for (size_t a = 0; a < n; a++)
     for (size_t b = 0; b < n; b++)
-      links[relabel(entry, facts, a) * n + relabel(entry, facts, b)] = entry->links[a * n + b];
+      links[relabel(entry, facts, a) * n + relabel(entry, facts, b)] =
+          entry->links[a * CLUSTER_NODES_MAX + b];
 }
 
 static void take_numbers(const struct scripted *entry, struct aim *aim) {
@@ -158,6 +161,8 @@ int script_aim(const struct scripted *entry, const struct facts *facts, struct a
     status = aim_at_role(entry, facts, targets, error);
   for (size_t i = 0; entry->has_targets && i < facts->nodes; i++)
     targets[relabel(entry, facts, i)] = entry->targets[i];
+  if (entry->has_targets && facts->nodes < CLUSTER_NODES_MAX && entry->targets[facts->nodes])
+    status = error_set(error, ERR_UNAVAILABLE, "there is no node n%zu", facts->nodes + 1);
   if (status != 0)
     return status;
   /* What the fault draws beside its targets, it draws as if the first of them were the primary. */

@@ -54,7 +54,8 @@ struct scripted {
   char role[16]; /* "primary", "old-primary", "follower"; "": see below */
   bool has_targets, has_links;
   bool targets[CLUSTER_NODES_MAX];
-  /* As struct aim has them: who hears whom when the fault cuts, which links are shaped when it shapes. */
+  /* As struct aim has them, for CLUSTER_NODES_MAX nodes: who hears whom when the fault cuts, which links are
+   * shaped when it shapes. */
   bool links[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
   /* Nodes are named by who was primary when this was recorded, and mean the nodes that stand to the present
    * primary as they did to that one. -1: names are names. */
@@ -111,7 +112,8 @@ int script_aim(const struct scripted *entry, const struct facts *facts, struct a
  * `nodes` may be missing; members that begin with '_' are notes for people. docs/schedules.md tells the rest.
  */
 
-/* Appends the schedule's entries. ERR_BAD_INPUT names the entry, its member and the cure. `name` is the
+/* Appends the schedule's entries, for a cluster that begins with so many nodes; nodes that join later are
+ * named by the numbers behind theirs. ERR_BAD_INPUT names the entry, its member and the cure. `name` is the
  * file's, for messages. */
 int script_read(const char *text, size_t size, const char *name, size_t nodes, struct script *script,
                 struct error *error);

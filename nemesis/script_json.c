@@ -64,8 +64,9 @@ static int read_event(const struct place *place, const json_t *value, const char
 static int read_node(const struct place *place, const char *name, size_t *node) {
   char *end = NULL;
   const unsigned long number = name && name[0] == 'n' ? strtoul(name + 1, &end, 10) : 0;
-  if (!end || *end != '\0' || number < 1 || number > place->nodes)
-    return refuse(place, "'%.40s' is not a node: they are n1 to n%zu", name ? name : "?", place->nodes);
+  if (!end || *end != '\0' || number < 1 || number > place->nodes + 1 || number > CLUSTER_NODES_MAX)
+    return refuse(place, "'%.40s' is not a node: they are n1 to n%zu, and n%zu where one joins later",
+                  name ? name : "?", place->nodes, place->nodes + 1);
   *node = number - 1;
   return 0;
 }
@@ -119,11 +120,11 @@ static int read_links(const struct place *place, const json_t *value, const char
       status = read_nodes(place, others, member, named);
     if (status != 0)
       return status;
-    for (size_t other = 0; other < place->nodes; other++)
+    for (size_t other = 0; other < CLUSTER_NODES_MAX; other++)
       if (named[other] && grudge)
-        entry->links[node * place->nodes + other] = false;
+        entry->links[node * CLUSTER_NODES_MAX + other] = false;
       else if (named[other])
-        entry->links[other * place->nodes + node] = true;
+        entry->links[other * CLUSTER_NODES_MAX + node] = true;
   }
   return 0;
 }

@@ -15,6 +15,7 @@
  *   start          arguments, program (null: the master of hello) -> pid, life
  *   signal         number
  *   await-stopped  timeout_ms
+ *   wipe           removes what a node that does not run has stored
  *   filter         hosts: whom the node shall not hear
  *   count          -> rules, dropped
  *   shape          hosts: to whom; shape: as link/link.h tells
@@ -32,7 +33,7 @@
 #include "base/base.h"
 
 /* Raised whenever one side would misunderstand the other. */
-#define AGENT_PROTOCOL 1
+#define AGENT_PROTOCOL 2
 
 /* An agent that hears nothing for so long has been cut off, and ends. */
 #define AGENT_SILENCE_MAX_NS (90 * NS_PER_S)

@@ -181,6 +181,17 @@ static int await_stopped(struct agent *agent, const json_t *request, json_t *ans
                      : process_await_stopped(&agent->process, (int)number_of(request, "timeout_ms"), error);
 }
 
+static int wipe(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
+  (void)request;
+  (void)answer;
+  if (agent->process.pid >= 0)
+    return error_set(error, ERR_NOT_FOUND, "cannot wipe the disk of %s: it runs", agent->node);
+  char *data = path_join(agent->left.directory, "data");
+  const int status = directory_clear(data, error);
+  free(data);
+  return status;
+}
+
 /* ---- Its clock ---- */
 
 /* The note comes first: what is not noted would stay wrong. */
@@ -262,6 +273,7 @@ static const struct {
     {"start", start},
     {"signal", send_signal},
     {"await-stopped", await_stopped},
+    {"wipe", wipe},
     {"filter", agent_filter},
     {"count", agent_count_rules},
     {"shape", agent_shape},

@@ -101,6 +101,13 @@ int local_end_fd(const struct cluster *cluster, size_t node) {
   return cluster->nodes[node].process.pidfd;
 }
 
+int local_wipe(struct cluster *cluster, size_t node, struct error *error) {
+  char *data = path_join(cluster->nodes[node].directory, "data");
+  const int status = directory_clear(data, error);
+  free(data);
+  return status;
+}
+
 /* ---- Clocks ---- */
 
 /* A node whose program reads no page would be believed to be off and be right. */

@@ -23,11 +23,12 @@ int local_end_fd(const struct cluster *cluster, size_t node);
 int local_set_clock(struct cluster *cluster, size_t node, const struct clock_setting *setting,
                     struct error *error);
 int local_get_clock(struct cluster *cluster, size_t node, struct clock_setting *setting, struct error *error);
+int local_wipe(struct cluster *cluster, size_t node, struct error *error);
 int local_set_limit(struct cluster *cluster, size_t node, enum limit limit, double more, struct error *error);
 
 #define LOCAL_PROCESSES                                                                                      \
   .start = local_start, .signal = local_signal, .await_stopped = local_await_stopped,                        \
   .await_end = local_await_end, .reap = local_reap, .end_fd = local_end_fd, .set_clock = local_set_clock,    \
-  .get_clock = local_get_clock, .set_limit = local_set_limit
+  .get_clock = local_get_clock, .wipe = local_wipe, .set_limit = local_set_limit
 
 #endif

@@ -259,6 +259,10 @@ static int ssh_reap(struct cluster *cluster, size_t node) {
   return status;
 }
 
+static int ssh_wipe(struct cluster *cluster, size_t node, struct error *error) {
+  return ask(cluster, node, "wipe", NULL, NULL, error);
+}
+
 static int ssh_end_fd(const struct cluster *cluster, size_t node) {
   return remote_end_fd(remote_of(cluster, node));
 }
@@ -363,6 +367,7 @@ const struct provider_functions provider_ssh = {.name = "ssh",
                                                 .await_end = ssh_await_end,
                                                 .reap = ssh_reap,
                                                 .end_fd = ssh_end_fd,
+                                                .wipe = ssh_wipe,
                                                 .set_links = ssh_set_links,
                                                 .count_rules = ssh_count_rules,
                                                 .link_kind = ssh_link_kind,

@@ -99,6 +99,13 @@ int cluster_check_hosts(const struct cluster_hosts *hosts, size_t nodes, struct 
   return 0;
 }
 
+bool cluster_has_host(const struct cluster_hosts *hosts, size_t node) {
+  char name[24];
+  struct ssh_host host;
+  snprintf(name, sizeof name, "n%zu", node + 1);
+  return ssh_host_find(hosts, name, &host, NULL) == 0;
+}
+
 char *ssh_host_directory(const struct cluster_hosts *hosts, const char *cluster_id, const char *node) {
   struct bytes path = {0};
   bytes_append_format(&path, "%s/%s-%s", hosts->directory ? hosts->directory : DIRECTORY, cluster_id, node);

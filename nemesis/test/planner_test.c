@@ -10,7 +10,7 @@
 enum state { RUNS, IS_PAUSED, IS_DOWN };
 
 struct world {
-  size_t nodes;
+  size_t nodes; /* and one that may join, if there is room */
   struct random random;
   int64_t now_ns, primary_known_ns;
   enum state states[CLUSTER_NODES_MAX];
@@ -38,8 +38,15 @@ static size_t family_index(const struct fault *fault) {
 }
 
 static struct facts facts_of(const struct world *world) {
-  struct facts facts = {
-      .nodes = world->nodes, .primary = -1, .old_primary = -1, .lacks = {[CAN_FILTER] = world->no_links}};
+  const bool spare = world->nodes < CLUSTER_NODES_MAX;
+  struct facts facts = {.nodes = world->nodes + spare,
+                        .founders = world->nodes,
+                        .primary = -1,
+                        .old_primary = -1,
+                        .lacks = {[CAN_FILTER] = world->no_links,
+                                  [CAN_SPARE] = spare ? NULL : "the cluster has as many nodes as it can"}};
+  if (spare)
+    facts.outside[world->nodes] = true;
   for (size_t i = 0; i < world->nodes; i++) {
     facts.free[i] = world->states[i] == RUNS;
     if (facts.free[i] && world->now_ns >= world->primary_known_ns)
@@ -51,15 +58,17 @@ static struct facts facts_of(const struct world *world) {
 /* Of a fault that leaves its targets running: it hits somebody, and nobody who is hit in that way already. */
 static void touch(struct world *world, const struct fault *fault, const struct aim *aim, enum turn turn) {
   size_t count = 0;
-  for (size_t i = 0; i < world->nodes; i++) {
+  for (size_t i = 0; i < CLUSTER_NODES_MAX; i++) {
     if (!aim->targets[i])
       continue;
+    cr_assert(i < world->nodes || (fault->touches & TOUCHES_MEMBERS), "%s of one that is no member",
+              fault->description.name);
     count++;
     cr_assert_eq(world->touched[i] & fault->touches, turn == TURN_INSTALL ? 0 : fault->touches);
     if (turn != TURN_ACT)
       world->touched[i] ^= fault->touches;
   }
-  cr_assert_gt(count, 0);
+  cr_assert_gt(count, 0, "%s hits nobody", fault->description.name);
 }
 
 /* Does to the world what a fault does to a cluster; every step that may not be is a failure. */
@@ -287,8 +296,9 @@ Test(planner, one_seed_one_plan_whatever_happens) {
       durations[round][i] = plan.duration_ns;
       struct facts facts = facts_of(&world);
       facts.primary = round == 2 ? -1 : 0;
-      /* In the last round nobody is ever primary. */
-      if (fault_aim(plan.fault, &facts, &plan.aim, &aim, NULL) == ERR_UNAVAILABLE)
+      /* In the last round nobody is ever primary, and there is nobody to ask for other members. */
+      if (!(plan.fault->touches & TOUCHES_MEMBERS) &&
+          fault_aim(plan.fault, &facts, &plan.aim, &aim, NULL) == ERR_UNAVAILABLE)
         cr_assert(planner_instead(&schedule.planner, &plan) && !plan.fault->at_primary);
       cr_assert(faults[round][i] == faults[0][i] && durations[round][i] == durations[0][i]);
     }
@@ -306,6 +316,151 @@ Test(planner, another_seed_another_plan) {
     same += x.fault == y.fault;
   }
   cr_assert_lt(same, 50);
+}
+
+/* ---- Members ---- */
+
+static struct facts facts_with(size_t nodes, size_t founders) {
+  struct facts facts = {.nodes = nodes, .founders = founders, .primary = -1, .old_primary = -1};
+  memset(facts.free, true, sizeof facts.free);
+  return facts;
+}
+
+static bool aims(const char *name, const struct facts *facts, uint64_t seed, struct aim *aim) {
+  struct random random;
+  random_seed(&random, seed);
+  return fault_aim(catalogue_find(name), facts, &random, aim, NULL) == 0;
+}
+
+static size_t count_in(const bool *nodes) {
+  size_t count = 0;
+  for (size_t i = 0; i < CLUSTER_NODES_MAX; i++)
+    count += nodes[i];
+  return count;
+}
+
+/* n1 was removed, n6 has joined: halves, majorities and numbers of nodes are those of n2 to n6. */
+Test(members, others_are_never_hit_and_never_count) {
+  struct facts facts = facts_with(6, 5);
+  facts.outside[0] = true;
+  for (uint64_t seed = 0; seed < 200; seed++) {
+    struct aim aim;
+    facts.primary = 1 + (int)(seed % 5);
+    for (const struct fault_description *it = fault_list(); it->name; it++) {
+      if (strcmp(it->family, "membership") == 0)
+        continue;
+      cr_assert(aims(it->name, &facts, seed, &aim), "%s", it->name);
+      cr_assert(!aim.targets[0], "%s hits one that is no member", it->name);
+      for (size_t i = 0; aim.cuts && i < 6; i++)
+        cr_assert(aim.hears[i] && aim.hears[i * 6] && aim.hears[i * 6 + i], "%s", it->name);
+    }
+    cr_assert(aims("kill-majority", &facts, seed, &aim) && count_in(aim.targets) == 3);
+    cr_assert(aims("kill-all", &facts, seed, &aim) && count_in(aim.targets) == 5);
+    cr_assert(aims("partition-primary", &facts, seed, &aim) && aim.targets[facts.primary]);
+    cr_assert(aims("snapshot-lag", &facts, seed, &aim));
+    cr_assert(aim.targets[(size_t)aim_get(&aim, "lagging_node") - 1]);
+  }
+}
+
+Test(members, a_standby_counts_for_no_majority) {
+  struct facts facts = facts_with(5, 5);
+  facts.standby[1] = facts.standby[4] = true;
+  for (uint64_t seed = 0; seed < 200; seed++) {
+    struct aim aim;
+    cr_assert(aims("kill-majority", &facts, seed, &aim) && count_in(aim.targets) == 2);
+    cr_assert(!aim.targets[1] && !aim.targets[4]);
+    cr_assert(aims("pause-minority", &facts, seed, &aim) && count_in(aim.targets) == 1);
+  }
+  facts.standby[2] = true;
+  struct aim aim;
+  cr_assert(!aims("kill-minority", &facts, 1, &aim), "two voters have no minority");
+}
+
+/* Never so few that those that run could not commit. */
+Test(members, nobody_is_taken_whom_the_others_need) {
+  static const char *const takers[] = {"membership-remove-one", "membership-remove-primary",
+                                       "membership-replace", "membership-demote", "membership-wipe"};
+  for (size_t nodes = 3; nodes <= 7; nodes++)
+    for (uint64_t seed = 0; seed < 300; seed++) {
+      struct random random;
+      struct aim aim;
+      struct facts facts = facts_with(nodes + 1, nodes);
+      random_seed(&random, seed);
+      facts.outside[nodes] = true;
+      for (size_t i = 0; i < nodes; i++) {
+        facts.free[i] = random_chance(&random, 0.7);
+        facts.standby[i] = random_chance(&random, 0.2);
+        if (facts.free[i] && !facts.standby[i])
+          facts.primary = (int)i;
+      }
+      const char *name = takers[seed % ARRAY_SIZE(takers)];
+      if (!aims(name, &facts, seed, &aim))
+        continue;
+      size_t others = 0, running = 0;
+      cr_assert_eq(count_in(aim.targets), 1);
+      for (size_t i = 0; i < nodes; i++)
+        if (!aim.targets[i] && !facts.standby[i]) {
+          others++;
+          running += facts.free[i];
+        }
+      cr_assert(running > others / 2, "%s leaves %zu of %zu", name, running, others);
+      cr_assert(facts.primary >= 0);
+    }
+}
+
+Test(members, without_a_primary_there_is_nobody_to_ask) {
+  struct facts facts = facts_with(4, 3);
+  facts.outside[3] = true;
+  for (const struct fault_description *it = fault_list(); it->name; it++) {
+    struct aim aim;
+    struct error error = {0};
+    struct random random;
+    if (strcmp(it->family, "membership") != 0)
+      continue;
+    random_seed(&random, 1);
+    cr_assert_eq(fault_aim(catalogue_find(it->name), &facts, &random, &aim, &error), ERR_UNAVAILABLE);
+    cr_assert_str_eq(error.message, "nobody is known to be primary", "%s: %s", it->name, error.message);
+  }
+}
+
+/* ---- What takes a while ---- */
+
+Test(planner, what_goes_on_is_asked_for_and_given_up) {
+  struct world world = world_new(1, 3);
+  struct schedule schedule = schedule_new("membership-add", 1, &world);
+  struct aim aim;
+  size_t which;
+  const struct facts facts = facts_of(&world);
+  struct error error = {0};
+  schedule_begin(&schedule, 0);
+  int64_t now_ns = schedule_when(&schedule);
+  cr_assert_eq(schedule_turn(&schedule, now_ns, &which), TURN_INSTALL);
+  cr_assert_eq(schedule_aim(&schedule, which, &facts, &aim, &error), 0, "%s", error.message);
+  schedule_began(&schedule, which, &aim, &(struct sight){.primary = 0}, now_ns);
+  for (int i = 0; i < 5; i++) {
+    now_ns = schedule_when(&schedule);
+    cr_assert_eq(schedule_turn(&schedule, now_ns, &which), TURN_ACT);
+    cr_assert(schedule.present[which].begins);
+    schedule_waits(&schedule, which, now_ns);
+  }
+  const int64_t duration_ns = schedule.present[0].plan.duration_ns;
+  schedule_took_hold(&schedule, 0, now_ns);
+  cr_assert_eq(schedule_when(&schedule), now_ns + duration_ns, "it stays from when it took hold");
+  now_ns += duration_ns;
+  cr_assert_eq(schedule_turn(&schedule, now_ns, &which), TURN_HEAL);
+  schedule_ends(&schedule, which, now_ns);
+  cr_assert_eq(schedule_turn(&schedule, now_ns, &which), TURN_NONE);
+  now_ns = schedule_when(&schedule);
+  cr_assert_eq(schedule_turn(&schedule, now_ns, &which), TURN_HEAL);
+  schedule_healed(&schedule, which, now_ns);
+  cr_assert_eq(schedule.present_count, 0);
+  now_ns = schedule_when(&schedule);
+  cr_assert_eq(schedule_turn(&schedule, now_ns, &which), TURN_INSTALL, "and the next one comes");
+  cr_assert_eq(schedule_aim(&schedule, which, &facts, &aim, &error), 0);
+  schedule_began(&schedule, which, &aim, &(struct sight){.primary = 0}, now_ns);
+  error_set(&error, ERR_UNAVAILABLE, "nobody leads");
+  schedule_failed(&schedule, 0, &error, now_ns);
+  cr_assert_eq(schedule_turn(&schedule, now_ns, &which), TURN_HEAL, "what was done of it is undone at once");
 }
 
 /* ---- Shapes ---- */

@@ -193,7 +193,7 @@ Test(script, wrong_schedules_are_refused_with_the_place) {
       {"{\"schedule\": 1, \"faults\": [{\"fault\": \"kill-one\", \"at\": 1}]}", "'at' is unknown"},
       {"{\"schedule\": 1, \"faults\": [{\"fault\": \"kill-one\", \"on\": {\"elections\": 1}}]}",
        "\"election\": N"},
-      {"{\"schedule\": 1, \"faults\": [{\"fault\": \"kill-one\", \"at_ms\": 1, \"targets\": [\"n4\"]}]}",
+      {"{\"schedule\": 1, \"faults\": [{\"fault\": \"kill-one\", \"at_ms\": 1, \"targets\": [\"n5\"]}]}",
        "n1 to n3"},
       {"{\"schedule\": 1, \"faults\": [{\"fault\": \"kill-one\", \"at_ms\": 1, \"targets\": \"leader\"}]}",
        "not \"leader\""},

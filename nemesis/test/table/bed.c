@@ -10,11 +10,12 @@
 #include <sys/stat.h>
 
 #include "nemesis/test/inside.h"
+#include "nemesis/test/table/masters.h"
 
 #define ANSWER_WITHIN_MS 10000
 #define RESEND_MS 50
 #define HEARD_WITHIN_MS 5000
-#define HEALED_WITHIN_MS 20000
+#define HEALED_WITHIN_MS 60000
 
 /* ---- What the nemesis tells ---- */
 
@@ -106,7 +107,9 @@ static char *copy_program(const char *program, const char *directory) {
 }
 
 void bed_open(struct bed *bed, const struct bed_options *wanted) {
-  char *program = test_program("assay-echo-node"), *history = path_join(wanted->directory, "nemesis.jsonl");
+  const bool masters = wanted->needs & CAPABILITY_BIT(CAN_MEMBERS);
+  char *program = test_program(masters ? "../bin/assay-master" : "assay-echo-node"),
+       *history = path_join(wanted->directory, "nemesis.jsonl");
   char *old = copy_program(program, wanted->directory);
   const struct cluster_options cluster = {.provider = PROVIDER_NETNS,
                                           .link = wanted->link,
@@ -124,7 +127,10 @@ void bed_open(struct bed *bed, const struct bed_options *wanted) {
   CHECK(cluster_new(&bed->loop, &cluster, &bed->cluster, &error) == 0, "%s", error.message);
   CHECK(nemesis_new(&bed->loop, bed->cluster, &options, on_event, bed, &bed->nemesis, &error) == 0, "%s",
         error.message);
-  start_nodes(bed);
+  if (masters)
+    bed->masters = masters_open(bed);
+  else
+    start_nodes(bed);
   nemesis_start(bed->nemesis);
   free(history);
   free(old);
@@ -151,6 +157,8 @@ void bed_close(struct bed *bed) {
   nemesis_stop(bed->nemesis, on_stopped, &stopped);
   while (!stopped.done)
     CHECK(wait_until(bed, give_up_ns), "the nemesis does not stop");
+  if (bed->masters)
+    masters_close(bed->masters);
   nemesis_free(bed->nemesis);
   cluster_free(bed->cluster);
   uv_close((uv_handle_t *)&bed->deadline, NULL);
@@ -160,18 +168,31 @@ void bed_close(struct bed *bed) {
   json_decref(bed->healed);
 }
 
+/* Some faults take a while to be installed, and to be healed. */
+static int await_progress(struct bed *bed, struct error *error) {
+  const int64_t give_up_ns = time_monotonic_ns() + HEALED_WITHIN_MS * NS_PER_MS;
+  int status;
+  while ((status = nemesis_progress(bed->nemesis, bed->fault, error)) > 0)
+    CHECK(wait_until(bed, give_up_ns), "the fault neither takes hold nor ends");
+  return status;
+}
+
 bool bed_install(struct bed *bed, const char *fault, const char *told, struct error *error) {
   struct bytes entry = {0};
   bytes_append_format(&entry, "{\"fault\": \"%s\"%s%s}", fault, told ? ", " : "", told ? told : "");
   bytes_append_u8(&entry, 0);
-  const int status = nemesis_install(bed->nemesis, (const char *)entry.data, &bed->fault, error);
+  int status = nemesis_install(bed->nemesis, (const char *)entry.data, &bed->fault, error);
+  if (status == 0)
+    status = await_progress(bed, error);
   bytes_free(&entry);
   CHECK(status != 0 || bed->installed, "an installation that was not told");
   return status == 0;
 }
 
 bool bed_heal(struct bed *bed, struct error *error) {
-  const int status = nemesis_heal(bed->nemesis, bed->fault, error);
+  int status = nemesis_heal(bed->nemesis, bed->fault, error);
+  if (status == 0)
+    status = await_progress(bed, error);
   CHECK(status != 0 || bed->healed, "a heal that was not told");
   return status == 0;
 }

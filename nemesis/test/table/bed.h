@@ -1,5 +1,5 @@
-/* bed.h: what a fault is proved on: a cluster of echo nodes with a nemesis that does what it is told, and
- * nothing else.
+/* bed.h: what a fault is proved on: a cluster of echo nodes (of real masters, where a fault is done by asking
+ * those) with a nemesis that does what it is told, and nothing else.
  *
  * Everything here is called inside a sandbox and ends the process, with a word on standard error, when
  * something that is no matter of the fault goes wrong (CHECK in inside.h). */
@@ -18,19 +18,22 @@
 /* What the name of the nodes' old program ends in. */
 #define BED_OLD_PROGRAM "old-echo-node"
 
+struct masters;
+
 struct bed {
   uv_loop_t loop;
   uv_timer_t deadline;
   struct cluster *cluster;
   struct nemesis *nemesis;
-  uint64_t fault;        /* the number of what was installed */
-  json_t *installed;     /* the event; NULL before */
-  json_t *healed;        /* the event; NULL before */
-  size_t acts;           /* further acts of the fault so far */
-  char problem[256];     /* what went wrong beside the fault: a node that died, a heal that stuck */
-  unsigned token;        /* the last one that nodes sent to each other */
-  unsigned questions;    /* asked so far */
-  pid_t pids[BED_NODES]; /* of the nodes when the bed was opened */
+  uint64_t fault;          /* the number of what was installed */
+  json_t *installed;       /* the event; NULL before */
+  json_t *healed;          /* the event; NULL before */
+  size_t acts;             /* further acts of the fault so far */
+  char problem[256];       /* what went wrong beside the fault: a node that died, a heal that stuck */
+  unsigned token;          /* the last one that nodes sent to each other */
+  unsigned questions;      /* asked so far */
+  struct masters *masters; /* the nodes are real ones; NULL: they are echo nodes */
+  pid_t pids[BED_NODES];   /* of the nodes when the bed was opened */
 };
 
 struct bed_options {

@@ -15,13 +15,13 @@
 /* Where a proof allows it. */
 #define LOOKS 3
 
-static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs, &lifecycle_proofs,
-                                                   &link_proofs,      &clock_proofs,   &disk_proofs,
-                                                   &snapshot_proofs,  &resource_proofs};
+static const struct proof_table *const tables[] = {&partition_proofs, &process_proofs,  &lifecycle_proofs,
+                                                   &link_proofs,      &clock_proofs,    &disk_proofs,
+                                                   &snapshot_proofs,  &resource_proofs, &membership_proofs};
 
 /* In the order of enum capability. */
-static const char *const capability_names[CAPABILITIES] = {"filter",   "link",      "disk",    "clock",
-                                                           "resource", "old-build", "snapshot"};
+static const char *const capability_names[CAPABILITIES] = {
+    "filter", "link", "disk", "clock", "resource", "old-build", "snapshot", "members", "spare"};
 static const char *const verdict_names[VERDICTS] = {"broke off", "holds", "FALLS SHORT", "lacking"};
 
 struct settings {

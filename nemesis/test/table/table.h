@@ -63,6 +63,7 @@ extern const struct proof_table clock_proofs;
 extern const struct proof_table snapshot_proofs;
 extern const struct proof_table resource_proofs;
 extern const struct proof_table disk_proofs;
+extern const struct proof_table membership_proofs;
 
 void row_expect(struct row *row, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void row_found(struct row *row, enum phase phase, bool holds, const char *format, ...)
