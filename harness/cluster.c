@@ -19,6 +19,7 @@
 #include "harness/commands.h"
 #include "harness/control.h"
 #include "harness/document.h"
+#include "harness/members.h"
 #include "harness/observer.h"
 #include "harness/settings.h"
 #include "harness/store.h"
@@ -53,6 +54,7 @@ struct keeper {
   uv_loop_t loop;
   struct cluster *cluster;
   struct observer *observer;
+  struct members_asker *members;
   struct nemesis *nemesis; /* for faults by hand */
   struct control *control;
   uv_signal_t terminate;
@@ -72,12 +74,22 @@ static void tell(struct keeper *keeper, const char *text) {
   keeper->report = -1;
 }
 
-static void on_observer_closed(void *context) {
+static void on_members_closed(void *context) {
   struct keeper *keeper = context;
   nemesis_free(keeper->nemesis);
   cluster_free(keeper->cluster);
   uv_close((uv_handle_t *)&keeper->terminate, NULL);
   uv_close((uv_handle_t *)&keeper->patience, NULL);
+}
+
+static void on_observer_closed(void *context) {
+  struct keeper *keeper = context;
+  members_close(keeper->members, on_members_closed, keeper);
+}
+
+static bool expects(void *context, size_t node) {
+  const struct keeper *keeper = context;
+  return cluster_node_serves(keeper->cluster, node);
 }
 
 /* What faults have left behind is undone, however that goes; then the masters end. */
@@ -149,7 +161,7 @@ static void on_changed(void *context) {
                                 .supervisor = keeper->shared->supervisor,
                                 .sandbox = keeper->shared->sandbox,
                                 .cluster_id = keeper->cluster_id,
-                                .count = cluster_size(keeper->cluster)};
+                                .count = cluster_founders(keeper->cluster)};
   for (size_t i = 0; i < state.count; i++) {
     snprintf(state.names[i], sizeof state.names[i], "%s", cluster_node_name(keeper->cluster, i));
     snprintf(state.addresses[i], sizeof state.addresses[i], "%s", cluster_client_address(keeper->cluster, i));
@@ -211,15 +223,21 @@ static int keeper_begin(struct keeper *keeper, struct error *error) {
   const char *addresses[CLUSTER_NODES_MAX];
   for (size_t i = 0; i < cluster_size(keeper->cluster); i++)
     addresses[i] = cluster_client_address(keeper->cluster, i);
-  const struct observer_events events = {
-      .context = keeper, .primary = on_primary, .status = on_node_status, .changed = on_changed};
-  status = begin_nemesis(keeper, error);
+  const struct observer_events events = {.context = keeper,
+                                         .primary = on_primary,
+                                         .status = on_node_status,
+                                         .changed = on_changed,
+                                         .expects = expects};
+  status = members_open(&keeper->loop, keeper->cluster, &keeper->members, error);
+  if (status == 0)
+    status = begin_nemesis(keeper, error);
   for (size_t i = 0; status == 0 && i < cluster_size(keeper->cluster); i++)
     status = cluster_start(keeper->cluster, i, error);
   if (status == 0)
     status = observer_new(&keeper->loop, addresses, cluster_size(keeper->cluster), &events, &keeper->observer,
                           error);
   if (status != 0) {
+    members_close(keeper->members, NULL, NULL);
     nemesis_free(keeper->nemesis);
     cluster_free(keeper->cluster);
   }

@@ -77,7 +77,12 @@ static int collect_node(const struct settings *settings, const char *run_directo
 }
 
 void collect(const struct settings *settings, const char *run_directory, bool keep) {
-  for (size_t i = 0; settings->provider == PROVIDER_SSH && i < (size_t)settings->nodes; i++) {
+  const size_t nodes = (size_t)settings->nodes;
+  const struct cluster_hosts hosts = host_flags_hosts(&settings->hosts);
+  /* And of the node that may have joined later. */
+  for (size_t i = 0; settings->provider == PROVIDER_SSH && i <= nodes; i++) {
+    if (i == nodes && (nodes == CLUSTER_NODES_MAX || !cluster_has_host(&hosts, i)))
+      return;
     struct error error = {0};
     if (collect_node(settings, run_directory, i, keep, &error) != 0)
       log_warn("what n%zu has left on its host could not be %s: %s", i + 1, keep ? "fetched" : "removed",

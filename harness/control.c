@@ -20,12 +20,19 @@
 
 struct control {
   uv_pipe_t listener;
-  struct nemesis *nemesis;
+  struct nemesis *nemesis; /* NULL once it listens no more */
   int directory;
+  size_t holders; /* itself, as long as it listens, and its callers */
 };
+
+/* How often it is looked whether what goes on is done. */
+#define LOOK_MS 20
 
 struct caller {
   uv_pipe_t pipe;
+  uv_timer_t timer; /* while what was asked for goes on */
+  uint64_t number;  /* of the fault that does */
+  json_t *answered; /* the answer, if it ends well */
   struct control *control;
   struct bytes received;
   uv_write_t write;
@@ -74,11 +81,23 @@ static json_t *answer(struct nemesis *nemesis, const json_t *request) {
 
 /* ---- Listening ---- */
 
-static void caller_closed(uv_handle_t *handle) {
+static void control_let_go(struct control *control) {
+  if (--control->holders == 0)
+    free(control);
+}
+
+static void timer_closed(uv_handle_t *handle) {
   struct caller *caller = handle->data;
+  control_let_go(caller->control);
+  json_decref(caller->answered);
   bytes_free(&caller->received);
   free(caller->answer);
   free(caller);
+}
+
+static void caller_closed(uv_handle_t *handle) {
+  struct caller *caller = handle->data;
+  uv_close((uv_handle_t *)&caller->timer, timer_closed);
 }
 
 static void caller_end(struct caller *caller) {
@@ -97,6 +116,46 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
   buffer->len = suggested;
 }
 
+static void send_answer(struct caller *caller) {
+  caller->answer = json_dumps(caller->answered, JSON_COMPACT);
+  const uv_buf_t buffers[] = {uv_buf_init(caller->answer, (unsigned)strlen(caller->answer)),
+                              uv_buf_init((char[]){'\n'}, 1)};
+  if (uv_write(&caller->write, (uv_stream_t *)&caller->pipe, buffers, ARRAY_SIZE(buffers), on_written) != 0)
+    caller_end(caller);
+}
+
+#define NOTHING_GOES_ON UINT64_MAX
+
+/* Some faults take a while to be installed and to be healed. */
+static void on_look(uv_timer_t *timer) {
+  struct caller *caller = timer->data;
+  struct error error = {0};
+  struct nemesis *nemesis = caller->control->nemesis;
+  int status = 0;
+  if (!nemesis)
+    status = error_set(&error, ERR_UNAVAILABLE, "the cluster ends");
+  else if (caller->number != NOTHING_GOES_ON)
+    status = nemesis_progress(nemesis, caller->number, &error);
+  if (status > 0)
+    return;
+  uv_timer_stop(timer);
+  if (status < 0) {
+    json_decref(caller->answered);
+    caller->answered = json_pack("{s:b, s:s}", "ok", false, "error", error.message);
+  }
+  send_answer(caller);
+}
+
+/* Of the fault that the answer waits for; 0: all. */
+static uint64_t number_of(const json_t *request, const json_t *answered) {
+  const char *what = document_string(request, "do", "");
+  if (!document_boolean(answered, "ok", false))
+    return NOTHING_GOES_ON;
+  if (strcmp(what, "start") == 0)
+    return (uint64_t)document_integer(answered, "number", 0);
+  return strcmp(what, "heal") == 0 ? (uint64_t)document_integer(request, "number", 0) : NOTHING_GOES_ON;
+}
+
 static void on_request(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
   struct caller *caller = stream->data;
   (void)buffer;
@@ -107,18 +166,19 @@ static void on_request(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer
     return;
   }
   const char *end = memchr(caller->received.data, '\n', caller->received.size);
-  if (!end || caller->answer)
+  if (!end || caller->answered)
     return;
+  if (!caller->control->nemesis) {
+    caller_end(caller);
+    return;
+  }
   json_t *request = json_loadb((const char *)caller->received.data,
                                (size_t)(end - (const char *)caller->received.data), 0, NULL);
-  json_t *answered = answer(caller->control->nemesis, request);
-  caller->answer = json_dumps(answered, JSON_COMPACT);
+  caller->answered = answer(caller->control->nemesis, request);
+  caller->number = number_of(request, caller->answered);
   json_decref(request);
-  json_decref(answered);
-  const uv_buf_t buffers[] = {uv_buf_init(caller->answer, (unsigned)strlen(caller->answer)),
-                              uv_buf_init((char[]){'\n'}, 1)};
-  if (uv_write(&caller->write, stream, buffers, ARRAY_SIZE(buffers), on_written) != 0)
-    caller_end(caller);
+  uv_read_stop(stream);
+  uv_timer_start(&caller->timer, on_look, 0, LOOK_MS);
 }
 
 static void on_caller(uv_stream_t *listener, int status) {
@@ -127,8 +187,11 @@ static void on_caller(uv_stream_t *listener, int status) {
     return;
   struct caller *caller = xcalloc(1, sizeof *caller);
   caller->control = control;
+  control->holders++;
   uv_pipe_init(listener->loop, &caller->pipe, 0);
   caller->pipe.data = caller;
+  uv_timer_init(listener->loop, &caller->timer);
+  caller->timer.data = caller;
   if (uv_accept(listener, (uv_stream_t *)&caller->pipe) != 0 ||
       uv_read_start((uv_stream_t *)&caller->pipe, on_allocate, on_request) != 0)
     caller_end(caller);
@@ -137,7 +200,7 @@ static void on_caller(uv_stream_t *listener, int status) {
 static void control_closed(uv_handle_t *handle) {
   struct control *control = handle->data;
   close(control->directory);
-  free(control);
+  control_let_go(control);
 }
 
 int control_open(uv_loop_t *loop, const char *directory, struct nemesis *nemesis, struct control **made,
@@ -145,6 +208,7 @@ int control_open(uv_loop_t *loop, const char *directory, struct nemesis *nemesis
   struct control *control = xcalloc(1, sizeof *control);
   char name[64];
   control->nemesis = nemesis;
+  control->holders = 1;
   control->directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (control->directory < 0) {
     free(control);
@@ -166,8 +230,10 @@ int control_open(uv_loop_t *loop, const char *directory, struct nemesis *nemesis
 }
 
 void control_close(struct control *control) {
-  if (control)
-    uv_close((uv_handle_t *)&control->listener, control_closed);
+  if (!control)
+    return;
+  control->nemesis = NULL;
+  uv_close((uv_handle_t *)&control->listener, control_closed);
 }
 
 /* ---- Asking ---- */

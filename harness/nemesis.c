@@ -21,6 +21,7 @@
 #include "base/base.h"
 #include "harness/commands.h"
 #include "harness/document.h"
+#include "harness/members.h"
 #include "harness/observer.h"
 #include "harness/settings.h"
 #include "harness/stacks.h"
@@ -46,6 +47,7 @@ struct host {
   uv_loop_t loop;
   struct cluster *cluster;
   struct observer *observer;
+  struct members_asker *members;
   struct nemesis *nemesis;
   union {
     uv_handle_t handle;
@@ -111,10 +113,17 @@ static void on_changed(void *context) {
   check_settled(context);
 }
 
+static bool expects(void *context, size_t node) {
+  const struct host *host = context;
+  return cluster_node_serves(host->cluster, node);
+}
+
 static void on_compared(void *context, const struct replica_report *report) {
   struct host *host = context;
   json_t *nodes = json_array();
   for (size_t i = 0; i < cluster_size(host->cluster); i++) {
+    if (!report->compared[i])
+      continue;
     const struct node_status *status = &report->nodes[i];
     char hash[20];
     snprintf(hash, sizeof hash, "%016" PRIx64, status->state_hash);
@@ -155,7 +164,7 @@ static void stop(struct host *host) {
 
 /* ---- The end: heal, stop the masters, close everything, in this order ---- */
 
-static void on_observer_closed(void *context) {
+static void on_members_closed(void *context) {
   struct host *host = context;
   nemesis_free(host->nemesis);
   cluster_free(host->cluster);
@@ -164,6 +173,11 @@ static void on_observer_closed(void *context) {
   uv_close((uv_handle_t *)&host->interrupt, NULL);
   if (host->input_used && !uv_is_closing(&host->input.handle))
     uv_close(&host->input.handle, NULL);
+}
+
+static void on_observer_closed(void *context) {
+  struct host *host = context;
+  members_close(host->members, on_members_closed, host);
 }
 
 static void end(struct host *host) {
@@ -294,8 +308,10 @@ static int make_observers(struct host *host, struct error *error) {
                                           .schedule = settings->schedule,
                                           .history = settings->history};
   const struct observer_events events = {
-      .context = host, .primary = on_primary, .status = on_status, .changed = on_changed};
-  int status = nemesis_new(&host->loop, host->cluster, &options, on_event, host, &host->nemesis, error);
+      .context = host, .primary = on_primary, .status = on_status, .changed = on_changed, .expects = expects};
+  int status = members_open(&host->loop, host->cluster, &host->members, error);
+  if (status == 0)
+    status = nemesis_new(&host->loop, host->cluster, &options, on_event, host, &host->nemesis, error);
   if (status == 0)
     status =
         observer_new(&host->loop, addresses, cluster_size(host->cluster), &events, &host->observer, error);
@@ -311,7 +327,7 @@ static void on_hung(void *context, size_t node) {
 
 static void say_cluster(struct host *host) {
   json_t *nodes = json_array();
-  for (size_t i = 0; i < cluster_size(host->cluster); i++)
+  for (size_t i = 0; i < cluster_founders(host->cluster); i++)
     json_array_append_new(nodes, json_pack("{s:s, s:s, s:I}", "node", cluster_node_name(host->cluster, i),
                                            "address", cluster_client_address(host->cluster, i), "pid",
                                            (json_int_t)cluster_node_pid(host->cluster, i)));
@@ -330,6 +346,7 @@ static int host_run(void *context) {
     status = make_observers(&host, &error);
   if (status != 0) {
     say_error(&host, error.message);
+    members_close(host.members, NULL, NULL);
     if (host.nemesis)
       nemesis_free(host.nemesis);
     if (host.cluster)

@@ -45,6 +45,10 @@ struct observer {
   void *closed_context;
 };
 
+static bool expects(const struct observer *observer, size_t node) {
+  return !observer->events.expects || observer->events.expects(observer->events.context, node);
+}
+
 /* A deposed primary that cannot know it yet may still say so: the higher term is right. */
 static void elect(struct observer *observer) {
   int primary = -1;
@@ -85,10 +89,20 @@ static void comparison_end(struct observer *observer) {
   comparison->done(comparison->context, &comparison->report);
 }
 
+/* The first of those that are compared. */
+static const struct node_status *first_compared(const struct replica_report *report) {
+  size_t first = 0;
+  while (first + 1 < CLUSTER_NODES_MAX && !report->compared[first])
+    first++;
+  return &report->nodes[first];
+}
+
 static bool same_index(const struct observer *observer) {
-  const struct node_status *nodes = observer->comparison.report.nodes;
+  const struct replica_report *report = &observer->comparison.report;
+  const struct node_status *first = first_compared(report);
   for (size_t i = 0; i < observer->count; i++)
-    if (nodes[i].role == NODE_UNREACHABLE || nodes[i].applied_index != nodes[0].applied_index)
+    if (report->compared[i] &&
+        (report->nodes[i].role == NODE_UNREACHABLE || report->nodes[i].applied_index != first->applied_index))
       return false;
   return true;
 }
@@ -109,8 +123,10 @@ static void comparison_round_over(struct observer *observer) {
   }
   report->comparable = true;
   report->equal = true;
-  for (size_t i = 1; i < observer->count; i++)
-    report->equal = report->equal && report->nodes[i].state_hash == report->nodes[0].state_hash;
+  const struct node_status *first = first_compared(report);
+  for (size_t i = 0; i < observer->count; i++)
+    if (report->compared[i])
+      report->equal = report->equal && report->nodes[i].state_hash == first->state_hash;
   comparison_end(observer);
 }
 
@@ -131,6 +147,7 @@ static void compare_again(struct observer *observer) {
     return;
   comparison->outstanding = observer->count;
   for (size_t i = 0; i < observer->count; i++) {
+    comparison->report.compared[i] = expects(observer, i);
     assert(!observer->nodes[i].hashing);
     observer->nodes[i].hashing = true;
     master_client_status(comparison->with_hash ? observer->hasher : observer->client, i,
@@ -218,7 +235,7 @@ struct node_facts observer_facts(const struct node_status *status) {
 
 bool observer_settled(const struct observer *observer) {
   for (size_t i = 0; i < observer->count; i++)
-    if (observer->nodes[i].status.role == NODE_UNREACHABLE)
+    if (expects(observer, i) && observer->nodes[i].status.role == NODE_UNREACHABLE)
       return false;
   return observer->primary >= 0;
 }

@@ -19,6 +19,8 @@ struct observer_events {
   void (*status)(void *context, size_t node, const struct node_status *status);
   /* A status came in that differs in role or in being reachable; may be NULL. */
   void (*changed)(void *context);
+  /* Whether the node is to answer, and to have what the others have; NULL: all are. */
+  bool (*expects)(void *context, size_t node);
 };
 
 int observer_new(uv_loop_t *loop, const char *const *addresses, size_t count,
@@ -36,12 +38,13 @@ const struct node_status *observer_status(const struct observer *observer, size_
 /* A status as the nemesis wants it. */
 struct node_facts observer_facts(const struct node_status *status);
 
-/* True when every node answered its last question and one of them is primary. */
+/* True when every node that is expected to answered its last question and one of them is primary. */
 bool observer_settled(const struct observer *observer);
 
 struct replica_report {
-  bool comparable; /* all nodes were asked at one applied index within the time */
+  bool comparable; /* all nodes that are expected were asked at one applied index within the time */
   bool equal;
+  bool compared[CLUSTER_NODES_MAX];            /* those */
   struct node_status nodes[CLUSTER_NODES_MAX]; /* as they were compared, or as they were at the end */
 };
 

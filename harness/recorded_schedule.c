@@ -20,10 +20,12 @@ static void hang_on_election(json_t *entry, const json_t *seen) {
 }
 
 static json_t *entry_of(const struct timeline *timeline, const struct timeline_fault *fault) {
+  const int64_t began_ns = document_integer(fault->event, "began_ns", fault->installed_ns);
+  const int64_t ended_ns = fault->skipped ? fault->installed_ns : fault->healed_ns;
   json_t *entry = json_pack("{s:s, s:s, s:I}", "fault", fault->name, "family", fault->family, "at_ms",
-                            (json_int_t)((fault->installed_ns - timeline->load_began_ns) / NS_PER_MS));
-  if (fault->healed_ns != 0)
-    json_object_set_new(entry, "for_ms", json_integer((fault->healed_ns - fault->installed_ns) / NS_PER_MS));
+                            (json_int_t)((began_ns - timeline->load_began_ns) / NS_PER_MS));
+  if (ended_ns != 0)
+    json_object_set_new(entry, "for_ms", json_integer((ended_ns - began_ns) / NS_PER_MS));
   const json_t *seen = json_object_get(fault->event, "seen");
   hang_on_election(entry, seen);
   copy_member(entry, seen, "primary");
@@ -35,10 +37,15 @@ static json_t *entry_of(const struct timeline *timeline, const struct timeline_f
   return entry;
 }
 
+/* Some that were skipped had begun, and what was done of them may be what counts. */
+static bool was_there(const struct timeline_fault *fault) {
+  return !fault->skipped || json_object_get(fault->event, "began_ns");
+}
+
 json_t *recorded_schedule(const struct timeline *timeline, const struct settings *settings) {
   json_t *faults = json_array();
   for (size_t i = 0; i < timeline->fault_count; i++)
-    if (!timeline->faults[i].skipped)
+    if (was_there(&timeline->faults[i]))
       json_array_append_new(faults, entry_of(timeline, &timeline->faults[i]));
   return json_pack("{s:i, s:I, s:{s:I, s:I}, s:o}", "schedule", 1, "nodes", (json_int_t)settings->nodes,
                    "_recorded", "seed", (json_int_t)settings->seed, "load_began_ns",

@@ -7,8 +7,8 @@
 #include "harness/settings.h"
 #include "harness/timeline.h"
 
-/* Every fault that was installed, in the format of docs/schedules.md: when it came after how many
- * elections and how long after the last of them, who was primary then, whom it hit and how hard. */
+/* Every fault that was installed, or began to be, in the format of docs/schedules.md: when it came after how
+ * many elections and how long after the last of them, who was primary then, whom it hit and how hard. */
 json_t *recorded_schedule(const struct timeline *timeline, const struct settings *settings);
 
 /* A schedule of some of the faults of another (`keep[i]` for faults[i]), moved so that the first comes

@@ -22,7 +22,7 @@ expect 3 'kill-one is present and touches the same' nemesis start pause-one --ta
 expect 3 'partition-one is present' nemesis start partition-halves
 expect 64 'which fault' nemesis start
 expect 3 "unknown fault 'kill-on'" nemesis start kill-on
-expect 3 'n1 to n3' nemesis start kill-one --targets n4
+expect 3 'n1 to n3' nemesis start kill-one --targets n5
 expect 64 'NAME=NUMBER' nemesis start kill-one --number delay
 expect 64 'did you mean' "$assay" nemesis stat
 expect 3 'no fault 9 is present' nemesis heal 9

@@ -1,0 +1,19 @@
+/* members.h: how the nemesis asks masters who the members of their journal are, and to change them: through
+ * the client door, as `assay admin journal quorum` does. */
+#ifndef ASSAY_HARNESS_MEMBERS_H
+#define ASSAY_HARNESS_MEMBERS_H
+
+#include <uv.h>
+
+#include "base/base.h"
+#include "nemesis/nemesis.h"
+
+struct members_asker;
+
+/* The door is the cluster's until members_close. */
+int members_open(uv_loop_t *loop, struct cluster *cluster, struct members_asker **asker, struct error *error);
+
+/* What is asked is answered, as if nobody were there; `closed` comes when nothing is left. NULL is fine. */
+void members_close(struct members_asker *asker, void (*closed)(void *context), void *context);
+
+#endif
