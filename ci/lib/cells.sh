@@ -6,18 +6,18 @@
 
 workloads=(mixed register names moves blocks batches)
 
-mixes=(standard brutal journal network storage process time swarm)
+mixes=(standard brutal journal network storage process time members swarm)
 
 # Of a run beside its load: start, load without faults, comparison, check.
 around_a_run=15
 
-# plan_runs BASE FIRST COUNT SECONDS: COUNT runs from the number FIRST on, SECONDS of load each. Any eight in a row from a
-# multiple of eight hold every mix and every workload, any forty-eight every pair of them; then come other seeds.
+# plan_runs BASE FIRST COUNT SECONDS: COUNT runs from the number FIRST on, SECONDS of load each. Any nine in a row from a
+# multiple of nine hold every mix and every workload, any fifty-four every pair of them; then come other seeds.
 plan_runs() {
   local base=$1 first=$2 count=$3 seconds=$4 n mix workload nodes seed
   for ((n = first; n < first + count; n++)); do
-    mix=${mixes[n % 8]}
-    workload=${workloads[(n % 8 + n / 8) % 6]}
+    mix=${mixes[n % 9]}
+    workload=${workloads[(n % 9 + n / 9) % 6]}
     nodes=$((n / 3 % 2 ? 5 : 3))
     seed=$((base * 1000 + n + 1))
     echo "run/$workload/$mix/$seed $((seconds + around_a_run))" \
@@ -52,7 +52,7 @@ plan_canaries() { # SEED
 }
 
 # Proofs that every fault takes hold and is gone after healing; scripts of their own.
-table_seconds=240
+table_seconds=260
 plan_tables() { echo "table/faults $table_seconds $legs/faults"; }
 # What takes long: many files, and many minutes.
 long_seconds=3600
