@@ -45,8 +45,10 @@ static int connect_nodes(struct admin *admin, struct error *error) {
     addresses[i] = given ? admin->addresses.items[i] : state.addresses[i];
     snprintf(admin->names[i], sizeof admin->names[i], "%s", addresses[i]);
   }
-  const struct master_client_options options = {
-      .addresses = addresses, .address_count = admin->count, .attempt_timeout_ns = admin->timeout_ns};
+  const struct master_client_options options = {.addresses = addresses,
+                                                .address_count = admin->count,
+                                                .attempt_timeout_ns = admin->timeout_ns,
+                                                .retry = true};
   uv_loop_init(&admin->loop);
   return master_client_open(&admin->loop, &options, &admin->client, error);
 }

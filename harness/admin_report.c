@@ -1,6 +1,7 @@
 /* admin_report.c: `assay admin report`: every node at a glance. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "harness/admin.h"
 #include "harness/document.h"
@@ -30,6 +31,40 @@ static void ask_nodes(struct admin *admin, struct node *nodes) {
     admin->take = NULL;
     admin->take_context = NULL;
   }
+}
+
+/* ---- workers: asked of whoever is primary ---- */
+
+struct seen_worker {
+  struct master_worker worker; /* its address is in `address` */
+  char address[64];
+};
+
+struct workers {
+  struct seen_worker *items;
+  size_t count;
+  bool answered, known;
+};
+
+static void keep_workers(void *context, const struct master_answer *answer) {
+  struct workers *workers = context;
+  workers->answered = true;
+  workers->known = answer->outcome == MASTER_OK;
+  if (!workers->known)
+    return;
+  workers->items = xcalloc(answer->worker_count + 1, sizeof *workers->items);
+  workers->count = answer->worker_count;
+  for (size_t i = 0; i < workers->count; i++) {
+    workers->items[i].worker = answer->workers[i];
+    snprintf(workers->items[i].address, sizeof workers->items[i].address, "%s", answer->workers[i].address);
+  }
+}
+
+static void ask_workers(struct admin *admin, struct workers *workers) {
+  const struct master_request request = {.operation = MASTER_WORKERS};
+  master_client_submit(admin->client, &request, keep_workers, workers);
+  while (!workers->answered)
+    uv_run(&admin->loop, UV_RUN_ONCE);
 }
 
 /* The primary of the latest term; NULL: none. */
@@ -73,6 +108,24 @@ static void print_node(const struct admin *admin, size_t i, const struct node *n
          node->reported ? size_text(node->report.resident_bytes, memory) : "?",
          node->reported ? size_text(node->report.disk_free_bytes, room) : "?",
          node->reported ? node->version : "?", node->report.disk_full ? "  DISK FULL" : "");
+}
+
+static const char *age_text(const struct master_worker *worker, char out[COUNT_TEXT_SIZE]) {
+  return worker->heard_ns < 0 ? "not yet" : duration_text(worker->heard_ns, out);
+}
+
+static void print_workers(const struct workers *workers) {
+  char heard[COUNT_TEXT_SIZE], stored[COUNT_TEXT_SIZE], room[COUNT_TEXT_SIZE];
+  if (workers->count == 0)
+    return;
+  printf("\n%6s  %-21s %-6s %10s %10s %10s %10s\n", "worker", "address", "state", "heard", "blocks", "stored",
+         "free");
+  for (size_t i = 0; i < workers->count; i++) {
+    const struct master_worker *worker = &workers->items[i].worker;
+    printf("%6" PRIu64 "  %-21s %-6s %10s %10" PRIu64 " %10s %10s\n", worker->id, workers->items[i].address,
+           worker->live ? "live" : "lost", age_text(worker, heard), worker->blocks,
+           size_text(worker->stored_bytes, stored), size_text(worker->free_bytes, room));
+  }
 }
 
 static void print_text(const struct admin *admin, const struct node *nodes, const struct node *primary) {
@@ -134,12 +187,29 @@ static json_t *node_json(const struct admin *admin, size_t i, const struct node 
   return object;
 }
 
-static void print_json(const struct admin *admin, const struct node *nodes, const struct node *primary) {
+static json_t *workers_json(const struct workers *workers) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < workers->count; i++) {
+    const struct master_worker *worker = &workers->items[i].worker;
+    json_t *object =
+        json_pack("{s:I, s:s, s:b, s:I}", "worker", (json_int_t)worker->id, "address",
+                  workers->items[i].address, "live", worker->live, "heard_ns", (json_int_t)worker->heard_ns);
+    add(object, "capacity_bytes", worker->capacity);
+    add(object, "free_bytes", worker->free_bytes);
+    add(object, "stored_bytes", worker->stored_bytes);
+    add(object, "blocks", worker->blocks);
+    json_array_append_new(list, object);
+  }
+  return list;
+}
+
+static void print_json(const struct admin *admin, const struct node *nodes, const struct node *primary,
+                       const struct workers *workers) {
   json_t *list = json_array();
   for (size_t i = 0; i < admin->count; i++)
     json_array_append_new(list, node_json(admin, i, &nodes[i], primary));
-  json_t *object =
-      json_pack("{s:I, s:o}", "primary", (json_int_t)(primary ? primary->status.id : 0), "nodes", list);
+  json_t *object = json_pack("{s:I, s:o, s:o}", "primary", (json_int_t)(primary ? primary->status.id : 0),
+                             "nodes", list, "workers", workers_json(workers));
   document_print_line(object);
   json_decref(object);
 }
@@ -149,10 +219,16 @@ static int report(struct admin *admin) {
   struct node nodes[CLUSTER_NODES_MAX];
   ask_nodes(admin, nodes);
   const struct node *primary = find_primary(nodes, admin->count);
+  struct workers workers = {0};
+  if (primary)
+    ask_workers(admin, &workers);
   if (admin->json)
-    print_json(admin, nodes, primary);
+    print_json(admin, nodes, primary, &workers);
   else
     print_text(admin, nodes, primary);
+  if (!admin->json)
+    print_workers(&workers);
+  free(workers.items);
   for (size_t i = 0; i < admin->count; i++)
     if (!nodes[i].reachable)
       return EXIT_HARNESS;

@@ -24,13 +24,14 @@
 #include "harness/settings.h"
 #include "harness/store.h"
 #include "harness/vagrant.h"
+#include "harness/workers.h"
 #include "nemesis/nemesis.h"
 
 #define UP_PATIENCE_MS 60000
 #define DOWN_PATIENCE_MS 30000
 
 struct up_settings {
-  int64_t nodes;
+  int64_t nodes, workers;
   struct host_flags hosts;
   const char *provider_name, *link_name, *master, *store, *faults;
   enum link_kind link;
@@ -57,6 +58,7 @@ struct keeper {
   struct members_asker *members;
   struct nemesis *nemesis; /* for faults by hand */
   struct control *control;
+  struct workers *workers; /* NULL: none */
   uv_signal_t terminate;
   uv_timer_t patience;
   bool stopping;
@@ -82,9 +84,17 @@ static void on_members_closed(void *context) {
   uv_close((uv_handle_t *)&keeper->patience, NULL);
 }
 
-static void on_observer_closed(void *context) {
+static void on_workers_stopped(void *context) {
   struct keeper *keeper = context;
   members_close(keeper->members, on_members_closed, keeper);
+}
+
+static void on_observer_closed(void *context) {
+  struct keeper *keeper = context;
+  if (keeper->workers)
+    workers_stop(keeper->workers, on_workers_stopped, keeper);
+  else
+    on_workers_stopped(keeper);
 }
 
 static bool expects(void *context, size_t node) {
@@ -194,6 +204,32 @@ static void on_primary(void *context, int node, uint64_t term) {
   on_changed(context);
 }
 
+static void on_worker_died(void *context, const char *text) {
+  struct keeper *keeper = context;
+  log_error("%s", text);
+  if (keeper->report < 0)
+    return;
+  tell(keeper, text);
+  keeper->exit_code = EXIT_HARNESS;
+  stop(keeper);
+}
+
+static int begin_workers(struct keeper *keeper, const char *const *addresses, struct error *error) {
+  if (keeper->settings->workers == 0)
+    return 0;
+  char *directory = path_join(keeper->settings->directory, "nodes");
+  const int status = workers_start(&(struct workers_options){.loop = &keeper->loop,
+                                                             .count = (size_t)keeper->settings->workers,
+                                                             .directory = directory,
+                                                             .masters = addresses,
+                                                             .master_count = cluster_size(keeper->cluster),
+                                                             .died = on_worker_died,
+                                                             .context = keeper},
+                                   &keeper->workers, error);
+  free(directory);
+  return status;
+}
+
 static int begin_nemesis(struct keeper *keeper, struct error *error) {
   char *history = path_join(keeper->settings->directory, "nemesis.jsonl");
   const struct nemesis_options options = {.families = "none", .history = history};
@@ -233,6 +269,8 @@ static int keeper_begin(struct keeper *keeper, struct error *error) {
     status = begin_nemesis(keeper, error);
   for (size_t i = 0; status == 0 && i < cluster_size(keeper->cluster); i++)
     status = cluster_start(keeper->cluster, i, error);
+  if (status == 0)
+    status = begin_workers(keeper, addresses, error);
   if (status == 0)
     status = observer_new(&keeper->loop, addresses, cluster_size(keeper->cluster), &events, &keeper->observer,
                           error);
@@ -401,6 +439,8 @@ static int up_command(int argc, char **argv) {
   const struct flag flags[] = {
       {"nodes", FLAG_INT, &s.nodes, "N", "master nodes (default 3; provider ssh: one a host)", 1,
        CLUSTER_NODES_MAX},
+      {"workers", FLAG_INT, &s.workers, "N", "assay-workers beside them, for data of files (default 0)", 0,
+       WORKERS_AT_ONCE},
       {"provider", FLAG_STRING, &s.provider_name, "NAME",
        "netns, host, ssh, vagrant (on control) or auto (default auto)", 0, 0},
       HOST_FLAGS(&s.hosts),
@@ -431,6 +471,8 @@ static int up_command(int argc, char **argv) {
     status = error_set(&error, ERR_BAD_INPUT, "--keep and --fresh exclude each other");
   if (status == 0)
     status = settings_choose_provider(s.provider_name, &s.provider, s.reason, &error);
+  if (status == 0)
+    status = settings_check_workers(s.workers, s.provider, &error);
   if (status == 0)
     status = settings_choose_link(s.link_name, &s.link, &error);
   if (status == 0 && strcmp(s.provider_name, "vagrant") == 0)

@@ -16,6 +16,7 @@
 #include "harness/live.h"
 #include "harness/stacks.h"
 #include "harness/store.h"
+#include "harness/workers.h"
 
 #define READY_PATIENCE_NS (60 * NS_PER_S)
 #define HOSTS_READY_PATIENCE_NS (180 * NS_PER_S) /* it takes a login on each of them */
@@ -65,6 +66,7 @@ struct conductor {
   int64_t totals[RATE_WINDOW];
   size_t ticks;
   json_t *addresses;
+  struct workers *workers; /* NULL: none */
 };
 
 static void enter(struct conductor *conductor, enum phase phase);
@@ -125,6 +127,14 @@ static bool all_clients_ok_since(const struct conductor *conductor, int64_t sinc
     if (conductor->clients[i].last_ok_ns <= since_ns)
       return false;
   return true;
+}
+
+static void advance(struct conductor *conductor);
+
+static void on_workers_stopped(void *context) {
+  struct conductor *conductor = context;
+  conductor->workers = NULL;
+  advance(conductor);
 }
 
 /* Whatever was heard last: is the present phase over by it? */
@@ -193,6 +203,8 @@ static void enter(struct conductor *conductor, enum phase phase) {
     set_deadline(conductor, COMPARE_PATIENCE_NS);
     break;
   case ENDING:
+    if (conductor->workers)
+      workers_stop(conductor->workers, on_workers_stopped, conductor);
     child_tell(&conductor->nemesis, "end\n");
     set_deadline(conductor, END_PATIENCE_NS);
     break;
@@ -309,6 +321,7 @@ static void hear_node(struct conductor *conductor, const json_t *event) {
 }
 
 static void start_clients(struct conductor *conductor);
+static void start_workers(struct conductor *conductor);
 
 static void hear_replicas(struct conductor *conductor) {
   if (conductor->phase == COMPARING)
@@ -341,6 +354,7 @@ static void on_nemesis_line(struct child *child, const char *text) {
     outcome->cluster_made = true;
     conductor->addresses = json_incref(json_object_get(event, "nodes"));
     snprintf(outcome->link, sizeof outcome->link, "%s", document_string(event, "link", ""));
+    start_workers(conductor);
   } else if (strcmp(kind, "ready") == 0) {
     conductor->cluster_ready = true;
     if (conductor->phase == STARTING)
@@ -364,7 +378,8 @@ static void on_nemesis_line(struct child *child, const char *text) {
 }
 
 static void finish(struct conductor *conductor) {
-  if (conductor->clients_running > 0 || conductor->nemesis.running || conductor->finished)
+  if (conductor->clients_running > 0 || conductor->nemesis.running || conductor->workers ||
+      conductor->finished)
     return;
   conductor->finished = true;
   uv_close((uv_handle_t *)&conductor->tick, NULL);
@@ -564,6 +579,33 @@ static void start_clients(struct conductor *conductor) {
   conductor->client_count = (size_t)conductor->plan->settings->client_processes;
   for (size_t i = 0; i < conductor->client_count && !conductor->failed; i++)
     start_client(conductor, i);
+}
+
+static void on_worker_died(void *context, const char *text) {
+  fail(context, "%s", text);
+}
+
+static void start_workers(struct conductor *conductor) {
+  const struct settings *settings = conductor->plan->settings;
+  const char *masters[CLUSTER_NODES_MAX];
+  struct error error;
+  size_t i, count = 0;
+  const json_t *node;
+  if (settings->workers == 0)
+    return;
+  json_array_foreach(conductor->addresses, i, node) if (count < ARRAY_SIZE(masters)) masters[count++] =
+      document_string(node, "address", "");
+  char *directory = path_join(conductor->plan->run, "workers");
+  if (workers_start(&(struct workers_options){.loop = &conductor->loop,
+                                              .count = (size_t)settings->workers,
+                                              .directory = directory,
+                                              .masters = masters,
+                                              .master_count = count,
+                                              .died = on_worker_died,
+                                              .context = conductor},
+                    &conductor->workers, &error) != 0)
+    fail(conductor, "%s", error.message);
+  free(directory);
 }
 
 /* ---- The loop ---- */

@@ -10,10 +10,10 @@
 #include <uv.h>
 
 #include "base/base.h"
-#include "harness/cluster_state.h"
 #include "harness/commands.h"
 #include "harness/document.h"
 #include "harness/fs_batch.h"
+#include "harness/fs_data.h"
 #include "master/client/client.h"
 
 #define FAILED 1
@@ -35,7 +35,7 @@ struct session {
 
 /* ---- What people read ---- */
 
-static const char *explain(enum master_error error) {
+const char *fs_explain(enum master_error error) {
   switch (error) {
   case MASTER_ERROR_INVALID:
     return "invalid: paths are absolute, without empty, '.' or '..' parts; '/' cannot be changed; a directory "
@@ -85,7 +85,7 @@ static void complain(const struct session *session, const struct master_answer *
             session->request.destination ? session->request.destination : "");
     if (session->request.operation == MASTER_BATCH)
       fprintf(stderr, "nothing was done, because of operation %zu: ", answer->at + 1);
-    fprintf(stderr, "%s", explain(answer->error));
+    fprintf(stderr, "%s", fs_explain(answer->error));
     if (answer->error == MASTER_ERROR_VERSION_MISMATCH)
       fprintf(stderr, ": it has version %" PRIu64, answer->version);
     break;
@@ -115,12 +115,21 @@ static json_t *entries_json(const struct master_answer *answer) {
   return entries;
 }
 
-static json_t *blocks_json(const struct master_answer *answer) {
+static json_t *blocks_json(const struct master_answer *answer, bool places) {
   json_t *blocks = json_array();
   for (size_t i = 0; i < answer->block_entry_count; i++) {
     json_t *block = json_pack("{s:I}", "block", (json_int_t)answer->blocks[i].block);
     if (answer->blocks[i].committed)
       json_object_set_new(block, "length", json_integer((json_int_t)answer->blocks[i].length));
+    if (places) {
+      json_t *workers = json_array();
+      for (size_t j = 0; j < answer->blocks[i].worker_count; j++) {
+        const struct master_worker *worker = &answer->workers[answer->blocks[i].workers[j]];
+        json_array_append_new(
+            workers, json_pack("{s:I, s:s}", "worker", (json_int_t)worker->id, "address", worker->address));
+      }
+      json_object_set_new(block, "workers", workers);
+    }
     json_array_append_new(blocks, block);
   }
   return blocks;
@@ -175,7 +184,8 @@ static void add_answer(json_t *object, const struct master_request *request,
     json_object_set_new(object, "block", json_integer((json_int_t)answer->block));
     break;
   case MASTER_BLOCKS:
-    json_object_set_new(object, "blocks", blocks_json(answer));
+  case MASTER_LOCATE:
+    json_object_set_new(object, "blocks", blocks_json(answer, request->operation == MASTER_LOCATE));
     break;
   case MASTER_BATCH:
     json_object_set_new(object, "answers", answers_json(request, answer));
@@ -183,7 +193,6 @@ static void add_answer(json_t *object, const struct master_request *request,
   case MASTER_DELETE:
   case MASTER_RENAME:
   case MASTER_COMMIT_BLOCK:
-  case MASTER_LOCATE:
   case MASTER_WORKERS:
     break;
   }
@@ -216,6 +225,16 @@ static void print_stat(const char *path, const struct master_answer *answer) {
     printf("children   %" PRIu64 "\n", answer->child_count);
 }
 
+static void print_place(const struct master_answer *answer, const struct master_block *block) {
+  printf("%20" PRIu64 " %14" PRIu64 "%s", block->block, block->length,
+         block->worker_count == 0 ? " nowhere" : "");
+  for (size_t i = 0; i < block->worker_count; i++) {
+    const struct master_worker *worker = &answer->workers[block->workers[i]];
+    printf(" %" PRIu64 "@%s", worker->id, worker->address);
+  }
+  putchar('\n');
+}
+
 static void print_text(const struct session *session, const struct master_answer *answer) {
   switch (session->request.operation) {
   case MASTER_STAT:
@@ -237,6 +256,10 @@ static void print_text(const struct session *session, const struct master_answer
         printf("%20" PRIu64 " %14" PRIu64 "\n", answer->blocks[i].block, answer->blocks[i].length);
       else
         printf("%20" PRIu64 " %14s\n", answer->blocks[i].block, "uncommitted");
+    break;
+  case MASTER_LOCATE:
+    for (size_t i = 0; i < answer->block_entry_count; i++)
+      print_place(answer, &answer->blocks[i]);
     break;
   case MASTER_BATCH:
     printf("%zu operations done\n", session->request.item_count);
@@ -353,25 +376,8 @@ static void on_reserved(void *context, uint32_t first, const struct master_answe
 }
 
 static int connect_session(struct session *session, struct error *error) {
-  const char *addresses[CLUSTER_NODES_MAX];
-  struct cluster_state state;
-  struct master_client_options options = {.addresses = session->addresses.items,
-                                          .address_count = session->addresses.count,
-                                          .request_timeout_ns = session->timeout_ns,
-                                          .retry = true};
-  if (session->addresses.count == 0) {
-    int status = cluster_state_load(session->store, &state, error);
-    if (status == 0)
-      status = cluster_state_join(&state, error);
-    if (status != 0)
-      return status;
-    for (size_t i = 0; i < state.count; i++)
-      addresses[i] = state.addresses[i];
-    options.addresses = addresses;
-    options.address_count = state.count;
-  }
-  uv_loop_init(&session->loop);
-  return master_client_open(&session->loop, &options, &session->client, error);
+  return fs_connect(&session->loop, session->store, &session->addresses, session->timeout_ns,
+                    &session->client, error);
 }
 
 static int ask(struct session *session) {
@@ -518,6 +524,12 @@ static int blocks_command(int argc, char **argv) {
              argv);
 }
 
+static int locate_command(int argc, char **argv) {
+  struct session session = session_of("locate", MASTER_LOCATE);
+  return run(&session, "Shows the blocks of a file, ids and lengths, and the live workers that have them.",
+             "PATH", 1, NULL, 0, argc, argv);
+}
+
 static int batch_command(int argc, char **argv) {
   struct session session = session_of("batch", MASTER_BATCH);
   return run(
@@ -578,6 +590,10 @@ int fs_command(int argc, char **argv) {
       {"commit-block", "commit a block with its length", commit_block_command},
       {"blocks", "show the blocks of a file", blocks_command},
       {"batch", "do several operations, all or none", batch_command},
+      {"put", "write a file from here", put_command},
+      {"get", "read a file to here", get_command},
+      {"cat", "print a file", cat_command},
+      {"locate", "show which workers have a file's blocks", locate_command},
       {"rm", "remove a file or a directory", rm_command},
       {"mv", "rename a file or a directory", mv_command},
       {"set", "set a value, perhaps only of a certain version", set_command},

@@ -8,6 +8,7 @@
 
 #include "harness/store.h"
 #include "harness/vagrant.h"
+#include "harness/workers.h"
 #include "workloads/workloads.h"
 
 static const struct settings defaults = {
@@ -42,6 +43,7 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
   const struct flag flags[] = {
       {"nodes", FLAG_INT, &s->nodes, "N", "master nodes (default 3; provider ssh: one a host)", 1,
        CLUSTER_NODES_MAX},
+      {"workers", FLAG_INT, &s->workers, "N", "assay-workers beside them (default 0)", 0, WORKERS_AT_ONCE},
       {"time", FLAG_DURATION, &s->time_ns, "TIME", "how long to load and hurt the cluster (default 30s)", 1e9,
        86400e9},
       {"workload", FLAG_STRING, &s->workload, "NAME",
@@ -143,6 +145,14 @@ int settings_find_master(const char *given, const char *flag, enum provider prov
                      flag, given);
   snprintf(path, size, "%s", given ? given : "");
   return 0;
+}
+
+int settings_check_workers(int64_t workers, enum provider provider, struct error *error) {
+  if (workers == 0 || provider != PROVIDER_SSH)
+    return 0;
+  return error_set(error, ERR_BAD_INPUT,
+                   "--workers starts workers beside the command, on this machine alone: on other hosts start "
+                   "assay-worker by hand");
 }
 
 const char *provider_name(enum provider provider) {
@@ -253,6 +263,8 @@ int settings_parse(struct settings *settings, int argc, char **argv) {
     return -1;
   status = settings_choose_provider(settings->provider_name, &settings->provider, settings->provider_reason,
                                     &error);
+  if (status == 0)
+    status = settings_check_workers(settings->workers, settings->provider, &error);
   if (status == 0)
     status = settings_choose_link(settings->link_name, &settings->link, &error);
   if (status == 0 && settings->pcap && settings->link == LINK_VETH)

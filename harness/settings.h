@@ -13,6 +13,7 @@
 struct settings {
   const char *name; /* of the test: a directory of the store */
   int64_t nodes;
+  int64_t workers;  /* assay-workers beside the masters */
   int64_t time_ns;  /* of load under faults */
   int64_t final_ns; /* of load after the last fault healed */
   const char *workload;
@@ -78,6 +79,9 @@ int settings_find_program(const char *given, const char *name, const char *flag,
 /* "auto", "netns", "host" or "ssh"; for auto, `reason` (600 bytes) tells why it came to host. netns on a
  * machine that does not allow it is ERR_UNSUPPORTED. */
 int settings_choose_provider(const char *name, enum provider *provider, char *reason, struct error *error);
+
+/* ERR_BAD_INPUT when workers cannot be started with that provider. */
+int settings_check_workers(int64_t workers, enum provider provider, struct error *error);
 
 const char *provider_name(enum provider provider);
 

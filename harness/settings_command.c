@@ -59,6 +59,8 @@ char **settings_arguments(const struct settings *s) {
   add(&words, "assay");
   add(&words, "run");
   add_number(&words, "nodes", s->nodes);
+  if (s->workers != defaults->workers)
+    add_number(&words, "workers", s->workers);
   add_duration(&words, "time", s->time_ns);
   add_string(&words, "workload", s->workload);
   add_string(&words, "nemesis", s->nemesis);
@@ -186,6 +188,7 @@ json_t *settings_to_json(const struct settings *s) {
                 (json_int_t)s->floor, "time_budget_ns", (json_int_t)s->time_budget_ns, "memory_budget",
                 (json_int_t)s->memory_budget);
   json_object_set_new(rest, "link", json_string(s->link_name));
+  json_object_set_new(rest, "workers", json_integer(s->workers));
   json_object_set_new(rest, "pcap", json_boolean(s->pcap));
   if (s->old_master)
     json_object_set_new(rest, "old_master", json_string(s->old_master_path));

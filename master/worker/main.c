@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -125,6 +126,13 @@ int main(int argc, char **argv) {
   if (exit_code >= 0)
     return exit_code;
   signal(SIGPIPE, SIG_IGN);
+  if (worker.options.parent != 0) {
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != (pid_t)worker.options.parent) {
+      log_error("the process %lld has ended, or did not start this one", (long long)worker.options.parent);
+      return EXIT_HARNESS;
+    }
+  }
   uv_replace_allocator(xmalloc, xrealloc, xcalloc, free);
   uv_loop_init(&worker.loop);
   uv_signal_init(&worker.loop, &worker.terminate);

@@ -60,6 +60,8 @@ int worker_options_parse(struct worker_options *options, int argc, char **argv) 
       {"listen-insecure", FLAG_BOOL, &options->listen_insecure, NULL,
        "listen on other addresses than this machine's own (127.0.0.1, ::1): whoever reaches them may do anything",
        0, 0},
+      {"with-parent", FLAG_INT, &options->parent, "PID", "end when this process does, which started it", 1,
+       4e9},
   };
   const struct flag_set set = {"assay-worker", "Keeps blocks of files for the reference master's clients.",
                                NULL, flags, ARRAY_SIZE(flags)};

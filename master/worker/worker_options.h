@@ -10,6 +10,7 @@ struct worker_options {
   struct flag_list masters;
   int64_t capacity; /* bytes; 0: what the disk has */
   bool listen_insecure;
+  int64_t parent; /* ends when this process, which started it, does; 0: outlives it */
 };
 
 /* -1: go on. Otherwise an exit code; what was wrong is printed, or the help. */
