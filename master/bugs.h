@@ -11,12 +11,15 @@
 
 enum bug {
   /* reads */
-  BUG_LOCAL_READS,    /* the primary answers reads without confirming its leadership */
-  BUG_DIRTY_READS,    /* … and what it has changed and not committed, too */
-  BUG_STEP_DOWN_LATE, /* … and for a while after it was deposed */
-  BUG_LEASE_CLOCK,    /* a confirmation of leadership serves reads for a time told by the wall clock */
-  BUG_LISTING_CACHE,  /* listings are cached, and a rename does not invalidate them */
-  BUG_RESET_CACHE,    /* uncommitted changes survive the loss of leadership in the cache */
+  BUG_LOCAL_READS,          /* the primary answers reads without confirming its leadership */
+  BUG_DIRTY_READS,          /* … and what it has changed and not committed, too */
+  BUG_STEP_DOWN_LATE,       /* … and for a while after it was deposed */
+  BUG_LEASE_CLOCK,          /* a confirmation of leadership serves reads for a time told by the wall clock */
+  BUG_FOLLOWER_LOCAL_READS, /* a standby answers reads without asking its leader */
+  BUG_READ_INDEX_EARLY, /* a leader tells a standby a read index without a majority, or before it knows one */
+  BUG_READ_UNAPPLIED,   /* a standby does not wait until it has applied up to the read index */
+  BUG_LISTING_CACHE,    /* listings are cached, and a rename does not invalidate them */
+  BUG_RESET_CACHE,      /* uncommitted changes survive the loss of leadership in the cache */
   /* operations */
   BUG_RETRY_TWICE,            /* first answers are remembered by the primary alone */
   BUG_DEDUPE_NOT_IN_SNAPSHOT, /* … and are no part of a snapshot */

@@ -126,8 +126,8 @@ struct state_machine {
    * this term, else NULL. `data` is valid during the call only. */
   void (*committed)(void *context, uint64_t index, uint64_t term, const void *data, size_t size, void *token);
 
-  /* So much of what was committed is not durable yet that nothing more is taken: the journal keeps it, and asks
-   * again at durable_moved(). NULL: never. */
+  /* So much of what was committed is not durable yet that nothing more is taken: the journal keeps it, and
+   * asks again at durable_moved(). NULL: never. */
   bool (*is_full)(void *context);
 
   /* Leadership came or went. Every append that has not been reported committed when FOLLOWER is announced has
@@ -199,7 +199,9 @@ struct journal_functions {
    * does not know of (Raft dissertation, §6.4): `done` gets status 0 and a commit index that covers all
    * that was committed anywhere before the call, or ERR_NOT_PRIMARY. A leader that came to power with entries
    * of former terms uncommitted confirms only once an entry of its own term has committed them; the journal
-   * sees to that. Calls that wait at the same time share one round. */
+   * sees to that. A node that follows has its leader do it, and gets ERR_NOT_PRIMARY when it knows none, when
+   * the leader changes meanwhile, or does not answer in time; the index may be ahead of what it has applied.
+   * Calls that wait at the same time share one round, or one message to the leader. */
   void (*confirm)(struct journal *journal, void (*done)(void *context, int status, uint64_t read_index),
                   void *context);
 

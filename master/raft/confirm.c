@@ -18,13 +18,29 @@
  * in, which it does until a role change fails the calls.
  *
  * The own entry: the state machine's first append of a term, or raft's no-op, commits it. Calls wait for that
- * here (`ready`); a leader that came to power with nothing uncommitted is ready at once. */
+ * here (`ready`); a leader that came to power with nothing uncommitted is ready at once.
+ *
+ *   follower ── READ_QUERY round, term ──▶ leader ── a round of its own, if need be ──▶ majority
+ *      ▲                                      │
+ *      └───── READ_REPLY round, index ◀───────┘
+ *
+ * A follower has its leader do that for it: what L confirms after the query arrived covers all that was
+ * committed before the query was sent, hence before the calls. The query is also the follower's own answer:
+ * it names its term, and was made after the calls. So L asks nobody else where the two of them are a
+ * majority, in clusters of up to three voters. Rounds are numbered like a leader's, never twice by one
+ * process and elsewhere after a restart, and the reply names the round: what answers an earlier query, or an
+ * earlier process, answers none of those that wait. The calls fail when the leader or the term changes, or
+ * when nothing has come for an election time-out. */
 #include "master/raft/driver.h"
 
 #include <stdlib.h>
 
+#include "master/bugs.h"
+
 /* A call that comes while this many rounds are on their way joins the next one. */
 #define ROUNDS_IN_FLIGHT 2
+/* Queries of one follower that wait for a confirmation here; more are dropped, and asked again. */
+#define READ_QUERIES_MAX 8
 
 static struct confirm_call *call_at(const struct confirm_queue *queue, size_t position) {
   return &queue->calls[(queue->first + position) & (queue->capacity - 1)];
@@ -111,34 +127,56 @@ static void send_query(struct driver *driver) {
                            driver_now_ns(driver) + (int64_t)driver->options.heartbeat_ms * 1000000);
 }
 
-void driver_begin_round(struct driver *driver) {
-  struct confirm_queue *queue = &driver->calls;
-  if (queue->count == 0)
-    return;
-  if (!driver_leads(driver)) {
-    driver_fail_confirms(driver);
-    return;
-  }
-  const uint64_t commit = raft_commit_index(&driver->raft);
-  const bool ready = commit >= driver->inherited_index;
+/* Whether calls wait that may begin a round. */
+static bool wants_round(const struct driver *driver) {
+  const struct confirm_queue *queue = &driver->calls;
   const bool waiting = call_at(queue, queue->count - 1)->round == 0;
   const uint64_t oldest = call_at(queue, 0)->round;
-  if (!ready || !waiting || (oldest > 0 && driver->round - oldest + 1 >= ROUNDS_IN_FLIGHT))
-    return;
+  return waiting && (oldest == 0 || driver->round - oldest + 1 < ROUNDS_IN_FLIGHT);
+}
+
+/* The calls that wait are those of a new round. */
+static void number_calls(struct driver *driver, uint64_t read_index) {
+  struct confirm_queue *queue = &driver->calls;
+  const int64_t now_ns = driver_now_ns(driver);
   driver->round++;
   for (size_t i = queue->count; i-- > 0 && call_at(queue, i)->round == 0;) {
     call_at(queue, i)->round = driver->round;
-    call_at(queue, i)->read_index = commit;
+    call_at(queue, i)->read_index = read_index;
+    call_at(queue, i)->begun_ns = now_ns;
   }
+}
+
+static bool is_ready(const struct driver *driver) {
+  return raft_commit_index(&driver->raft) >= driver->inherited_index;
+}
+
+static void ask_leader(struct driver *driver);
+
+void driver_begin_round(struct driver *driver) {
+  if (driver->calls.count == 0)
+    return;
+  if (!driver_leads(driver)) {
+    ask_leader(driver);
+    return;
+  }
+  if (!is_ready(driver) || !wants_round(driver))
+    return;
+  number_calls(driver, raft_commit_index(&driver->raft));
   send_query(driver);
   finish_rounds(driver);
 }
 
+static void retry_leader(struct driver *driver);
+
 /* Whose answer was missing may be a voter no more. */
 void driver_retry_confirm(void *owner) {
   struct driver *driver = owner;
-  if (driver_leads(driver))
-    finish_rounds(driver);
+  if (!driver_leads(driver)) {
+    retry_leader(driver);
+    return;
+  }
+  finish_rounds(driver);
   if (driver_leads(driver) && driver->calls.count > 0 && call_at(&driver->calls, 0)->round > 0)
     send_query(driver);
 }
@@ -159,4 +197,131 @@ void driver_take_reply(struct driver *driver, uint64_t peer, const struct wire_q
     from->confirmed_round = query->round;
   finish_rounds(driver);
   driver_wake(driver);
+}
+
+/* -- a follower asks --------------------------------------------------------------------------------------
+ */
+
+static void end_first_call(struct driver *driver, int status, uint64_t read_index) {
+  const struct confirm_call call = pop_call(&driver->calls);
+  call.done(call.context, status, read_index);
+}
+
+static void send_read_query(struct driver *driver) {
+  const struct wire_message message = {.type = WIRE_READ_QUERY,
+                                       .read = {.round = driver->round, .term = driver->role_term}};
+  driver_send(driver, driver->role_leader, &message);
+  driver->world->timer_set(driver->confirm_retry,
+                           driver_now_ns(driver) + (int64_t)driver->options.heartbeat_ms * NS_PER_MS);
+}
+
+static void ask_leader(struct driver *driver) {
+  if (driver->role_leader == 0 || !driver_peer(driver, driver->role_leader)) {
+    driver_fail_confirms(driver);
+    return;
+  }
+  if (!wants_round(driver))
+    return;
+  number_calls(driver, 0);
+  send_read_query(driver);
+}
+
+/* Asks again, for the latest round: its reply serves the earlier ones too. */
+static void retry_leader(struct driver *driver) {
+  const int64_t timeout_ns = (int64_t)driver->options.election_timeout_ms * NS_PER_MS;
+  struct confirm_queue *queue = &driver->calls;
+  if (driver->state != DRIVER_RUNNING)
+    return;
+  while (queue->count > 0 && call_at(queue, 0)->round > 0 &&
+         driver_now_ns(driver) - call_at(queue, 0)->begun_ns >= timeout_ns)
+    end_first_call(driver, ERR_NOT_PRIMARY, 0);
+  if (queue->count > 0 && call_at(queue, 0)->round > 0)
+    send_read_query(driver);
+  driver_wake(driver);
+}
+
+/* The leader has committed the entry at the read index, so where our log has that entry, all up to it is
+ * committed (log matching). The next heartbeat would say so, up to its interval later: raft is given one that
+ * ends there, and what it answers, nobody asked for. */
+static void learn_commit(struct driver *driver, const struct driver_peer *leader,
+                         const struct wire_read *reply) {
+  if (reply->index <= raft_commit_index(&driver->raft) || reply->index > wal_last_index(driver->wal) ||
+      reply->index_term == 0 || wal_term_at(driver->wal, reply->index) != reply->index_term)
+    return;
+  struct raft_message message = {
+      .type = RAFT_APPEND_ENTRIES, .server_id = leader->id, .server_address = leader->address};
+  message.append_entries = (struct raft_append_entries){.term = reply->term,
+                                                        .prev_log_index = reply->index,
+                                                        .prev_log_term = reply->index_term,
+                                                        .leader_commit = reply->index};
+  driver->answers_withheld = true;
+  driver_step(driver, &(struct raft_event){.type = RAFT_RECEIVE, .receive.message = &message}, NULL);
+  driver->answers_withheld = false;
+}
+
+void driver_take_read_reply(struct driver *driver, uint64_t peer, const struct wire_read *reply) {
+  struct confirm_queue *queue = &driver->calls;
+  if (driver_leads(driver) || reply->round > driver->round || peer != driver->role_leader ||
+      reply->term != driver->role_term || reply->term != raft_current_term(&driver->raft))
+    return;
+  if (reply->index > 0)
+    learn_commit(driver, driver_peer(driver, peer), reply);
+  while (queue->count > 0 && call_at(queue, 0)->round > 0 && call_at(queue, 0)->round <= reply->round)
+    end_first_call(driver, reply->index > 0 ? 0 : ERR_NOT_PRIMARY, reply->index);
+  driver_wake(driver);
+}
+
+/* -- … and its leader answers -----------------------------------------------------------------------------
+ */
+
+struct read_query {
+  struct driver *driver;
+  struct driver_peer *peer;
+  uint64_t round;
+};
+
+static void send_read_reply(struct driver *driver, uint64_t peer, uint64_t round, uint64_t index) {
+  const struct wire_message message = {
+      .type = WIRE_READ_REPLY,
+      .read = {.round = round,
+               .term = raft_current_term(&driver->raft),
+               .index = index,
+               .index_term = index > 0 ? wal_term_at(driver->wal, index) : 0}};
+  driver_send(driver, peer, &message);
+}
+
+static void query_confirmed(void *context, int status, uint64_t read_index) {
+  const struct read_query query = *(struct read_query *)context;
+  free(context);
+  query.peer->read_queries--;
+  if (query.driver->state == DRIVER_RUNNING)
+    send_read_reply(query.driver, query.peer->id, query.round, status == 0 ? read_index : 0);
+}
+
+/* The asker's term and ours are all it takes. */
+static bool suffices(const struct driver *driver, const struct driver_peer *asker) {
+  const struct raft_configuration *configuration = &driver->raft.configuration;
+  unsigned voters = 0;
+  for (unsigned i = 0; i < configuration->n; i++)
+    voters += configuration->servers[i].role == RAFT_VOTER;
+  const unsigned votes = driver_is_voter(driver_own_server(driver)) + asker->voter;
+  return 2 * votes > voters;
+}
+
+void driver_take_read_query(struct driver *driver, uint64_t peer, const struct wire_read *query) {
+  struct driver_peer *from = driver_peer(driver, peer);
+  if (!driver_leads(driver) || query->term != raft_current_term(&driver->raft)) {
+    send_read_reply(driver, peer, query->round, 0);
+    return;
+  }
+  if (bug_active(BUG_READ_INDEX_EARLY) || (is_ready(driver) && suffices(driver, from))) {
+    send_read_reply(driver, peer, query->round, raft_commit_index(&driver->raft));
+    return;
+  }
+  if (from->read_queries == READ_QUERIES_MAX)
+    return;
+  from->read_queries++;
+  struct read_query *waiting = xmalloc(sizeof *waiting);
+  *waiting = (struct read_query){.driver = driver, .peer = from, .round = query->round};
+  driver_confirm(driver, query_confirmed, waiting);
 }

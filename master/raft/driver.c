@@ -74,8 +74,8 @@ void driver_update_role(struct driver *driver) {
       driver->peers[i]->shortfalls = 0;
   }
   driver->state_machine->role(driver->state_machine->context, role, term, leader);
-  if (lost)
-    driver_fail_confirms(driver);
+  /* A leader's rounds, and a follower's queries to another leader or in another term. */
+  driver_fail_confirms(driver);
 }
 
 /* -- time ----------------------------------------------------------------------------------------------- */

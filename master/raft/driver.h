@@ -48,6 +48,7 @@ struct driver_peer {
   bool filling; /* the fetch is under way */
   uint64_t fill_term, fill_next, fill_end;
   uint64_t confirmed_round; /* the latest round it answered in our favour */
+  unsigned read_queries;    /* of its, that wait for our confirmation */
   struct offer *offer;
   /* It was sent a snapshot, and needs the log from there on: the last entry it is known to have, and since
    * when. */
@@ -65,6 +66,7 @@ struct confirm_call {
   void *context;
   uint64_t round; /* 0: not begun */
   uint64_t read_index;
+  int64_t begun_ns;
 };
 
 /* First in, first out. */
@@ -140,7 +142,7 @@ struct driver {
    * for fetches that are under way. */
   struct driver_peer **peers;
   size_t peer_count;
-  bool votes_withheld;      /* an answer of raft's to a vote request is not sent */
+  bool answers_withheld;    /* what raft answers to a vote request, or to entries, is not sent */
   int64_t leader_heard_ns;  /* when a leader's entries or heartbeat last came */
   uint64_t membership_seen; /* what wal_configuration_changes() was */
   struct journal_recovery recovery;
@@ -303,6 +305,8 @@ void driver_fail_confirms(struct driver *driver);
 void driver_answer_query(struct driver *driver, uint64_t peer, const struct wire_query *query);
 void driver_take_reply(struct driver *driver, uint64_t peer, const struct wire_query *query);
 void driver_retry_confirm(void *owner);
+void driver_take_read_query(struct driver *driver, uint64_t peer, const struct wire_read *query);
+void driver_take_read_reply(struct driver *driver, uint64_t peer, const struct wire_read *reply);
 
 /* -- compact.c -- */
 void driver_compact(struct driver *driver);

@@ -75,6 +75,14 @@ static void print_message(const struct wire_message *message, char *out, size_t 
   case WIRE_TERM_REPLY:
     snprintf(out, size, "term %" PRIu64 ", round %" PRIu64, message->query.term, message->query.round);
     break;
+  case WIRE_READ_QUERY:
+    snprintf(out, size, "what is committed? round %" PRIu64 ", term %" PRIu64, message->read.round,
+             message->read.term);
+    break;
+  case WIRE_READ_REPLY:
+    snprintf(out, size, "read index %" PRIu64 ", round %" PRIu64 ", term %" PRIu64, message->read.index,
+             message->read.round, message->read.term);
+    break;
   default:
     print_raft(&message->raft, out, size);
   }

@@ -185,7 +185,8 @@ static void tell_term(const struct driver *driver, struct raft_request_vote_resu
 
 static void send_message(struct driver *driver, const struct raft_message *raft) {
   struct driver_peer *peer = driver_peer(driver, raft->server_id);
-  if (!peer || (driver->votes_withheld && raft->type == RAFT_REQUEST_VOTE_RESULT))
+  if (!peer || (driver->answers_withheld &&
+                (raft->type == RAFT_REQUEST_VOTE_RESULT || raft->type == RAFT_APPEND_ENTRIES_RESULT)))
     return;
   struct wire_message message = {.raft = *raft};
   switch (raft->type) {

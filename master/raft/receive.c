@@ -270,9 +270,9 @@ static bool vote_as_outsider(struct driver *driver, struct wire_message *message
   if (!vote->pre_vote) {
     /* raft takes over the term, and says no. A follower that is no voter never forgets its leader. */
     vote->disrupt_leader = true;
-    driver->votes_withheld = true;
+    driver->answers_withheld = true;
     driver_step(driver, &(struct raft_event){.type = RAFT_RECEIVE, .receive.message = &message->raft}, NULL);
-    driver->votes_withheld = false;
+    driver->answers_withheld = false;
     const raft_id before = raft_voted_for(raft);
     granted &= driver->state == DRIVER_RUNNING && vote->term == raft_current_term(raft) &&
                (before == 0 || before == vote->candidate_id);
@@ -352,6 +352,12 @@ void driver_frame_received(void *owner, uint64_t peer, const void *frame, size_t
     break;
   case WIRE_TERM_REPLY:
     driver_take_reply(driver, peer, &message.query);
+    break;
+  case WIRE_READ_QUERY:
+    driver_take_read_query(driver, peer, &message.read);
+    break;
+  case WIRE_READ_REPLY:
+    driver_take_read_reply(driver, peer, &message.read);
     break;
   }
   wire_release(&message);

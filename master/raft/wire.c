@@ -110,6 +110,13 @@ static void encode_body(struct bytes *head, const struct wire_message *message,
     bytes_append_le64(head, message->query.round);
     bytes_append_le64(head, message->query.term);
     break;
+  case WIRE_READ_QUERY:
+  case WIRE_READ_REPLY:
+    bytes_append_le64(head, message->read.round);
+    bytes_append_le64(head, message->read.term);
+    bytes_append_le64(head, message->read.index);
+    bytes_append_le64(head, message->read.index_term);
+    break;
   }
 }
 
@@ -347,6 +354,13 @@ static int decode_body(struct reader *head, struct reader *payload, struct wire_
   case WIRE_TERM_REPLY:
     message->query.round = reader_le64(head);
     message->query.term = reader_le64(head);
+    return 0;
+  case WIRE_READ_QUERY:
+  case WIRE_READ_REPLY:
+    message->read.round = reader_le64(head);
+    message->read.term = reader_le64(head);
+    message->read.index = reader_le64(head);
+    message->read.index_term = reader_le64(head);
     return 0;
   }
   return ERR_BAD_INPUT;

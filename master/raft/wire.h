@@ -18,7 +18,7 @@
 #include "master/journal.h"
 #include "master/raft/wal.h"
 
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 #define WIRE_HEADER 32
 
 enum wire_type {
@@ -32,6 +32,8 @@ enum wire_type {
   WIRE_PIECE,      /* one of them */
   WIRE_TERM_QUERY, /* read index: what is your term? */
   WIRE_TERM_REPLY,
+  WIRE_READ_QUERY, /* a follower's read index: what is committed, if you lead? */
+  WIRE_READ_REPLY,
 };
 
 /* The most a frame may hold of each: what is above is refused by sender and receiver. */
@@ -72,6 +74,13 @@ struct wire_query {
   uint64_t term; /* of the sender of the frame */
 };
 
+struct wire_read {
+  uint64_t round;      /* the asker's own number; the reply carries it */
+  uint64_t term;       /* of the sender of the frame */
+  uint64_t index;      /* of a reply: the read index, 0: the node does not lead that term */
+  uint64_t index_term; /* of the entry there */
+};
+
 struct wire_message {
   enum wire_type type;
   uint64_t sender;
@@ -81,6 +90,7 @@ struct wire_message {
     struct wire_pieces pieces;
     struct wire_piece piece;
     struct wire_query query; /* TERM_QUERY and TERM_REPLY */
+    struct wire_read read;   /* READ_QUERY and READ_REPLY */
   };
   /* APPEND with entries: the same entries twice, for raft and for the log. The payloads are copied out of the
    * frame into one batch. raft_entries[0].batch and entries[i].batch are that batch, with one reference in

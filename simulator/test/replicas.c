@@ -64,7 +64,7 @@ struct replicas {
   uint64_t *leaders; /* by term: node id */
   size_t leader_capacity;
   uint64_t next_value;
-  uint64_t acknowledged, confirmed, installed;
+  uint64_t acknowledged, confirmed, unconfirmed, installed;
 };
 
 static const struct weather calm = {
@@ -583,6 +583,7 @@ static void confirmation_done(void *context, int status, uint64_t read_index) {
           confirmation->node + 1, read_index, confirmation->floor);
     all->confirmed++;
   }
+  all->unconfirmed += status != 0;
   free(confirmation);
 }
 
@@ -613,6 +614,10 @@ uint64_t replicas_acknowledged(const struct replicas *all) {
 
 uint64_t replicas_confirmed(const struct replicas *all) {
   return all->confirmed;
+}
+
+uint64_t replicas_unconfirmed(const struct replicas *all) {
+  return all->unconfirmed;
 }
 
 uint64_t replicas_installed(const struct replicas *all) {

@@ -60,6 +60,7 @@ uint64_t replicas_applied(const struct replicas *replicas, size_t node);
 uint64_t replicas_highest_committed(const struct replicas *replicas);
 uint64_t replicas_acknowledged(const struct replicas *replicas); /* appends reported with their token */
 uint64_t replicas_confirmed(const struct replicas *replicas);    /* read indexes given */
+uint64_t replicas_unconfirmed(const struct replicas *replicas);  /* … and refused */
 uint64_t replicas_installed(const struct replicas *replicas);    /* snapshots installed */
 struct journal_status replicas_status(const struct replicas *replicas, size_t node);
 /* To ask for changes of membership. */

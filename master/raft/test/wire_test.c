@@ -88,6 +88,11 @@ static size_t samples(struct bytes frames[16]) {
   frames[count++] = whole_frame(&message, NULL);
   message.type = WIRE_TERM_REPLY;
   frames[count++] = whole_frame(&message, NULL);
+  message = (struct wire_message){.type = WIRE_READ_QUERY, .sender = 2, .read = {.round = 8, .term = 5}};
+  frames[count++] = whole_frame(&message, NULL);
+  message = (struct wire_message){
+      .type = WIRE_READ_REPLY, .sender = 2, .read = {.round = 8, .term = 5, .index = 70, .index_term = 4}};
+  frames[count++] = whole_frame(&message, NULL);
   raft_free(encoded.base);
   return count;
 }
