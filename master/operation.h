@@ -29,9 +29,13 @@ enum operation_code {
   OP_CODES
 };
 
+/* Reads of the tables alone, which every node has; what is known of workers, the primary has alone. */
+static inline bool op_is_of_tables(enum operation_code code) {
+  return code == OP_STAT || code == OP_LIST || code == OP_EXISTS || code == OP_BLOCKS;
+}
+
 static inline bool op_is_read(enum operation_code code) {
-  return code == OP_STAT || code == OP_LIST || code == OP_EXISTS || code == OP_BLOCKS ||
-         code == OP_WORKER_REPORT || code == OP_LOCATE || code == OP_WORKERS;
+  return op_is_of_tables(code) || code == OP_WORKER_REPORT || code == OP_LOCATE || code == OP_WORKERS;
 }
 
 /* What may stand in a batch. */
@@ -57,6 +61,7 @@ struct request {
   struct slice destination;
   struct slice value;
   bool parents, exist_ok, overwrite, recursive, has_if_version;
+  bool any; /* op_is_of_tables(): a node that is not the primary may answer, as linearizably */
   uint64_t if_version;
   uint64_t length; /* complete, commit-block */
   uint64_t block;  /* commit-block; no path then */

@@ -369,15 +369,13 @@ static void turn(void *owner) {
   }
   if (!primary_check_tables(primary))
     return;
-  if (primary->role == ROLE_PRIMARY) {
-    primary_start_reads(primary);
-    primary_retry_reads(primary);
-    work(primary);
-  } else if (primary->role == ROLE_CATCHING_UP && primary->unsent.size > 0) {
-    send_batch(primary);
-  } else if (bug_any_active() && primary->role == ROLE_STANDBY) {
+  if (bug_any_active() && primary->role == ROLE_STANDBY)
     primary_linger(primary);
-  }
+  primary_advance_reads(primary);
+  if (primary->role == ROLE_PRIMARY)
+    work(primary);
+  else if (primary->role == ROLE_CATCHING_UP && primary->unsent.size > 0)
+    send_batch(primary);
   deliver_replies(primary);
 }
 
@@ -398,6 +396,8 @@ static void durable_moved(void *context) {
 /* -- requests -- */
 
 static bool takes(const struct primary *primary, const struct request *request) {
+  if (primary->role == ROLE_STANDBY && request->any && op_is_of_tables(request->code))
+    return true;
   if (primary->role == ROLE_PRIMARY || primary->role == ROLE_CATCHING_UP)
     return true;
   return bug_any_active() && primary_lingers(primary, request);

@@ -135,8 +135,8 @@ static void append_deposed(struct primary *primary) {
 }
 
 void primary_linger(struct primary *primary) {
-  primary_answer_unconfirmed(primary);
-  primary_retry_reads(primary);
+  if (primary_lingers(primary, &(struct request){.code = OP_STAT}))
+    primary_answer_unconfirmed(primary);
   while (primary->queue.first || primary->retried.first)
     append_deposed(primary);
 }

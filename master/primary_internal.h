@@ -150,13 +150,12 @@ void primary_drop_parked(struct primary *primary, enum answer_status status);
 void primary_deliver(struct primary *primary, struct pending *pending, const struct answer *answer);
 
 /* -- primary_reads.c -- */
-/* Asks for confirmation of leadership for the reads that wait, if not too many rounds are on their way. */
-void primary_start_reads(struct primary *primary);
+/* Each turn: asks for confirmation of leadership for the reads that wait, if not too many rounds are on their
+ * way; answers parked reads for which everything is there now. */
+void primary_advance_reads(struct primary *primary);
 /* Answers what the applied index allows. */
 void primary_finish_reads(struct primary *primary);
 void primary_drop_reads(struct primary *primary, enum answer_status status);
-/* Answers parked reads for which everything is there now. */
-void primary_retry_reads(struct primary *primary);
 /* Answers all reads that wait, from the tables as they are. */
 void primary_answer_unconfirmed(struct primary *primary);
 

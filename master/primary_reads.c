@@ -3,7 +3,12 @@
  * A read may be answered from the committed tables when, after it arrived, a majority confirmed that this
  * node still leads, and the tables have what was committed when they were asked. All reads that wait when a
  * round begins share it; a read that comes later needs a later round. The first condition of §6.4, an entry
- * of the own term committed, holds in ROLE_PRIMARY. */
+ * of the own term committed, holds in ROLE_PRIMARY.
+ *
+ * A standby answers reads that allow it (request.any) in the same way: its journal has the leader confirm.
+ * Its tables may be behind the read index, and it waits; they may be ahead of it, which is no harm: what is
+ * applied anywhere is committed, so later reads see it too. Nothing else of a standby's state matters, and a
+ * read that was confirmed may be answered in whatever role the node is by then. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -28,6 +33,7 @@ static void answer_read(struct primary *primary, struct pending *read) {
   answer.term = primary->term;
   answer.commit = tables_applied(primary->tables)->index;
   answer.leader = primary->leader;
+  primary->statistics.standby_reads += primary->role != ROLE_PRIMARY;
   primary_deliver(primary, read, &answer);
 }
 
@@ -37,7 +43,7 @@ static void answer_reads(struct primary *primary, struct pending_list reads) {
   tables_trim(primary->tables);
 }
 
-void primary_retry_reads(struct primary *primary) {
+static void retry_reads(struct primary *primary) {
   if (!primary->retried_reads.first || (bug_active(BUG_PARTIAL_BATCH) && primary->defects.torn))
     return;
   const struct pending_list reads = primary->retried_reads;
@@ -67,6 +73,8 @@ static void extend_lease(struct primary *primary, const struct read_round *round
 }
 
 static bool needs_no_confirmation(const struct primary *primary) {
+  if (primary->role == ROLE_STANDBY)
+    return bug_active(BUG_FOLLOWER_LOCAL_READS);
   return bug_active(BUG_LOCAL_READS) || (bug_active(BUG_LEASE_CLOCK) && primary_holds_lease(primary));
 }
 
@@ -87,9 +95,8 @@ static void confirmed(void *context, int status, uint64_t read_index) {
     primary_schedule(primary);
 }
 
-void primary_start_reads(struct primary *primary) {
-  assert(primary->role == ROLE_PRIMARY);
-  if (bug_active(BUG_DIRTY_READS))
+static void start_reads(struct primary *primary) {
+  if (bug_active(BUG_DIRTY_READS) && primary->role == ROLE_PRIMARY)
     primary_answer_dirty_reads(primary);
   if (bug_any_active() && needs_no_confirmation(primary))
     primary_answer_unconfirmed(primary);
@@ -111,7 +118,8 @@ void primary_start_reads(struct primary *primary) {
 }
 
 void primary_finish_reads(struct primary *primary) {
-  const uint64_t applied = tables_applied(primary->tables)->index;
+  const bool waits = !bug_active(BUG_READ_UNAPPLIED) || primary->role != ROLE_STANDBY;
+  const uint64_t applied = waits ? tables_applied(primary->tables)->index : UINT64_MAX;
   if (bug_active(BUG_PARTIAL_BATCH) && primary->defects.torn)
     return; /* who is here sees operations whole */
   for (struct read_round **at = &primary->rounds; *at;) {
@@ -125,6 +133,14 @@ void primary_finish_reads(struct primary *primary) {
     free(round);
     answer_reads(primary, reads);
   }
+}
+
+void primary_advance_reads(struct primary *primary) {
+  if (primary->role == ROLE_PRIMARY || primary->role == ROLE_STANDBY)
+    start_reads(primary);
+  if (primary->role == ROLE_STANDBY)
+    primary_finish_reads(primary); /* a snapshot may have brought what they wait for */
+  retry_reads(primary);
 }
 
 /* Rounds on their way stay, empty, until their confirmation comes. */

@@ -120,7 +120,9 @@ static void receive_prepare(void *context, snapshot_receive_done *done, void *ow
 static int receive_install(void *context, struct error *error) {
   struct primary *primary = context;
   assert(primary->role != ROLE_PRIMARY && overlay_is_empty(primary->overlay));
-  return tables_install(primary->tables, error);
+  const int status = tables_install(primary->tables, error);
+  primary_schedule(primary); /* reads may have waited for what it brought */
+  return status;
 }
 
 static void receive_forget(void *context, uint64_t index) {

@@ -28,6 +28,7 @@ static inline void durations_add(struct durations *durations, int64_t duration_n
 
 struct primary_statistics {
   uint64_t answers[STATISTICS_OPERATIONS][STATISTICS_STATUSES];
+  uint64_t standby_reads; /* answered from the tables while another node, or none, was the primary */
   struct durations reads, mutations; /* from submit to answer, of those that had one from the tables */
   uint64_t batches, batch_bytes;     /* that the journal took */
   uint64_t no_space;                 /* batches it would not take for want of room on the disk */

@@ -38,9 +38,9 @@ static size_t next_node(struct master_client *client, uint64_t leader, const cha
   return (client->at + 1) % client->node_count;
 }
 
-/* One round through all nodes is free; then it is 5 ms before each node of the next, then 10 … 100 ms, less up
- * to a half by chance, so that clients do not come in step. A primary that hands over is back sooner than a
- * delay that doubled from node to node. */
+/* One round through all nodes is free; then it is 5 ms before each node of the next, then 10 … 100 ms, less
+ * up to a half by chance, so that clients do not come in step. A primary that hands over is back sooner than
+ * a delay that doubled from node to node. */
 static void move_to(struct master_client *client, size_t node, int64_t now_ns) {
   assert(!client->connection);
   client->at = node;

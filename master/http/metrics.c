@@ -124,6 +124,8 @@ static void write_operations(struct bytes *page, const struct primary_statistics
          "From a request's arrival to its answer, of those answered from the tables.");
   histogram(page, "assay_operation_duration_seconds", "kind=\"read\"", &primary->reads);
   histogram(page, "assay_operation_duration_seconds", "kind=\"mutation\"", &primary->mutations);
+  counter(page, "assay_standby_reads_total", primary->standby_reads,
+          "Reads answered while this node was not the primary.");
   counter(page, "assay_batches_total", primary->batches, "Batches of effects appended to the log.");
   counter(page, "assay_batch_bytes_total", primary->batch_bytes, "Bytes of those batches.");
   counter(page, "assay_batches_without_room_total", primary->no_space,

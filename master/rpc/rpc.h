@@ -17,7 +17,7 @@
 #include "rpc.pb-c.h"
 
 #define RPC_MAGIC 0x59415341u /* "ASAY" */
-#define RPC_VERSION 1u
+#define RPC_VERSION 2u
 
 #define RPC_HEADER_SIZE 5u
 /* Bounds of a frame's message, so that a stray or hostile peer cannot make us reserve memory at will. */

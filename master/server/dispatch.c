@@ -232,6 +232,7 @@ static bool dispatch_request(struct session *session, const struct rpc_frame *fr
       .block = message->block,
       .worker = message->worker,
       .count = message->count,
+      .any = message->any,
       .address = slice_of(message->address),
       .capacity = message->capacity,
       .nonce = message->nonce,

@@ -176,6 +176,35 @@ Test(bugs, lease_clock) {
 #endif
 }
 
+static bool read_of_standby(void) {
+  static struct got read;
+  submit(1, (struct request){.code = OP_STAT, .path = text("/"), .any = true}, &read);
+  fake_settle(cluster);
+  return read.answered && read.status == STATUS_OK;
+}
+
+Test(bugs, follower_local_reads) {
+  check("follower-local-reads", read_of_standby, 0);
+}
+
+static bool read_of_standby_that_lags(void) {
+  static struct got made, read;
+  mutate(0, OP_CREATE, "/f", 1, &made);
+  fake_settle(cluster);
+  cluster->commit = cluster->count;
+  while (fake_deliver(&cluster->nodes[0]))
+    fake_settle(cluster);
+  submit(1, (struct request){.code = OP_STAT, .path = text("/f"), .any = true}, &read);
+  fake_settle(cluster);
+  fake_confirm(&cluster->nodes[1]);
+  fake_settle(cluster);
+  return made.status == STATUS_OK && read.answered && read.status == STATUS_NOT_FOUND;
+}
+
+Test(bugs, read_unapplied) {
+  check("read-unapplied", read_of_standby_that_lags, 0);
+}
+
 static bool list_after_rename(void) {
   static struct got renamed;
   have(0, OP_MKDIR, "/d", 1);

@@ -219,8 +219,10 @@ void fake_confirm(struct fake_node *node) {
   memcpy(confirms, node->confirms, count * sizeof *confirms);
   node->confirm_count = 0;
   for (size_t i = 0; i < count; i++) {
-    const bool leads = node->leads && !node->unaware && confirms[i].term == node->cluster->term;
-    confirms[i].done(confirms[i].context, leads ? 0 : ERR_NOT_PRIMARY, confirms[i].read_index);
+    const struct fake_cluster *cluster = node->cluster;
+    const bool has_leader = node->leads || cluster->leader < FAKE_NODES;
+    const bool good = has_leader && !node->unaware && confirms[i].term == cluster->term;
+    confirms[i].done(confirms[i].context, good ? 0 : ERR_NOT_PRIMARY, confirms[i].read_index);
   }
 }
 

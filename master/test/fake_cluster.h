@@ -73,7 +73,8 @@ void fake_settle(struct fake_cluster *cluster);
 
 /* The next entry, if it is committed, reaches the node. */
 bool fake_deliver(struct fake_node *node);
-/* All confirmations asked for come back. */
+/* All confirmations asked for come back: with a read index at who leads, and at who follows a leader; where
+ * the leader changed meanwhile, without. */
 void fake_confirm(struct fake_node *node);
 /* `node` leads from now on; of the entries not committed, the first `kept` stay in the log. Who led before
  * hears of it at once, or, if `silently`, by fake_tell() or with the next entry that reaches it. */

@@ -27,6 +27,7 @@ struct sent {
   enum answer_status status;
   unsigned answers;
   uint64_t commit_at_submit;
+  const struct fake_node *asked; /* of a read */
 };
 
 /* One sending of a mutation. */
@@ -45,7 +46,7 @@ struct run {
   uint64_t blocks[256]; /* ids of add-blocks that were sent, some of them */
   size_t block_count;
   uint64_t hashes[1 << 16];
-  size_t outstanding, answered_ok, answered_fail, reads;
+  size_t outstanding, answered_ok, answered_fail, reads, standby_reads; /* standby_reads: checked whole */
   size_t answered[OP_CODES][2]; /* mutations that failed, and that succeeded */
 };
 
@@ -135,6 +136,7 @@ static void read_answered(void *context, const struct answer *answer) {
       check_list(expected.node, answer);
     if (expected.node && sent->request.code == OP_BLOCKS)
       check_blocks(expected.node, answer);
+    run->standby_reads += !sent->asked->leads;
   }
   free(sent);
 }
@@ -254,8 +256,12 @@ static void submit_read(struct run *run) {
                            ? OP_BLOCKS
                            : (enum operation_code)random_between(&run->random, OP_STAT, OP_EXISTS);
   sent->commit_at_submit = run->cluster->commit;
+  sent->request.any = coin(run);
+  struct fake_node *node =
+      sent->request.any ? &run->cluster->nodes[random_below(&run->random, FAKE_NODES)] : some_node(run);
+  sent->asked = node;
   run->outstanding++;
-  primary_submit(some_node(run)->primary, &sent->request, read_answered, sent);
+  primary_submit(node->primary, &sent->request, read_answered, sent);
 }
 
 /* An answer that tells the client it need not ask again. */
@@ -318,7 +324,8 @@ static void ask_about(struct run *run, struct fake_node *node, const char *path,
   sent->run = run;
   cr_assert_lt(strlen(path), sizeof sent->words.path);
   memcpy(sent->words.path, path, strlen(path));
-  sent->request = (struct request){.code = code, .path = {sent->words.path, strlen(path)}};
+  sent->request = (struct request){.code = code, .path = {sent->words.path, strlen(path)}, .any = true};
+  sent->asked = node;
   run->outstanding++;
   primary_submit(node->primary, &sent->request, read_answered, sent);
 }
@@ -335,7 +342,7 @@ static void ask_tree(struct run *run, struct fake_node *node, const struct oracl
   }
 }
 
-/* Everything that was asked is answered, and the leader shows exactly the oracle's tree. */
+/* Everything that was asked is answered, and the leader and a standby show exactly the oracle's tree. */
 static void check_whole(struct run *run) {
   struct fake_cluster *cluster = run->cluster;
   if (cluster->leader == FAKE_NODES)
@@ -345,6 +352,7 @@ static void check_whole(struct run *run) {
   follow(run, cluster->commit);
   struct fake_node *leader = &cluster->nodes[cluster->leader];
   ask_tree(run, leader, run->oracle, "");
+  ask_tree(run, &cluster->nodes[(cluster->leader + 1) % FAKE_NODES], run->oracle, "");
   for (size_t client = 1; client <= CLIENTS; client++)
     if (run->sequence[client] > 0)
       send_mutation(run, run->operations[client][run->sequence[client]], leader);
@@ -434,8 +442,8 @@ static void random_run(uint64_t seed, int steps, const char *directory) {
     step(run, true);
   check_whole(run);
   /* Some seeds have no primary most of the time: how much was asked in all is looked at by who calls this. */
-  cr_assert(run->answered_ok > 0 && run->answered_fail > 0 && run->reads > 0, "seed %llu shows nothing",
-            (unsigned long long)seed);
+  cr_assert(run->answered_ok > 0 && run->answered_fail > 0 && run->reads > 0 && run->standby_reads > 0,
+            "seed %llu shows nothing", (unsigned long long)seed);
   for (size_t i = 0; i < ARRAY_SIZE(total); i++)
     for (size_t j = 0; j < 2; j++)
       total[i][j] += run->answered[i][j];

@@ -1,5 +1,5 @@
-/* Read indexes that a follower has its leader confirm. That they cover all that was committed before is checked
- * of each (replicas.h), under random schedules by raft_journal_test.c, which asks every node. */
+/* Read indexes that a follower has its leader confirm. That they cover all that was committed before is
+ * checked of each (replicas.h), under random schedules by raft_journal_test.c, which asks every node. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
