@@ -1,7 +1,8 @@
 /* process.h: the client process from inside.
  *
  * One libuv loop. Every logical client (`struct session`) has a connection of its own, prefers a node of its
- * own, and does one operation after the other:
+ * own, and does one operation after the other (with `reads_any` it has a second connection, for reads, to
+ * that node or the next that answers, while changes go to the primary):
  *
  *   IDLE --draw, stamp, record, submit--> BUSY --answer, stamp, record--> IDLE, or NUMBERLESS after an info
  *
@@ -32,7 +33,8 @@ struct session {
   enum session_state state;
   struct session *next; /* in the queue of idle or of numberless sessions */
   struct master_client *client;
-  uint32_t number, sequence; /* number 0: none yet */
+  struct master_client *reader; /* for reads; NULL: `client` does those too */
+  uint32_t number, sequence;    /* number 0: none yet */
   /* The operation under way. */
   struct arguments arguments;
   uint64_t op_id;

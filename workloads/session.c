@@ -37,13 +37,14 @@ static bool knows_one_node(size_t client) {
   return client % 8 == 5 || client % 8 == 6;
 }
 
-static int open_session_client(struct client_process *process, size_t client, struct master_client **opened,
-                               struct error *error) {
+static int open_session_client(struct client_process *process, size_t client, bool any_node,
+                               struct master_client **opened, struct error *error) {
   const struct client_options *options = process->options;
   struct master_client_options client_options = {.addresses = options->addresses,
                                                  .address_count = options->address_count,
                                                  .request_timeout_ns = options->request_timeout_ns,
-                                                 .retry = true};
+                                                 .retry = true,
+                                                 .any_node = any_node};
   if (knows_one_node(client)) {
     client_options.addresses +=
         ((size_t)options->shard + client / 8 * 2 + client % 2) % options->address_count;
@@ -69,18 +70,23 @@ int sessions_open(struct client_process *process, struct error *error) {
     struct session *session = &process->sessions[i];
     session->process = process;
     session->index = i;
-    result = open_session_client(process, i, &session->client, error);
+    result = open_session_client(process, i, false, &session->client, error);
     if (result != 0)
       return result;
     process->session_count++;
+    if (options->reads_any)
+      result = open_session_client(process, i, true, &session->reader, error);
     session_queue_push(&process->numberless, session);
   }
   return result;
 }
 
 void sessions_close(struct client_process *process) {
-  for (size_t i = 0; i < process->session_count; i++)
+  for (size_t i = 0; i < process->session_count; i++) {
     master_client_close(process->sessions[i].client, NULL, NULL);
+    if (process->sessions[i].reader)
+      master_client_close(process->sessions[i].reader, NULL, NULL);
+  }
   if (process->control)
     master_client_close(process->control, NULL, NULL);
 }
@@ -100,7 +106,8 @@ static void on_answer(void *context, const struct master_answer *answer);
 static void submit(struct session *session) {
   const struct master_request *request =
       arguments_to_request(&session->arguments, session->op_id, session->process->request);
-  master_client_submit(session->client, request, on_answer, session);
+  const bool reads = session->reader && master_operation_is_read(request->operation);
+  master_client_submit(reads ? session->reader : session->client, request, on_answer, session);
 }
 
 /* False when the history could not be written. */

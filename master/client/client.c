@@ -112,6 +112,7 @@ void master_client_submit(struct master_client *client, const struct master_requ
   const Rpc__Operation operation = wire_operation(request->operation);
   const bool read = master_operation_is_read(request->operation);
   assert(operation != RPC__OPERATION__OPERATION_NONE && (read || request->op_id != 0));
+  assert((read || !client->any_node) && "changes go to the primary");
   struct call *call = call_new(client, operation);
   call->answered = callback;
   call->context = context;
@@ -125,6 +126,7 @@ void master_client_submit(struct master_client *client, const struct master_requ
   call->message.length = request->length;
   call->message.block = request->block;
   call->message.worker = request->worker;
+  call->message.any = client->any_node;
   if (!read) {
     call->message.op_id = request->op_id;
     floors_add(&client->floors, &call->floor, request->op_id);
@@ -134,7 +136,7 @@ void master_client_submit(struct master_client *client, const struct master_requ
 
 void master_client_reserve(struct master_client *client, uint32_t count, reserve_callback *callback,
                            void *context) {
-  assert(!client->closing && callback);
+  assert(!client->closing && callback && !client->any_node);
   struct call *call = call_new(client, RPC__OPERATION__OPERATION_RESERVE_CLIENTS);
   call->reserved = callback;
   call->context = context;
@@ -201,6 +203,7 @@ int master_client_open(uv_loop_t *loop, const struct master_client_options *opti
   client->only_given = options->only_given;
   client->retry = options->retry;
   client->cluster = options->cluster;
+  client->any_node = options->any_node;
   client->at = options->preferred;
   list_init(&client->by_deadline);
   list_init(&client->waiting);

@@ -150,6 +150,10 @@ struct master_client_options {
   bool only_given;            /* nodes that the given ones name are not asked: not learnt of */
   uint64_t cluster;           /* the cluster that nodes must be of; 0: that of the first that answers */
   bool retry;                 /* false: a request is sent once, to whoever is connected */
+  /* For reads alone: any node answers them, as linearizably as the primary. The client stays with the node
+   * it is connected to, a standby too, and goes on to the next when that does not answer or says that it
+   * cannot. */
+  bool any_node;
 };
 
 int master_client_open(uv_loop_t *loop, const struct master_client_options *options,

@@ -63,7 +63,7 @@ struct master_client {
   struct node *nodes; /* never move */
   size_t node_count, node_capacity;
   int64_t request_timeout_ns, connect_timeout_ns, attempt_timeout_ns;
-  bool only_given, retry;
+  bool only_given, retry, any_node;
   uint64_t cluster; /* 0 until the first hello */
 
   /* calls */

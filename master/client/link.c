@@ -1,4 +1,4 @@
-/* link.c: the one connection to the primary: where to dial, when to stay, when to leave.
+/* link.c: the one connection, to the primary or to any node: where to dial, when to stay, when to leave.
  *
  * It stays with a node that answers, whatever the node believes itself to be: only so does a client notice
  * that an old primary still answers. It leaves when the node says not-primary, closes, or is silent though
@@ -31,7 +31,7 @@ static size_t node_of_hint(struct master_client *client, uint64_t leader, const 
 
 static size_t next_node(struct master_client *client, uint64_t leader, const char *leader_address,
                         int64_t now_ns) {
-  const size_t hinted = node_of_hint(client, leader, leader_address);
+  const size_t hinted = client->any_node ? client->node_count : node_of_hint(client, leader, leader_address);
   if (hinted < client->node_count && hinted != client->at &&
       now_ns - client->nodes[hinted].failed_ns > FAILED_RECENTLY_NS)
     return hinted;
@@ -130,7 +130,7 @@ static void on_greeted(void *context, const Rpc__Hello *hello) {
   client->nodes[client->at].id = hello->node;
   client->nodes[client->at].failed_ns = INT64_MIN / 2;
   const bool serves = hello->role != RPC__ROLE__ROLE_STANDBY && hello->role != RPC__ROLE__ROLE_STEPPING_DOWN;
-  if (client->retry && !serves)
+  if (client->retry && !serves && !client->any_node)
     link_refused(client, hello->leader, hello->leader_address);
   client_pump_soon(client);
 }

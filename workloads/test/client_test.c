@@ -171,6 +171,28 @@ Test(client, everything_is_recorded_and_counted) {
   history_free(history);
 }
 
+Test(client, reads_go_to_any_node_and_changes_to_the_primary) {
+  struct run run;
+  prepare(&run);
+  struct client_options options = options_of(&run);
+  options.operations = 1000;
+  options.reads_any = true;
+  fake_cluster = (struct fake_cluster){0};
+  start(&run, &options, 0);
+  finish(&run);
+  cr_assert_eq(run.exit_code, EXIT_VALID);
+  struct history *history = read_history(&run);
+  assert_well_recorded(history);
+  size_t reads = 0;
+  for (size_t i = 0; i < history->count; i++) {
+    const bool read = !operation_is_mutation(history->operations[i].arguments.kind);
+    cr_assert_eq(history->operations[i].node, read ? 1 : 2);
+    reads += read;
+  }
+  cr_assert(reads > 100 && reads < history->count - 100);
+  history_free(history);
+}
+
 Test(client, the_end_of_standard_input_stops_it) {
   struct run run;
   prepare(&run);

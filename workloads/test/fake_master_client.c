@@ -14,7 +14,7 @@ static uint32_t next_number = 100;
 
 struct master_client {
   uv_timer_t timer;
-  bool busy;
+  bool busy, any_node;
   master_answer_callback *callback;
   void *context;
   struct arguments arguments;
@@ -35,6 +35,7 @@ int master_client_open(uv_loop_t *loop, const struct master_client_options *opti
   *client = xcalloc(1, sizeof **client);
   uv_timer_init(loop, &(*client)->timer);
   (*client)->timer.data = *client;
+  (*client)->any_node = options->any_node;
   return 0;
 }
 
@@ -54,10 +55,11 @@ static uint64_t numbers[PARTS];
 
 static void answer_ok_or_fail(struct master_client *client, struct master_answer *out) {
   struct answer answer;
+  assert(!client->any_node || !operation_is_mutation(client->arguments.kind));
   naive_tree_execute(&tree, &client->arguments, client->op_id, &answer);
   *out = (struct master_answer){.outcome = answer.code ? MASTER_FAIL : MASTER_OK,
                                 .error = (enum master_error)answer.code,
-                                .node = 2,
+                                .node = client->any_node ? 1 : 2,
                                 .term = 3,
                                 .commit = 4,
                                 .creator = answer.creator,

@@ -74,6 +74,63 @@ Test(client, a_standby_is_passed_by_and_its_hint_followed) {
   finish(client);
 }
 
+static struct master_client *open_reader(void) {
+  const char *addresses[SERVERS];
+  for (size_t i = 0; i < server_count; i++)
+    addresses[i] = servers[i].address;
+  const struct master_client_options options = {.addresses = addresses,
+                                                .address_count = server_count,
+                                                .request_timeout_ns = NS_PER_S,
+                                                .connect_timeout_ns = 50 * NS_PER_MS,
+                                                .attempt_timeout_ns = 60 * NS_PER_MS,
+                                                .retry = true,
+                                                .any_node = true};
+  struct master_client *client;
+  cr_assert_eq(master_client_open(&loop, &options, &client, NULL), 0);
+  return client;
+}
+
+static unsigned any_requests;
+
+static void note_any(struct fake_server *server, struct fake_session *session, const Rpc__Request *request) {
+  any_requests += request->any ? 1 : 0;
+  say_ok(server, session, request);
+}
+
+Test(client, a_reader_of_any_node_stays_with_a_standby) {
+  start(3);
+  any_requests = 0;
+  servers[0].hello.role = RPC__ROLE__ROLE_STANDBY;
+  servers[0].hello.leader = 3;
+  servers[0].hello.leader_address = servers[2].address;
+  servers[0].request = note_any;
+  struct master_client *client = open_reader();
+  struct result result = {0};
+  for (unsigned i = 1; i <= 3; i++) {
+    stat_file(client, &result);
+    await(&result.count, i);
+    cr_assert(result.answer.outcome == MASTER_OK && result.answer.node == 1);
+  }
+  cr_assert(servers[0].requests == 3 && any_requests == 3);
+  cr_assert_eq(servers[1].accepted + servers[2].accepted, 0);
+  finish(client);
+}
+
+Test(client, a_reader_of_any_node_goes_on_to_the_next) {
+  start(3);
+  servers[0].request = say_leader_is_third;
+  servers[1].request = hang_up;
+  servers[2].request = say_ok;
+  struct master_client *client = open_reader();
+  struct result result = {0};
+  stat_file(client, &result);
+  await(&result.count, 1);
+  cr_assert(result.answer.outcome == MASTER_OK && result.answer.node == 3);
+  cr_assert(servers[0].requests == 1 && servers[1].requests == 1,
+            "hints name the primary, who is not sought");
+  finish(client);
+}
+
 /* ---- retries ---- */
 
 static uint64_t seen_op_ids[8], seen_floors[64];
