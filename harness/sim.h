@@ -29,7 +29,7 @@ struct sim_settings {
   uint64_t first, last; /* seeds, both included */
   struct plan plan;     /* of --plan */
   int64_t nodes, time_ns;
-  const char *workload, *faults, *bug;
+  const char *workload, *reads, *faults, *bug;
   bool no_check;
   /* how */
   int64_t jobs, time_budget_ns, seed_budget_ns;

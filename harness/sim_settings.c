@@ -25,6 +25,8 @@ static int parse_flags(struct sim_settings *s, int argc, char **argv, int *posit
       {"time", FLAG_DURATION, &s->time_ns, "TIME", "simulated time of load and faults (default: drawn)", 1e6,
        86400e9},
       {"workload", FLAG_STRING, &s->workload, "NAME", "what clients do (default: drawn)", 0, 0},
+      {"reads", FLAG_STRING, &s->reads, "WHERE",
+       "clients read at the primary or at any node (default: drawn)", 0, 0},
       {"faults", FLAG_STRING, &s->faults, "FAULTS",
        "families (network, process, disk, clock, snapshot) or faults that may be drawn (default: all)", 0, 0},
       {"bug", FLAG_STRING, &s->bug, "NAME", "switch a named defect on, in a build with defects", 0, 0},
@@ -149,10 +151,10 @@ static int check_combinations(const struct sim_settings *s, struct error *error)
 /* Everything that a plan refuses is refused here, before a worker meets it. */
 static int check_plan(struct sim_settings *s, struct error *error) {
   if (s->plan_path) {
-    if (s->nodes != 0 || s->time_ns != 0 || s->workload || s->faults)
+    if (s->nodes != 0 || s->time_ns != 0 || s->workload || s->reads || s->faults)
       return error_set(
           error, ERR_BAD_INPUT,
-          "--nodes, --time, --workload and --faults say what is drawn, and --plan %s draws nothing",
+          "--nodes, --time, --workload, --reads and --faults say what is drawn, and --plan %s draws nothing",
           s->plan_path);
     const int status = plan_read(s->plan_path, &s->plan, error);
     if (status == 0)
@@ -217,6 +219,7 @@ struct plan_options sim_draw_options(const struct sim_settings *settings) {
   return (struct plan_options){.nodes = (size_t)settings->nodes,
                                .duration_ns = settings->time_ns,
                                .workload = settings->workload,
+                               .reads = settings->reads,
                                .faults = settings->faults};
 }
 
@@ -254,6 +257,8 @@ const char *sim_again(const struct sim_settings *s, uint64_t seed, char out[SIM_
     bytes_append_format(&text, " --time %" PRId64 "ms", s->time_ns / NS_PER_MS);
   if (s->workload)
     bytes_append_format(&text, " --workload %s", s->workload);
+  if (s->reads)
+    bytes_append_format(&text, " --reads %s", s->reads);
   if (s->faults)
     bytes_append_format(&text, " --faults %s", s->faults);
   if (s->bug)

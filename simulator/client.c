@@ -278,7 +278,7 @@ static size_t node_after(const struct sim_client *client, size_t node) {
 }
 
 static size_t next_node(const struct sim_client *client, uint64_t leader, int64_t now_ns) {
-  if (leader > 0 && leader <= node_count(client)) {
+  if (!client->options.any_node && leader > 0 && leader <= node_count(client)) {
     const size_t hinted = (size_t)leader - 1;
     if (hinted != client->at && place_of(client, hinted) < client->options.count &&
         now_ns - client->failed_ns[hinted] > FAILED_RECENTLY_NS)
@@ -439,7 +439,7 @@ static void greeted(struct sim_client *client, const struct message *message, in
   client->link = LINK_GREETED;
   client->life = message->greeting.life;
   client->failed_ns[client->at] = INT64_MIN / 2;
-  if (!message->greeting.serves)
+  if (!message->greeting.serves && !client->options.any_node)
     refused_by_node(client, message->greeting.leader, now_ns);
 }
 
@@ -559,6 +559,7 @@ static struct request request_of(const struct master_request *from) {
 void sim_client_submit(struct sim_client *client, const struct master_request *from,
                        sim_client_answered *answered, void *context) {
   struct request request = request_of(from);
+  request.any = client->options.any_node;
   struct request *items = xcalloc(from->item_count + 1, sizeof *items);
   for (size_t i = 0; i < from->item_count; i++)
     items[i] = request_of(&from->items[i]);
@@ -588,7 +589,7 @@ struct sim_client *sim_client_new(struct sim_cluster *cluster, const struct sim_
   for (size_t i = 0; i < SIMULATOR_NODES_MAX; i++)
     client->failed_ns[i] = INT64_MIN / 2;
   close_link(client);
-  sim_stream(cluster->world, "client", options->number, &client->random);
+  sim_stream(cluster->world, options->any_node ? "reader" : "client", options->number, &client->random);
   return client;
 }
 

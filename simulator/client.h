@@ -13,6 +13,7 @@ struct sim_client;
 struct sim_client_options {
   size_t number;       /* in the world */
   size_t first, count; /* the nodes it knows, from 0: `count` in a ring from `first`, which it tries first */
+  bool any_node;       /* for reads alone: stays with whatever node answers */
 };
 
 struct sim_client *sim_client_new(struct sim_cluster *cluster, const struct sim_client_options *options);

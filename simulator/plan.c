@@ -243,6 +243,15 @@ static void draw_workload(struct plan *plan, struct random *random, bool dense, 
   }
 }
 
+/* Some of the clients, so that what they are told can be held against what the primary says; or all. */
+static size_t draw_any_readers(const struct plan *plan, struct random *random, const char *given) {
+  const bool some = random_chance(random, 0.5), all = random_chance(random, 0.4);
+  const size_t count = (size_t)random_between(random, 1, (int64_t)plan->clients);
+  if (given)
+    return strcmp(given, "any") == 0 ? plan->clients : 0;
+  return !some ? 0 : all ? plan->clients : count;
+}
+
 /* Where nodes are added, some may begin outside. */
 static size_t draw_members(const struct plan *plan, struct random *random) {
   bool grows = false;
@@ -305,6 +314,8 @@ static int check_options(const struct plan_options *options, unsigned *allowed, 
   if (options->workload && !plan_workload(options->workload))
     return error_set(error, ERR_BAD_INPUT, "there is no workload '%s': there are %s", options->workload,
                      workload_list_names());
+  if (options->reads && strcmp(options->reads, "primary") != 0 && strcmp(options->reads, "any") != 0)
+    return error_set(error, ERR_BAD_INPUT, "clients read at primary or any, not at '%s'", options->reads);
   return options->faults ? parse_faults(options->faults, allowed, snapshots, error) : 0;
 }
 
@@ -321,7 +332,7 @@ int plan_draw(uint64_t seed, const struct plan_options *options, struct plan *pl
   random_seed(&root, seed);
   struct random size = random_split(&root), master = random_split(&root), weather = random_split(&root),
                 work = random_split(&root), faults = random_split(&root);
-  struct random members = random_split(&root);
+  struct random members = random_split(&root), readers = random_split(&root);
   plan->seed = seed;
   const size_t nodes = random_chance(&size, 0.75) ? 3 : 5;
   plan->nodes = options->nodes ? options->nodes : nodes;
@@ -333,5 +344,6 @@ int plan_draw(uint64_t seed, const struct plan_options *options, struct plan *pl
   draw_workload(plan, &work, dense, options->workload);
   plan_draw_schedule(plan, &faults, allowed);
   plan->members = draw_members(plan, &members);
+  plan->any_readers = draw_any_readers(plan, &readers, options->reads);
   return 0;
 }

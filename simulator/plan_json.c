@@ -159,6 +159,7 @@ int plan_encode(const struct plan *plan, struct bytes *text, struct error *error
   json_object_set_new(object, "seed", whole_number(plan->seed));
   write_members(object, plan, plan_members, ARRAY_SIZE(plan_members));
   json_object_set_new(object, "members", json_integer((json_int_t)plan->members));
+  json_object_set_new(object, "any_readers", json_integer((json_int_t)plan->any_readers));
   json_object_set_new(object, "workload", json_string(plan->workload));
   json_object_set_new(object, "weather", write_weather(plan));
   json_object_set_new(object, "faults", write_faults(plan));
@@ -399,6 +400,11 @@ static void read_plan(struct plan_reader *reader, json_t *object, struct plan *p
       json_object_get(object, "members") ? (size_t)take_whole_number(reader, object, "members") : plan->nodes;
   if (reader->status == 0 && (plan->members < 1 || plan->members > plan->nodes))
     wrong(reader, "members", "it must be from 1 to the number of nodes, %zu", plan->nodes);
+  /* … and those from before any node answered reads have none who asks. */
+  if (json_object_get(object, "any_readers"))
+    plan->any_readers = (size_t)take_whole_number(reader, object, "any_readers");
+  if (reader->status == 0 && plan->any_readers > plan->clients)
+    wrong(reader, "any_readers", "it must be at most the number of clients, %zu", plan->clients);
   if (reader->status == 0 && plan->nodes % 2 == 0)
     wrong(reader, "nodes", "it must be 3 or 5");
   if (reader->status == 0 && plan->heartbeat_ms * 2 > plan->election_timeout_ms)

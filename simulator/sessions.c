@@ -25,7 +25,7 @@ struct session {
   struct sessions *all;
   size_t index;
   enum session_state state;
-  struct sim_client *client;
+  struct sim_client *client, *reader; /* reader: for reads, at any node; NULL: none */
   struct random random;
   uint32_t number, sequence; /* number 0: none yet */
   uint64_t rest;             /* counts them: the end of an earlier one is void */
@@ -284,8 +284,10 @@ static void start(struct session *session) {
   fold_text(world, session->arguments.path);
   tell(session, "invoke", NULL);
   session->state = SESSION_BUSY;
-  sim_client_submit(session->client, arguments_to_request(&session->arguments, session->op_id, all->request),
-                    answered, session);
+  struct sim_client *client =
+      session->reader && !operation_is_mutation(drawn.kind) ? session->reader : session->client;
+  sim_client_submit(client, arguments_to_request(&session->arguments, session->op_id, all->request), answered,
+                    session);
 }
 
 /* -- life ----------------------------------------------------------------------------------------------- */
@@ -298,12 +300,15 @@ static bool knows_one_node(size_t client) {
 
 static void open_session(struct sessions *all, size_t index) {
   const size_t nodes = all->cluster->plan->nodes;
-  const struct sim_client_options options = {
-      .number = index,
-      .first = knows_one_node(index) ? (index / 8 * 2 + index % 2) % nodes : index % nodes,
-      .count = knows_one_node(index) ? 1 : nodes};
+  struct sim_client_options options = {.number = index,
+                                       .first = knows_one_node(index) ? (index / 8 * 2 + index % 2) % nodes
+                                                                      : index % nodes,
+                                       .count = knows_one_node(index) ? 1 : nodes};
   all->sessions[index] =
       (struct session){.all = all, .index = index, .client = sim_client_new(all->cluster, &options)};
+  options.any_node = true;
+  if (index < all->cluster->plan->any_readers)
+    all->sessions[index].reader = sim_client_new(all->cluster, &options);
   sim_stream(all->cluster->world, "session", index, &all->sessions[index].random);
 }
 
@@ -340,6 +345,8 @@ void sim_sessions_free(struct sessions *all) {
   }
   for (size_t i = 0; i < all->count; i++) {
     sim_client_free(all->sessions[i].client);
+    if (all->sessions[i].reader)
+      sim_client_free(all->sessions[i].reader);
     bytes_free(&all->sessions[i].text);
   }
   sim_client_free(all->control);
@@ -351,9 +358,15 @@ void sim_sessions_free(struct sessions *all) {
   free(all);
 }
 
+static void session_node_died(struct session *session, size_t node) {
+  sim_client_node_died(session->client, node);
+  if (session->reader)
+    sim_client_node_died(session->reader, node);
+}
+
 void sessions_node_died(struct sessions *all, size_t node) {
   for (size_t i = 0; i < all->count; i++)
-    sim_client_node_died(all->sessions[i].client, node);
+    session_node_died(&all->sessions[i], node);
   sim_client_node_died(all->control, node);
 }
 

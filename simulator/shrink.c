@@ -350,6 +350,18 @@ static bool fewer_clients(struct shrinker *shrinker) {
   for (size_t clients = 1; clients < shrinker->best.clients && !spent(shrinker); clients++) {
     struct plan candidate = copy_best(shrinker);
     candidate.clients = clients;
+    if (candidate.any_readers > clients)
+      candidate.any_readers = clients;
+    if (attempt(shrinker, &candidate))
+      return true;
+  }
+  return false;
+}
+
+static bool fewer_any_readers(struct shrinker *shrinker) {
+  for (size_t readers = 0; readers < shrinker->best.any_readers && !spent(shrinker); readers++) {
+    struct plan candidate = copy_best(shrinker);
+    candidate.any_readers = readers;
     if (attempt(shrinker, &candidate))
       return true;
   }
@@ -426,6 +438,7 @@ static void shrink(struct shrinker *shrinker) {
     better |= fewer_faults(shrinker);
     better |= close_gaps(shrinker);
     better |= fewer_clients(shrinker);
+    better |= fewer_any_readers(shrinker);
     better |= fewer_operations(shrinker);
     better |= simpler(shrinker);
     better |= smaller_faults(shrinker);

@@ -110,7 +110,8 @@ struct plan {
   /* of the clients */
   const char *workload; /* static */
   size_t clients;
-  int64_t think_ns;             /* mean time between an answer and the client's next operation, in a burst */
+  size_t any_readers; /* so many of them, the first, read at any node, and not at the primary alone */
+  int64_t think_ns;   /* mean time between an answer and the client's next operation, in a burst */
   int64_t burst_ns, silence_ns; /* mean lengths of the times when clients work and when they rest */
   int64_t request_timeout_ns, attempt_timeout_ns;
   uint64_t operations_per_set;
@@ -127,6 +128,7 @@ struct plan_options {
   size_t nodes;         /* 0: drawn, 3 or 5 */
   int64_t duration_ns;  /* 0: drawn */
   const char *workload; /* NULL: drawn */
+  const char *reads;    /* NULL: drawn; "primary" or "any": where all clients read */
   /* Comma-separated families (network, process, disk, clock, membership, snapshot) or fault names that may be
    * drawn; NULL: all. */
   const char *faults;

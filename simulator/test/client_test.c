@@ -20,7 +20,7 @@ static struct sim_client *client;
 static enum behaviour behaviours[NODES][4];
 static size_t asked[NODES], waiting;
 static uint64_t leader, op_ids[16], floors[16];
-static size_t asked_in_all;
+static size_t asked_in_all, any_asked;
 static bool standby[NODES];
 
 static struct {
@@ -75,6 +75,7 @@ void cluster_ask(struct sim_cluster *asked_of, size_t node, const struct request
     floors[asked_in_all] = request->retry_floor;
   }
   asked_in_all++;
+  any_asked += request->any;
   if (behaviour == IS_SILENT || behaviour == DIES_ASKED) {
     cr_assert_lt(waiting, ARRAY_SIZE(silent));
     silent[waiting++] = (struct waiting){answered, context};
@@ -176,6 +177,34 @@ Test(client, leaves_a_standby_that_greets_it) {
   EXPECT(MASTER_OK, MASTER_ERROR_NONE);
   cr_assert_eq(asked[0], 0);
   cr_assert_eq(told.node, 2);
+}
+
+static void look_anywhere(void) {
+  const struct master_request request = {.operation = MASTER_STAT, .path = "/a"};
+  sim_client_free(client);
+  client =
+      sim_client_new(&cluster, &(struct sim_client_options){.first = 1, .count = NODES, .any_node = true});
+  sim_client_submit(client, &request, on_answer, NULL);
+  sim_run(world, 5 * NS_PER_S, NULL);
+  cr_assert(told.done);
+}
+
+Test(client, that_reads_at_any_node_stays_with_a_standby) {
+  leader = 3;
+  standby[1] = true;
+  look_anywhere();
+  EXPECT(MASTER_OK, MASTER_ERROR_NONE);
+  cr_assert_eq(told.node, 2);
+  cr_assert_eq(any_asked, asked_in_all);
+}
+
+Test(client, that_reads_at_any_node_goes_on_to_the_next) {
+  leader = 1;
+  standby[1] = true;
+  behave(1, NOT_PRIMARY, NOT_PRIMARY, NOT_PRIMARY);
+  look_anywhere();
+  EXPECT(MASTER_OK, MASTER_ERROR_NONE);
+  cr_assert_eq(told.node, 3, "not to whom the hint names");
 }
 
 Test(client, gives_up_unchecked_when_everybody_refused) {

@@ -58,8 +58,8 @@ static bool same(const struct plan *a, const struct plan *b) {
          same_weather(&a->weather, &b->weather) && a->workload == b->workload && a->clients == b->clients &&
          a->think_ns == b->think_ns && a->burst_ns == b->burst_ns && a->silence_ns == b->silence_ns &&
          a->request_timeout_ns == b->request_timeout_ns && a->attempt_timeout_ns == b->attempt_timeout_ns &&
-         a->operations_per_set == b->operations_per_set && a->operations == b->operations &&
-         same_faults(a, b) && a->omitted_count == b->omitted_count &&
+         a->operations_per_set == b->operations_per_set && a->any_readers == b->any_readers &&
+         a->operations == b->operations && same_faults(a, b) && a->omitted_count == b->omitted_count &&
          (a->omitted_count == 0 ||
           memcmp(a->omitted, b->omitted, a->omitted_count * sizeof *a->omitted) == 0);
 }
@@ -122,6 +122,7 @@ Test(plan, a_plan_stays_within_its_bounds) {
     cr_assert(plan.heartbeat_ms * 2 <= plan.election_timeout_ms);
     cr_assert(plan.weather.delay_ns + plan.weather.jitter_ns < plan.election_timeout_ms * NS_PER_MS / 2);
     cr_assert(plan.attempt_timeout_ns <= plan.request_timeout_ns);
+    cr_assert(plan.any_readers <= plan.clients);
     cr_assert(plan.clients >= 2 && plan.clients <= SIMULATOR_CLIENTS_MAX);
     for (size_t i = 0; i < plan.fault_count; i++) {
       cr_assert(plan.faults[i].at_ns >= 0 && plan.faults[i].at_ns < plan.duration_ns);
@@ -136,7 +137,7 @@ Test(plan, a_plan_stays_within_its_bounds) {
 /* What a swarm is for: everything comes up, and nothing comes up always. */
 Test(plan, every_fault_is_in_many_plans_and_missing_in_many) {
   enum { SEEDS = 2000 };
-  size_t plans[SIMULATED_FAULTS] = {0}, with_snapshots = 0, large = 0;
+  size_t plans[SIMULATED_FAULTS] = {0}, with_snapshots = 0, large = 0, readers = 0, all_read = 0;
   for (uint64_t seed = 0; seed < SEEDS; seed++) {
     struct plan plan = draw(seed);
     bool seen[SIMULATED_FAULTS] = {false};
@@ -146,6 +147,8 @@ Test(plan, every_fault_is_in_many_plans_and_missing_in_many) {
       plans[i] += seen[i];
     with_snapshots += plan.snapshot_threshold <= 200;
     large += plan.nodes == 5;
+    readers += plan.any_readers > 0;
+    all_read += plan.any_readers == plan.clients;
     plan_free(&plan);
   }
   for (size_t i = 0; i < SIMULATED_FAULTS; i++)
@@ -153,16 +156,19 @@ Test(plan, every_fault_is_in_many_plans_and_missing_in_many) {
               simulated_fault_name((enum simulated_fault)i), plans[i], SEEDS);
   cr_assert(with_snapshots > SEEDS / 2 && with_snapshots < SEEDS * 9 / 10);
   cr_assert(large > SEEDS / 6 && large < SEEDS / 3);
+  cr_assert(readers > SEEDS / 3 && readers < SEEDS * 2 / 3, "any nodes are read in %zu", readers);
+  cr_assert(all_read > SEEDS / 8 && readers > all_read + SEEDS / 8, "by all in %zu", all_read);
 }
 
 Test(plan, options_bound_what_is_drawn) {
   const struct plan_options options = {
-      .nodes = 5, .duration_ns = 7 * NS_PER_S, .workload = "moves", .faults = "crash,disk"};
+      .nodes = 5, .duration_ns = 7 * NS_PER_S, .workload = "moves", .reads = "any", .faults = "crash,disk"};
   for (uint64_t seed = 0; seed < 300; seed++) {
     struct plan plan;
     cr_assert(plan_draw(seed, &options, &plan, NULL) == 0);
     cr_assert(plan.nodes == 5 && plan.duration_ns == 7 * NS_PER_S && strcmp(plan.workload, "moves") == 0);
     cr_assert(plan.snapshot_threshold > 200, "snapshots were not asked for");
+    cr_assert_eq(plan.any_readers, plan.clients);
     for (size_t i = 0; i < plan.fault_count; i++) {
       const enum simulated_fault fault = plan.faults[i].fault;
       cr_assert(fault == SIMULATED_CRASH || (fault >= SIMULATED_FULL_DISK && fault <= SIMULATED_ROT));
@@ -179,8 +185,8 @@ Test(plan, no_faults_can_be_asked_for) {
 }
 
 Test(plan, options_that_make_no_sense_are_refused) {
-  const struct plan_options wrong[] = {
-      {.nodes = 4}, {.workload = "mixture"}, {.faults = "crash,,"}, {.faults = "crush"}, {.duration_ns = -1}};
+  const struct plan_options wrong[] = {{.nodes = 4},        {.workload = "mixture"}, {.faults = "crash,,"},
+                                       {.faults = "crush"}, {.duration_ns = -1},     {.reads = "all"}};
   for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
     struct plan plan;
     struct error error = {0};
@@ -245,6 +251,7 @@ Test(plan, what_is_wrong_is_named) {
       {"\"omitted\": []", "\"omitted\": [3, 2]", "omitted: "},
       {"\"omitted\": []", "\"omitted\": [[3, 2]]", "omitted: "},
       {"\"omitted\": []", "\"omitted\": [99999999]", "omitted: "},
+      {"\"any_readers\": ", "\"any_readers\": 9", "any_readers: "},
       {"\"heartbeat_ms\": ", "\"heartbeat_ms\": 9999", "heartbeat_ms: "},
       {"\"workload\": \"", "\"workload\": \"un", "workload: "},
   };
