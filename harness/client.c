@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "harness/bugs.h"
 #include "harness/commands.h"
+#include "harness/settings.h"
 #include "nemesis/nemesis.h"
 #include "workloads/workloads.h"
 
@@ -17,11 +18,12 @@ int client_command(int argc, char **argv) {
   struct client_options options = {
       .workload = "mixed", .history = "history.jsonl", .clients = 32, .shard_count = 1, .seed = 1};
   int64_t seed = 1, join = 0;
-  const char *bug = NULL;
+  const char *bug = NULL, *reads = "primary";
   const struct flag flags[] = {
       {"address", FLAG_LIST, &addresses, "HOST:PORT", "client port of a node; once for each node", 0, 0},
       {"workload", FLAG_STRING, &options.workload, "NAME",
        "mixed, register, names, moves, blocks, batches (default mixed)", 0, 0},
+      {"reads", FLAG_STRING, &reads, "WHERE", "at the primary, or at any node (default primary)", 0, 0},
       {"history", FLAG_STRING, &options.history, "FILE", "what it records (default history.jsonl)", 0, 0},
       {"seed", FLAG_INT, &seed, "N", "of the workload (default 1)", 0, 9e15},
       {"clients", FLAG_INT, &options.clients, "N", "logical clients (default 32)", 1, 4096},
@@ -57,6 +59,8 @@ int client_command(int argc, char **argv) {
   if (options.shard >= options.shard_count)
     return refuse("--shard must be below --shard-count");
   struct error error = {0};
+  if (settings_choose_reads(reads, &options.reads_any, &error) != 0)
+    return refuse(error.message);
   if (bug && bugs_find(bug, &error) != 0)
     return refuse(error.message);
   if (bug)

@@ -570,6 +570,7 @@ static void start_client(struct conductor *conductor, size_t index) {
   add(&line, "--rate=%.17g", settings->rate / (double)processes);
   add(&line, "--operations-per-set=%" PRId64, settings->operations_per_set);
   add(&line, "--request-timeout=%" PRId64 "ns", settings->request_timeout_ns);
+  add(&line, "--reads=%s", settings->reads_name);
   if (settings->bug && bugs_find(settings->bug, NULL) == 0)
     add(&line, "--bug=%s", settings->bug);
   start(conductor, &client->child, &line, &conductor->clients_running);

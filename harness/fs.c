@@ -14,6 +14,7 @@
 #include "harness/document.h"
 #include "harness/fs_batch.h"
 #include "harness/fs_data.h"
+#include "harness/settings.h"
 #include "master/client/client.h"
 
 #define FAILED 1
@@ -26,6 +27,8 @@ struct session {
   struct flag_list addresses;
   bool json;
   int64_t if_version, length, worker, timeout_ns;
+  const char *reads; /* --reads of what reads */
+  bool reads_any;
   struct master_request request;
 
   uv_loop_t loop;
@@ -377,7 +380,7 @@ static void on_reserved(void *context, uint32_t first, const struct master_answe
 
 static int connect_session(struct session *session, struct error *error) {
   return fs_connect(&session->loop, session->store, &session->addresses, session->timeout_ns,
-                    &session->client, error);
+                    session->reads_any, &session->client, error);
 }
 
 static int ask(struct session *session) {
@@ -427,7 +430,7 @@ static int run_batch(struct session *session) {
 /* Parses the flags that all share and those of one command, checks the number of arguments, and asks. */
 static int run(struct session *session, const char *summary, const char *positional, int wanted,
                const struct flag *own, size_t own_count, int argc, char **argv) {
-  struct flag flags[4 + MAX_OWN_FLAGS];
+  struct flag flags[5 + MAX_OWN_FLAGS];
   char program[32];
   const struct flag shared[] = {
       {"store", FLAG_STRING, &session->store, "DIR", "of the cluster that assay cluster up started", 0, 0},
@@ -439,6 +442,10 @@ static int run(struct session *session, const char *summary, const char *positio
   size_t count = 0;
   for (size_t i = 0; i < own_count; i++)
     flags[count++] = own[i];
+  if (master_operation_is_read(session->request.operation))
+    flags[count++] = (struct flag){
+        "reads", FLAG_STRING, &session->reads, "WHERE", "ask the primary, or any node (default primary)", 0,
+        0};
   for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
     flags[count++] = shared[i];
   snprintf(program, sizeof program, "assay fs %s", session->name);
@@ -450,6 +457,11 @@ static int run(struct session *session, const char *summary, const char *positio
     return code;
   if (given != wanted) {
     fprintf(stderr, "assay fs %s takes %s, not %d arguments\n", session->name, positional, given);
+    return EXIT_USAGE;
+  }
+  struct error error;
+  if (settings_choose_reads(session->reads, &session->reads_any, &error) != 0) {
+    fprintf(stderr, "assay fs %s: %s\n", session->name, error.message);
     return EXIT_USAGE;
   }
   session->subject = argv[1];
@@ -474,6 +486,7 @@ static struct session session_of(const char *name, enum master_operation operati
   return (struct session){.name = name,
                           .store = "store",
                           .if_version = -1,
+                          .reads = "primary",
                           .timeout_ns = 5 * NS_PER_S,
                           .request.operation = operation};
 }

@@ -7,13 +7,14 @@
 #define FAILED 1
 
 int fs_connect(uv_loop_t *loop, const char *store, const struct flag_list *addresses, int64_t timeout_ns,
-               struct master_client **client, struct error *error) {
+               bool any_node, struct master_client **client, struct error *error) {
   const char *found[CLUSTER_NODES_MAX];
   struct cluster_state state;
   struct master_client_options options = {.addresses = addresses->items,
                                           .address_count = addresses->count,
                                           .request_timeout_ns = timeout_ns,
-                                          .retry = true};
+                                          .retry = true,
+                                          .any_node = any_node};
   if (addresses->count == 0) {
     int status = cluster_state_load(store, &state, error);
     if (status == 0)
@@ -88,7 +89,8 @@ struct master_answer fs_data_ask(struct fs_data *data, struct master_request req
 
 int fs_data_open(struct fs_data *data, bool mutates) {
   struct error error;
-  if (fs_connect(&data->loop, data->store, &data->addresses, data->timeout_ns, &data->client, &error) != 0) {
+  if (fs_connect(&data->loop, data->store, &data->addresses, data->timeout_ns, false, &data->client,
+                 &error) != 0) {
     fprintf(stderr, "%s: %s\n", data->program, error.message);
     return EXIT_HARNESS;
   }

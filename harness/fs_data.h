@@ -16,9 +16,9 @@ int cat_command(int argc, char **argv);
 const char *fs_explain(enum master_error error);
 
 /* A client of the cluster at `addresses`, or of the one that assay cluster up put into `store`. The loop is
- * initialised. */
+ * initialised. `any_node`: it only reads, at any node. */
 int fs_connect(uv_loop_t *loop, const char *store, const struct flag_list *addresses, int64_t timeout_ns,
-               struct master_client **client, struct error *error);
+               bool any_node, struct master_client **client, struct error *error);
 
 struct fs_data {
   const char *program; /* "assay fs put" */

@@ -164,10 +164,10 @@ static int finish(const struct settings *settings, const struct case_file *file,
 
 static int begin(const struct settings *settings, const char *run) {
   FILE *out = settings->json ? stderr : stdout;
-  fprintf(out, "%lld nodes (%s), %lld clients in %lld processes, workload %s, nemesis %s, seed %lld\n",
+  fprintf(out, "%lld nodes (%s), %lld clients in %lld processes, workload %s%s, nemesis %s, seed %lld\n",
           (long long)settings->nodes, provider_name(settings->provider), (long long)settings->clients,
-          (long long)settings->client_processes, settings->workload, settings->nemesis,
-          (long long)settings->seed);
+          (long long)settings->client_processes, settings->workload,
+          settings->reads_any ? ", reads at any node" : "", settings->nemesis, (long long)settings->seed);
   if (settings->provider_reason[0] != '\0')
     fprintf(out, "no partitions, nodes are plain processes on loopback, because: %s\n",
             settings->provider_reason);

@@ -16,6 +16,7 @@ static const struct settings defaults = {
     .time_ns = 30 * NS_PER_S,
     .final_ns = 2 * NS_PER_S,
     .workload = "mixed",
+    .reads_name = "primary",
     .seed = -1,
     .clients = 64,
     .client_processes = 2,
@@ -48,6 +49,8 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
        86400e9},
       {"workload", FLAG_STRING, &s->workload, "NAME",
        "what clients do: mixed, register, names, moves, blocks, batches (default mixed)", 0, 0},
+      {"reads", FLAG_STRING, &s->reads_name, "WHERE",
+       "clients read at the primary, or at any node, linearizably too (default primary)", 0, 0},
       {"nemesis", FLAG_STRING, &s->nemesis, "FAULTS",
        "families, faults and mixes, comma-separated, swarm or none (default standard: partition,pause,kill)",
        0, 0},
@@ -171,6 +174,13 @@ int settings_choose_link(const char *name, enum link_kind *link, struct error *e
   return error_set(error, ERR_BAD_INPUT, "--link takes auto, veth or tap, not '%s'", name);
 }
 
+int settings_choose_reads(const char *name, bool *any, struct error *error) {
+  *any = strcmp(name, "any") == 0;
+  return *any || strcmp(name, "primary") == 0
+             ? 0
+             : error_set(error, ERR_BAD_INPUT, "--reads takes primary or any, not '%s'", name);
+}
+
 int settings_choose_provider(const char *name, enum provider *provider, char *reason, struct error *error) {
   reason[0] = '\0';
   if (strcmp(name, "host") == 0) {
@@ -207,6 +217,8 @@ static int check_workload(const char *workload, struct error *error) {
 
 static int check(struct settings *s, struct error *error) {
   int status = check_workload(s->workload, error);
+  if (status == 0)
+    status = settings_choose_reads(s->reads_name, &s->reads_any, error);
   s->nodes = host_flags_nodes(&s->hosts, s->nodes);
   if (!s->nemesis)
     s->nemesis = s->schedule ? "none" : "partition,pause,kill";

@@ -17,6 +17,8 @@ struct settings {
   int64_t time_ns;  /* of load under faults */
   int64_t final_ns; /* of load after the last fault healed */
   const char *workload;
+  const char *reads_name; /* primary, any: where clients read */
+  bool reads_any;
   const char *nemesis;    /* families, faults, mixes, comma-separated; "swarm"; "none" */
   const char *schedule;   /* file of faults that are told; NULL: none */
   struct flag_list paces; /* "kill=20s" */
@@ -84,6 +86,9 @@ int settings_choose_provider(const char *name, enum provider *provider, char *re
 int settings_check_workers(int64_t workers, enum provider provider, struct error *error);
 
 const char *provider_name(enum provider provider);
+
+/* "primary" or "any": --reads of several commands. */
+int settings_choose_reads(const char *name, bool *any, struct error *error);
 
 /* "auto", "veth" or "tap". */
 int settings_choose_link(const char *name, enum link_kind *link, struct error *error);

@@ -64,6 +64,8 @@ char **settings_arguments(const struct settings *s) {
   add_duration(&words, "time", s->time_ns);
   add_string(&words, "workload", s->workload);
   add_string(&words, "nemesis", s->nemesis);
+  if (s->reads_any)
+    add_string(&words, "reads", s->reads_name);
   if (s->schedule)
     add_string(&words, "schedule", s->schedule);
   add_list(&words, "fault-every", &s->paces);
@@ -189,6 +191,7 @@ json_t *settings_to_json(const struct settings *s) {
                 (json_int_t)s->memory_budget);
   json_object_set_new(rest, "link", json_string(s->link_name));
   json_object_set_new(rest, "workers", json_integer(s->workers));
+  json_object_set_new(rest, "reads", json_string(s->reads_name));
   json_object_set_new(rest, "pcap", json_boolean(s->pcap));
   if (s->old_master)
     json_object_set_new(rest, "old_master", json_string(s->old_master_path));

@@ -12,16 +12,19 @@ mixes=(standard brutal journal network storage process time members swarm)
 around_a_run=15
 
 # plan_runs BASE FIRST COUNT SECONDS: COUNT runs from the number FIRST on, SECONDS of load each. Any nine in a row from a
-# multiple of nine hold every mix and every workload, any fifty-four every pair of them; then come other seeds.
+# multiple of nine hold every mix and every workload, any fifty-four every pair of them; then come other seeds. In every
+# other one clients read at any node, in the next nine in the others.
 plan_runs() {
-  local base=$1 first=$2 count=$3 seconds=$4 n mix workload nodes seed
+  local base=$1 first=$2 count=$3 seconds=$4 n mix workload nodes reads seed
   for ((n = first; n < first + count; n++)); do
     mix=${mixes[n % 9]}
     workload=${workloads[(n % 9 + n / 9) % 6]}
     nodes=$((n / 3 % 2 ? 5 : 3))
+    reads=
+    [ $((n % 2)) -eq 0 ] || reads=' --reads any'
     seed=$((base * 1000 + n + 1))
     echo "run/$workload/$mix/$seed $((seconds + around_a_run))" \
-      "$bin/assay run --nodes $nodes --time ${seconds}s --workload $workload --nemesis $mix --seed $seed"
+      "$bin/assay run --nodes $nodes --time ${seconds}s --workload $workload$reads --nemesis $mix --seed $seed"
   done
 }
 

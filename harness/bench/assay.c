@@ -10,6 +10,7 @@
 
 struct own_lane {
   struct master_client *client;
+  struct master_client *reader; /* with reads_any, for reads; else NULL */
   uint32_t number, sequence;
 };
 
@@ -24,6 +25,7 @@ struct own_request {
 struct system_cluster {
   uv_loop_t *loop;
   const bool *interrupted;
+  bool reads_any;
   struct cluster *nodes;
   size_t node_count;
   const char *addresses[CLUSTER_NODES_MAX];
@@ -37,12 +39,25 @@ struct system_cluster {
 
 /* ---- the nodes ---- */
 
+/* For everything, at the primary. */
 static int open_client(struct system_cluster *cluster, int64_t timeout_ns, struct master_client **client,
                        struct error *error) {
   const struct master_client_options options = {.addresses = cluster->addresses,
                                                 .address_count = cluster->node_count,
                                                 .request_timeout_ns = timeout_ns,
                                                 .retry = true};
+  return master_client_open(cluster->loop, &options, client, error);
+}
+
+/* For reads, at the node of that number. */
+static int open_reader(struct system_cluster *cluster, size_t node, struct master_client **client,
+                       struct error *error) {
+  const struct master_client_options options = {.addresses = cluster->addresses,
+                                                .address_count = cluster->node_count,
+                                                .preferred = node % cluster->node_count,
+                                                .request_timeout_ns = REQUEST_TIMEOUT_NS,
+                                                .retry = true,
+                                                .any_node = true};
   return master_client_open(cluster->loop, &options, client, error);
 }
 
@@ -89,6 +104,7 @@ static int own_start(const struct system_options *options, struct system_cluster
   struct system_cluster *cluster = xcalloc(1, sizeof *cluster);
   cluster->loop = options->loop;
   cluster->interrupted = options->interrupted;
+  cluster->reads_any = options->reads_any;
   cluster->node_count = options->nodes;
   const struct cluster_options nodes = {.provider = PROVIDER_HOST,
                                         .needs = options->disks ? CAPABILITY_BIT(CAN_DISK) : 0,
@@ -128,6 +144,8 @@ static int own_open(struct system_cluster *cluster, size_t lanes,
   int status = 0;
   for (size_t i = 0; status == 0 && i < lanes; i++)
     status = open_client(cluster, REQUEST_TIMEOUT_NS, &cluster->lanes[i].client, error);
+  for (size_t i = 0; status == 0 && cluster->reads_any && i < lanes; i++)
+    status = open_reader(cluster, i, &cluster->lanes[i].reader, error);
   if (status == 0)
     status = reserve(cluster, cluster->lanes[0].client, lanes, error);
   for (size_t i = 0; i < lanes; i++)
@@ -162,9 +180,10 @@ static void own_submit(struct system_cluster *cluster, size_t index, const struc
                                    .destination = wanted->destination,
                                    .value = wanted->value,
                                    .parents = wanted->kind == LOAD_CREATE};
-  if (wanted->kind != LOAD_STAT && wanted->kind != LOAD_LIST)
+  const bool reads = wanted->kind == LOAD_STAT || wanted->kind == LOAD_LIST;
+  if (!reads)
     request.op_id = (uint64_t)lane->number << 32 | ++lane->sequence;
-  master_client_submit(lane->client, &request, on_own_answer, own);
+  master_client_submit(reads && lane->reader ? lane->reader : lane->client, &request, on_own_answer, own);
 }
 
 static void on_lane_closed(void *context) {
@@ -173,11 +192,14 @@ static void on_lane_closed(void *context) {
 
 static void own_close(struct system_cluster *cluster) {
   size_t open = 0;
-  for (size_t i = 0; i < cluster->lane_count; i++)
-    if (cluster->lanes[i].client) {
-      open++;
-      master_client_close(cluster->lanes[i].client, on_lane_closed, &open);
-    }
+  for (size_t i = 0; i < cluster->lane_count; i++) {
+    struct master_client *clients[] = {cluster->lanes[i].client, cluster->lanes[i].reader};
+    for (size_t j = 0; j < ARRAY_SIZE(clients); j++)
+      if (clients[j]) {
+        open++;
+        master_client_close(clients[j], on_lane_closed, &open);
+      }
+  }
   while (open > 0)
     uv_run(cluster->loop, UV_RUN_ONCE);
   while (cluster->free) {

@@ -42,9 +42,9 @@ struct bench_cluster {
 };
 
 struct bench {
-  const char *cases_text, *peers_text, *master, *directory, *histogram;
+  const char *cases_text, *peers_text, *master, *directory, *histogram, *reads;
   int64_t time_ns, warm_up_ns, nodes, runs, rate;
-  bool json, disks;
+  bool json, disks, reads_any;
   struct load_case cases[CASES_MAX];
   size_t case_count;
   struct bench_cluster clusters[SYSTEMS_MAX];
@@ -104,6 +104,8 @@ static int parse(struct bench *bench, int argc, char **argv, struct error *error
        600e9},
       {"runs", FLAG_INT, &bench->runs, "N", "runs of each case; medians are shown (5)", 1, RUNS_MAX},
       {"nodes", FLAG_INT, &bench->nodes, "N", "nodes of each system (3)", 1, CLUSTER_NODES_MAX},
+      {"reads", FLAG_STRING, &bench->reads, "WHERE",
+       "stat and list at the primary, or at all of our nodes alike (primary, any; default primary)", 0, 0},
       {"directory", FLAG_STRING, &bench->directory, "DIR",
        "where the nodes keep their data ($TMPDIR or /tmp)", 0, 0},
       {"disks", FLAG_BOOL, &bench->disks, NULL,
@@ -123,6 +125,8 @@ static int parse(struct bench *bench, int argc, char **argv, struct error *error
   int status = cases_parse(bench->cases_text, bench->cases, &bench->case_count, error);
   if (status == 0)
     status = parse_peers(bench, error);
+  if (status == 0)
+    status = settings_choose_reads(bench->reads, &bench->reads_any, error);
   if (status == 0 && bench->disks && bench->cluster_count > 1)
     status = error_set(error, ERR_BAD_INPUT,
                        "--disks and --peers exclude each other: peers have no disks that can fail");
@@ -168,6 +172,7 @@ static int begin_cluster(struct bench *bench, struct bench_cluster *cluster, str
                                              .nodes = (size_t)bench->nodes,
                                              .interrupted = &bench->interrupted,
                                              .master = bench->master_path,
+                                             .reads_any = bench->reads_any,
                                              .disks = bench->disks};
   cluster->names = 0;
   cluster->warm = false;
@@ -405,6 +410,7 @@ int bench_master_command(int argc, char **argv) {
   struct error error = {0};
   struct bench *bench = xcalloc(1, sizeof *bench);
   bench->cases_text = DEFAULT_CASES;
+  bench->reads = "primary";
   bench->time_ns = 5 * NS_PER_S;
   bench->warm_up_ns = 500 * NS_PER_MS;
   bench->nodes = 3;

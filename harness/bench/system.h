@@ -18,6 +18,7 @@ struct system_options {
   size_t nodes;
   const bool *interrupted; /* becomes true when whatever takes time is to end early: ERR_UNAVAILABLE then */
   const char *master;      /* Assay's own: the program */
+  bool reads_any;          /* Assay's own: reads go to all nodes in turns, and not to the primary alone */
   bool disks;              /* Assay's own: with the disks that can fail */
 };
 
