@@ -47,7 +47,8 @@ static int connect_nodes(struct admin *admin, struct error *error) {
   }
   const struct master_client_options options = {.addresses = addresses,
                                                 .address_count = admin->count,
-                                                .attempt_timeout_ns = admin->timeout_ns,
+                                                .attempt_timeout_ns = admin->whole ? 0 : admin->timeout_ns,
+                                                .request_timeout_ns = admin->whole ? admin->timeout_ns : 0,
                                                 .retry = true};
   uv_loop_init(&admin->loop);
   return master_client_open(&admin->loop, &options, &admin->client, error);
@@ -221,6 +222,9 @@ int admin_command(int argc, char **argv) {
       {"report", "what each node is, has and lacks, in a table", admin_report_command},
       {"backup", "copy the state of a running node into a directory", admin_backup_command},
       {"restore", "make a node's data directory of a backup", admin_restore_command},
+      {"mount", "show a directory of the masters' machines in the namespace", admin_mount_command},
+      {"unmount", "take a mounted directory out of the namespace", admin_unmount_command},
+      {"mounts", "what is mounted where", admin_mounts_command},
       {"log-level", "show or set from which level on masters write messages", log_level_command},
   };
   return command_dispatch("assay admin", "What an operator asks of running masters.", commands,

@@ -31,6 +31,7 @@ struct admin {
   int64_t node; /* 0: not given */
   int64_t timeout_ns;
   bool json;
+  bool whole;     /* what is asked of the cluster has all of the time-out, whoever answers */
   bool with_hash; /* admin_ask_status makes the node compute its state's hash */
   /* after admin_open */
   uv_loop_t loop;
@@ -107,5 +108,10 @@ int admin_report_command(int argc, char **argv);
 int admin_checkpoint_command(int argc, char **argv);
 int admin_backup_command(int argc, char **argv);
 int admin_restore_command(int argc, char **argv);
+
+/* -- admin_mount.c -- */
+int admin_mount_command(int argc, char **argv);
+int admin_unmount_command(int argc, char **argv);
+int admin_mounts_command(int argc, char **argv);
 
 #endif

@@ -93,6 +93,10 @@ static void complain(const struct session *session, const struct master_answer *
       fprintf(stderr, ": it has version %" PRIu64, answer->version);
     break;
   case MASTER_UNCHECKED:
+    if (answer->message) {
+      fprintf(stderr, "%s: nothing was done: %s", session->subject, answer->message);
+      break;
+    }
     fprintf(stderr,
             "nothing was done: no primary could be reached (%s); assay cluster status shows the nodes",
             master_error_name(answer->error));
@@ -174,6 +178,8 @@ static void add_answer(json_t *object, const struct master_request *request,
                   (json_int_t)answer->child_count);
     json_object_update(object, members);
     json_decref(members);
+    if (answer->source && answer->source[0] != '\0')
+      json_object_set_new(object, "source", json_string(answer->source));
     break;
   }
   case MASTER_LIST:
@@ -197,6 +203,10 @@ static void add_answer(json_t *object, const struct master_request *request,
   case MASTER_RENAME:
   case MASTER_COMMIT_BLOCK:
   case MASTER_WORKERS:
+  case MASTER_MOUNT:
+  case MASTER_UNMOUNT:
+  case MASTER_MOUNTS:
+  case MASTER_PERSISTED:
     break;
   }
 }
@@ -224,6 +234,8 @@ static void print_stat(const char *path, const struct master_answer *answer) {
   if (answer->is_file)
     printf("length     %" PRIu64 "\nblocks     %" PRIu64 "\ncompleted  %s\n", answer->length,
            answer->block_count, answer->completed ? "yes" : "no");
+  if (answer->source && answer->source[0] != '\0')
+    printf("source     %s\n", answer->source);
   else
     printf("children   %" PRIu64 "\n", answer->child_count);
 }

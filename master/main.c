@@ -24,6 +24,7 @@
 #include "master/restore.h"
 #include "master/server/server.h"
 #include "master/store.h"
+#include "master/uv_under_store.h"
 #include "master/uv_world.h"
 
 /* Descriptors that sessions must leave to the log, the tables and the peers. */
@@ -39,6 +40,7 @@ struct node {
   struct descriptors descriptors;
   struct uv_world *world;
   struct row_store *store;
+  struct under_store *under_store;
   struct primary *primary;
   struct journal *journal;
   struct server *server;
@@ -144,8 +146,10 @@ static int open_primary(struct node *node, struct error *error) {
   int status = rocksdb_store_open(node->directory.tables, &wake, &node->store, error);
   if (status != 0)
     return status;
+  node->under_store = uv_under_store_new(&node->loop, &node->options.mount_roots);
   const struct primary_options options = {.world = uv_world_world(node->world),
                                           .store = node->store,
+                                          .under_store = node->under_store,
                                           .cache_size = node->options.cache_size,
                                           .worker_lease_ns = node->options.worker_lease_ns};
   status = primary_new(&options, &node->primary, error);
@@ -353,6 +357,7 @@ int main(int argc, char **argv) {
     log_error("%s", node.error.message);
     _exit(EXIT_HARNESS); /* threads still work on files: no orderly end is possible, and none is needed */
   }
+  uv_under_store_free(node.under_store); /* threads have let go of it */
   uv_loop_close(&node.loop);
   data_directory_close(&node.directory);
   log_info("stopped");

@@ -15,11 +15,14 @@ void namespace_reset(struct namespace *space) {
   overlay_clear(space->overlay);
   space->counters = tables_applied(space->tables)->counters;
   space->reclaim_inode = 0;
+  space->unloaded.inode = 0;
   space->expire_next = 1;
   space->defects.freed_by = 0;
 }
 
 void namespace_free(struct namespace *space) {
+  bytes_free(&space->source);
+  bytes_free(&space->unloaded.source);
   bytes_free(&space->scratch);
 }
 
@@ -102,7 +105,7 @@ void namespace_bump(const struct namespace *space, struct inode_record *record) 
     record->mtime_ns = space->wall_ns;
 }
 
-static void change_directory(struct namespace *space, uint64_t directory, int children) {
+void namespace_change_directory(struct namespace *space, uint64_t directory, int children) {
   struct inode_record record;
   namespace_load_inode(space, directory, &record);
   if (namespace_is_lost(space))
@@ -121,7 +124,7 @@ void namespace_put_edge(struct namespace *space, uint64_t parent, struct slice n
   namespace_put_scratch(space, TABLE_EDGES, &key, ROW_PUT);
 }
 
-static void delete_edge(struct namespace *space, uint64_t parent, struct slice name) {
+void namespace_delete_edge(struct namespace *space, uint64_t parent, struct slice name) {
   const struct row_key key = edge_key(parent, name);
   namespace_delete(space, TABLE_EDGES, &key);
 }
@@ -133,7 +136,7 @@ void namespace_delete_inode(struct namespace *space, uint64_t inode) {
 }
 
 /* An inode that has lost its name, and has more than its own row: that goes later, namespace_reclaim(). */
-static void detach(struct namespace *space, uint64_t inode, struct inode_record *record) {
+void namespace_detach(struct namespace *space, uint64_t inode, struct inode_record *record) {
   record->parent = 0;
   namespace_put_inode(space, inode, record, ROW_PUT);
   const struct row_key key = detached_key(inode);
@@ -150,15 +153,27 @@ static bool is_freed(const struct namespace *space, const struct place *place) {
          place->child.child == defects->freed_edge.child;
 }
 
+bool namespace_is_unloaded(struct namespace *space, const struct edge_record *edge, struct slice path) {
+  struct inode_record record;
+  if (!edge->unloaded)
+    return false;
+  namespace_load_inode(space, edge->child, &record);
+  if (record.unloaded)
+    unloaded_set(&space->unloaded, edge->child, path, record.source);
+  return record.unloaded;
+}
+
 /* Resolves all but the last component, then looks at that one. Missing directories are an error unless
  * `parents` will make them. */
-static enum answer_status resolve_parent(struct namespace *space, struct slice path, bool parents,
-                                         struct place *place) {
+enum answer_status namespace_resolve_parent(struct namespace *space, struct slice path, bool parents,
+                                            struct place *place) {
   *place = (struct place){.parent = ROOT_INODE, .found = true, .child = root_edge};
   struct slice rest = path, whole = path;
   while (path_next(&rest, &place->name)) {
     if (place->child.is_file)
       return STATUS_NOT_DIRECTORY;
+    if (namespace_is_unloaded(space, &place->child, (struct slice){path.data, path.size - whole.size}))
+      return STATUS_UNAVAILABLE;
     place->parent = place->child.child;
     tables_look_ahead(space->tables, rest, false);
     place->found = find_edge(space, place->parent, place->name, rest.size == 0, &place->child);
@@ -178,14 +193,13 @@ static enum answer_status resolve_parent(struct namespace *space, struct slice p
 }
 
 enum answer_status namespace_resolve(struct namespace *space, struct slice path, struct place *place) {
-  const enum answer_status status = resolve_parent(space, path, false, place);
+  const enum answer_status status = namespace_resolve_parent(space, path, false, place);
   return status == STATUS_OK && !place->found ? STATUS_NOT_FOUND : status;
 }
 
-/* Makes an inode under the place, and the missing directories on the way to it. */
-static void make(struct namespace *space, const struct place *place, bool is_file, uint64_t op_id,
-                 bool replaces) {
-  change_directory(space, place->parent, replaces ? 0 : 1);
+void namespace_make(struct namespace *space, const struct place *place, bool is_file, uint64_t op_id,
+                    bool replaces) {
+  namespace_change_directory(space, place->parent, replaces ? 0 : 1);
   uint64_t parent = place->parent;
   struct slice rest = place->missing, name = place->name;
   bool last = rest.size == 0;
@@ -220,6 +234,10 @@ bool namespace_malformed(const struct request *request) {
     return true;
   if (request->code == OP_RENAME)
     return !path_valid(request->destination);
+  if (request->code == OP_MOUNT || request->code == OP_UNMOUNT || request->code == OP_PERSISTED)
+    return path_is_root(request->path) ||
+           (request->code != OP_UNMOUNT &&
+            (!path_valid(request->destination) || path_is_root(request->destination)));
   if (request->code == OP_SET && request->value.size > VALUE_SIZE_LIMIT)
     return true;
   return request->code == OP_DELETE && path_is_root(request->path);
@@ -230,7 +248,7 @@ bool namespace_malformed(const struct request *request) {
 static enum answer_status do_mkdir(struct namespace *space, const struct request *request,
                                    struct outcome *outcome) {
   struct place place;
-  const enum answer_status status = resolve_parent(space, request->path, request->parents, &place);
+  const enum answer_status status = namespace_resolve_parent(space, request->path, request->parents, &place);
   if (status != STATUS_OK)
     return status;
   if (place.found) {
@@ -239,7 +257,7 @@ static enum answer_status do_mkdir(struct namespace *space, const struct request
     outcome->creator = place.child.creator;
     return STATUS_OK;
   }
-  make(space, &place, false, request->op_id, false);
+  namespace_make(space, &place, false, request->op_id, false);
   outcome->creator = request->op_id;
   return STATUS_OK;
 }
@@ -252,14 +270,14 @@ static void remove_file(struct namespace *space, const struct edge_record *edge,
   }
   struct inode_record record;
   namespace_load_inode(space, edge->child, &record);
-  detach(space, edge->child, &record);
+  namespace_detach(space, edge->child, &record);
   outcome->detached = true;
 }
 
 static enum answer_status do_create(struct namespace *space, const struct request *request,
                                     struct outcome *outcome) {
   struct place place;
-  const enum answer_status status = resolve_parent(space, request->path, request->parents, &place);
+  const enum answer_status status = namespace_resolve_parent(space, request->path, request->parents, &place);
   if (status != STATUS_OK)
     return status;
   if (place.found && !place.child.is_file)
@@ -268,7 +286,7 @@ static enum answer_status do_create(struct namespace *space, const struct reques
     return STATUS_EXISTS;
   if (place.found)
     remove_file(space, &place.child, outcome);
-  make(space, &place, true, request->op_id, place.found);
+  namespace_make(space, &place, true, request->op_id, place.found);
   outcome->creator = request->op_id;
   return STATUS_OK;
 }
@@ -327,8 +345,8 @@ static bool delete_child(void *context, const unsigned char *key, size_t key_siz
     step->left -= below.deleted;
     return step->left > 0;
   }
-  delete_edge(space, step->directory, name);
-  change_directory(space, step->directory, -1);
+  namespace_delete_edge(space, step->directory, name);
+  namespace_change_directory(space, step->directory, -1);
   size_t all = SIZE_MAX;
   if (edge.has_blocks)
     namespace_drop_blocks(space, edge.child, &all);
@@ -356,6 +374,10 @@ static enum answer_status do_delete(struct namespace *space, const struct reques
   const enum answer_status status = namespace_resolve(space, request->path, &place);
   if (status != STATUS_OK)
     return status;
+  if (!request->recursive && namespace_is_unloaded(space, &place.child, request->path))
+    return STATUS_UNAVAILABLE;
+  if (!place.child.is_file && namespace_holds_mount(space, request->path))
+    return STATUS_INVALID;
   struct inode_record record;
   namespace_load_inode(space, place.child.child, &record);
   if (record.child_count > 0 && !request->recursive)
@@ -365,10 +387,10 @@ static enum answer_status do_delete(struct namespace *space, const struct reques
     outcome->unfinished = true;
     return STATUS_OK;
   }
-  delete_edge(space, place.parent, place.name);
-  change_directory(space, place.parent, -1);
+  namespace_delete_edge(space, place.parent, place.name);
+  namespace_change_directory(space, place.parent, -1);
   if (record.child_count > 0 || record.blocks.count > 0) {
-    detach(space, place.child.child, &record);
+    namespace_detach(space, place.child.child, &record);
     outcome->detached = true;
   } else {
     namespace_delete_inode(space, place.child.child);
@@ -389,7 +411,7 @@ bool namespace_free_early(struct namespace *space, const struct request *request
   if (defects->freed_by != 0 || namespace_malformed(request) || path_is_root(request->path) ||
       path_is_root(request->destination) || path_lies_under(request->destination, request->path) ||
       namespace_resolve(space, request->path, &from) != STATUS_OK ||
-      resolve_parent(space, request->destination, false, &to) != STATUS_OK || to.found)
+      namespace_resolve_parent(space, request->destination, false, &to) != STATUS_OK || to.found)
     return false;
   defects->freed_by = request->op_id;
   defects->freed_in = from.parent;
@@ -403,7 +425,7 @@ static enum answer_status resolve_freed(struct namespace *space, const struct re
                                         struct place *from) {
   struct namespace_defects *defects = &space->defects;
   defects->freed_by = 0;
-  const enum answer_status status = resolve_parent(space, request->path, false, from);
+  const enum answer_status status = namespace_resolve_parent(space, request->path, false, from);
   if (status != STATUS_OK || from->parent != defects->freed_in)
     return STATUS_NOT_FOUND;
   from->child = defects->freed_edge;
@@ -436,23 +458,25 @@ static enum answer_status do_rename(struct namespace *space, const struct reques
   if (path_is_root(request->destination))
     return STATUS_EXISTS;
   /* A path names one inode and an inode has one path, so the names alone tell what lies under what. */
-  if (path_lies_under(request->destination, request->path))
+  if (path_lies_under(request->destination, request->path) ||
+      (!from.child.is_file && namespace_holds_mount(space, request->path)) ||
+      !namespace_same_mount(space, request->path, request->destination))
     return STATUS_INVALID;
   space->defects.renaming = true;
-  status = resolve_parent(space, request->destination, false, &to);
+  status = namespace_resolve_parent(space, request->destination, false, &to);
   space->defects.renaming = false;
   if (status != STATUS_OK)
     return status;
   if (to.found)
     return STATUS_EXISTS;
-  delete_edge(space, from.parent, from.name);
+  namespace_delete_edge(space, from.parent, from.name);
   if (from.parent == to.parent) {
-    change_directory(space, from.parent, 0);
+    namespace_change_directory(space, from.parent, 0);
   } else {
-    change_directory(space, from.parent, -1);
+    namespace_change_directory(space, from.parent, -1);
     if (bug_active(BUG_PARTIAL_BATCH) && !space->defects.trying)
       space->defects.cut(space->defects.cut_context);
-    change_directory(space, to.parent, 1);
+    namespace_change_directory(space, to.parent, 1);
     set_parent(space, from.child.child, to.parent);
   }
   namespace_put_edge(space, to.parent, to.name, &from.child);
@@ -465,6 +489,8 @@ static enum answer_status do_set(struct namespace *space, const struct request *
   const enum answer_status status = namespace_resolve(space, request->path, &place);
   if (status != STATUS_OK)
     return status;
+  if (namespace_is_unloaded(space, &place.child, request->path))
+    return STATUS_UNAVAILABLE;
   struct inode_record record;
   namespace_load_inode(space, place.child.child, &record);
   if (request->has_if_version && request->if_version != record.version) {
@@ -499,6 +525,12 @@ enum answer_status namespace_mutate(struct namespace *space, const struct reques
     return namespace_commit_block(space, request);
   case OP_BATCH:
     return namespace_batch(space, request, outcome);
+  case OP_MOUNT:
+    return namespace_mount(space, request, outcome);
+  case OP_UNMOUNT:
+    return namespace_unmount(space, request, outcome);
+  case OP_PERSISTED:
+    return namespace_persisted(space, request);
   default:
     assert(false);
     return STATUS_INVALID;
@@ -539,7 +571,8 @@ static void evaluate(struct namespace *space, const struct request *request, str
     break;
   }
   outcome->status = namespace_mutate(space, request, outcome);
-  if (outcome->unfinished || outcome->stateless || tables_missed(space->tables) > 0)
+  if (outcome->unfinished || outcome->stateless || tables_missed(space->tables) > 0 ||
+      space->unloaded.inode != 0)
     return;
   retry_record(space, request, &retry, outcome);
 }
@@ -557,7 +590,7 @@ static void take_back(struct namespace *space, const struct namespace_mark *mark
 }
 
 bool namespace_end(struct namespace *space, const struct namespace_mark *mark) {
-  if (tables_missed(space->tables) > mark->missed) {
+  if (tables_missed(space->tables) > mark->missed || space->unloaded.inode != 0) {
     take_back(space, mark);
     return false;
   }
@@ -572,13 +605,14 @@ static void evaluate_twice(struct namespace *space, const struct request *reques
   space->defects.trying = true;
   evaluate(space, request, outcome);
   take_back(space, &mark);
-  if (tables_missed(space->tables) == 0)
+  if (tables_missed(space->tables) == 0 && space->unloaded.inode == 0)
     evaluate(space, request, outcome);
 }
 
 void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome) {
   assert(!op_is_read(request->code));
   struct namespace_mark mark;
+  space->unloaded.inode = 0;
   if (!tables_trying(space->tables)) {
     evaluate(space, request, outcome);
   } else if (bug_active(BUG_PARTIAL_BATCH)) {
@@ -588,4 +622,7 @@ void namespace_evaluate(struct namespace *space, const struct request *request, 
     evaluate(space, request, outcome);
     namespace_end(space, &mark);
   }
+  /* Where rows are missing it is not certain that the way leads there. */
+  if (tables_missed(space->tables) > 0)
+    space->unloaded.inode = 0;
 }

@@ -14,6 +14,11 @@
  * (namespace_reclaim). A block belongs to nobody from the moment its file, or a directory above it, was
  * detached: whoever has its id only goes up from the file to see whether the root is there.
  *
+ * Directories of the under-store come in when something below one is looked at first. Until all its names are
+ * there such a directory is unloaded: what would have to look at it ends with `unloaded` set, changes
+ * nothing, and is done again when the names have been loaded (namespace_load). What a mount shows is as if
+ * all of it had been made in one batch, the mount itself, and creators and versions say so.
+ *
  * A batch is evaluated item by item over what the items before it changed; when one fails, all changes are
  * taken back out of the open batch before anything else is evaluated. */
 #ifndef ASSAY_MASTER_NAMESPACE_H
@@ -22,6 +27,7 @@
 #include "master/operation.h"
 #include "master/overlay.h"
 #include "master/tables.h"
+#include "master/under_store.h"
 
 #define VALUE_SIZE_LIMIT (1u << 20)    /* bytes of an inode's value: a batch must fit into one entry */
 #define RETRY_WINDOW 4096              /* answers kept of one client, at most */
@@ -40,15 +46,25 @@ struct namespace_defects {
   struct edge_record freed_edge;
 };
 
+/* An unloaded directory that was in the way. */
+struct unloaded {
+  uint64_t inode;      /* 0: none was */
+  struct slice path;   /* in the request's own bytes */
+  struct bytes source; /* its path in the under-store */
+};
+
 struct namespace {
   struct tables *tables;
   struct overlay *overlay;
   struct counters counters; /* with everything uncommitted */
   int64_t wall_ns;          /* what inodes changed now get as mtime */
   struct bytes scratch;
-  uint64_t reclaim_inode;    /* the directory being emptied, */
-  struct row_key reclaim_at; /* … and its last edge that went */
-  uint32_t expire_next;      /* client number to look at next */
+  uint64_t reclaim_inode;                /* the directory being emptied, */
+  struct row_key reclaim_at;             /* … and its last edge that went */
+  uint32_t expire_next;                  /* client number to look at next */
+  struct unloaded unloaded;              /* set by namespace_evaluate() */
+  const struct under_store *under_store; /* asked what may be mounted; NULL: nothing may */
+  struct bytes source;                   /* a path being built */
   struct namespace_defects defects;
 };
 
@@ -65,15 +81,17 @@ struct outcome {
   uint32_t at;       /* the item at which a batch failed */
   uint64_t *numbers; /* of a batch: room for one an item, the caller's; see struct answer */
   size_t number_count;
-  bool detached;   /* a subtree is left for namespace_reclaim() */
-  bool stateless;  /* holds whatever the state is: needs no commit */
-  bool repeated;   /* the first answer of an operation done before */
-  bool unfinished; /* only with a defect: there is more of it to come, in entries of their own */
+  const char *message; /* as in struct answer */
+  bool detached;       /* a subtree is left for namespace_reclaim() */
+  bool stateless;      /* holds whatever the state is: needs no commit */
+  bool repeated;       /* the first answer of an operation done before */
+  bool unfinished;     /* only with a defect: there is more of it to come, in entries of their own */
 };
 
 /* Evaluates a mutation. Its effects, if any, are in the overlay's open batch. Not to be believed when the
- * tables have failed. In a try of the tables that misses something nothing has changed afterwards, and the
- * outcome says nothing. Of `outcome` only the room for numbers is looked at. */
+ * tables have failed. When `unloaded` names a directory afterwards nothing has changed, and the outcome says
+ * nothing: the directory has to be loaded first. In a try of the tables that misses something nothing has
+ * changed afterwards, and the outcome says nothing. Of `outcome` only the room for numbers is looked at. */
 void namespace_evaluate(struct namespace *space, const struct request *request, struct outcome *outcome);
 
 /* The defect rename-early-free: nobody finds the source of this rename any more, although its entry is still
@@ -94,6 +112,9 @@ struct listing {
   size_t worker_count, worker_capacity;
   struct answer_place *places;
   size_t place_count, place_capacity;
+  struct answer_mount *mounts;
+  size_t mount_capacity;
+  struct unloaded unloaded;     /* was in the way: then the answer says nothing */
   struct cached_listing *cache; /* only with a defect */
 };
 void listing_free(struct listing *listing);
@@ -106,6 +127,15 @@ void namespace_read(struct tables *tables, const struct request *request, struct
 /* The defect dirty-reads: answers from what is not committed too; false when that makes no difference. */
 bool namespace_read_uncommitted(const struct namespace *space, const struct request *request,
                                 struct answer *answer, struct listing *listing);
+
+/* Puts names of an unloaded directory into the open batch, as many of them as a batch should take at once,
+ * and `taken` tells how many; names that are there already are passed over, and those that are no names of
+ * the namespace counted in `left_out`. False, and nothing changes, when the directory need not be loaded any
+ * more: it is, or it is gone. In a try of the tables that misses something nothing changes. */
+bool namespace_load(struct namespace *space, uint64_t directory, const struct under_store_entry *entries,
+                    size_t count, size_t *taken, size_t *left_out);
+/* All names are there. `path`: where the directory was when it was asked for. As above. */
+bool namespace_load_end(struct namespace *space, uint64_t directory, struct slice path);
 
 /* Puts the next step of reclaiming detached subtrees into the open batch. It looks at committed tables only,
  * so the step before must have been committed. False when there was nothing to do. In a try of the tables

@@ -71,9 +71,7 @@ enum answer_status namespace_add_block(struct namespace *space, const struct req
 
 #define ANCESTORS_LIMIT 65536 /* only with a defect is there no end */
 
-/* Whether the root is above. An inode on the way that is gone was reclaimed already: what is detached goes
- * from its top downwards. */
-static bool is_attached(struct namespace *space, uint64_t parent) {
+bool namespace_is_attached(struct namespace *space, uint64_t parent) {
   for (unsigned steps = 0; parent != ROOT_INODE; steps++) {
     const struct row_key key = inode_key(parent);
     struct slice row;
@@ -97,7 +95,7 @@ enum answer_status namespace_commit_block(struct namespace *space, const struct 
   if (!get_block(space, request->block, &block))
     return STATUS_NOT_FOUND;
   namespace_load_inode(space, block.inode, &record);
-  if (!is_attached(space, record.parent))
+  if (!namespace_is_attached(space, record.parent))
     return STATUS_NOT_FOUND;
   if (block.committed)
     return block.length == request->length ? STATUS_OK : STATUS_INVALID;

@@ -13,7 +13,7 @@ void namespace_delete(struct namespace *space, enum table table, const struct ro
 void namespace_corrupt(struct tables *tables, const char *what);
 /* What was read may not be what is there: nothing that is done now will stay. */
 static inline bool namespace_is_lost(const struct namespace *space) {
-  return tables_failed(space->tables) || tables_missed(space->tables) > 0;
+  return tables_failed(space->tables) || tables_missed(space->tables) > 0 || space->unloaded.inode != 0;
 }
 
 /* -- steps that are taken back when they miss something: namespace.c -- */
@@ -23,7 +23,8 @@ struct namespace_mark {
   size_t missed;
 };
 void namespace_begin(struct namespace *space, struct namespace_mark *mark);
-/* False when something was missed since namespace_begin: then all is as it was there. */
+/* False when something was missed since namespace_begin, or an unloaded directory was met: then all is as it
+ * was there. */
 bool namespace_end(struct namespace *space, const struct namespace_mark *mark);
 
 /* -- inodes and paths: namespace.c -- */
@@ -37,6 +38,9 @@ struct place {
   struct edge_record child; /* … this */
 };
 
+/* … all but the last component, which may be missing; and with `parents` more than that. */
+enum answer_status namespace_resolve_parent(struct namespace *space, struct slice path, bool parents,
+                                            struct place *place);
 enum answer_status namespace_resolve(struct namespace *space, struct slice path, struct place *place);
 /* An inode that an edge names. `value` points into the row. */
 void namespace_load_inode(struct namespace *space, uint64_t inode, struct inode_record *record);
@@ -47,6 +51,16 @@ void namespace_put_edge(struct namespace *space, uint64_t parent, struct slice n
 void namespace_delete_inode(struct namespace *space, uint64_t inode);
 /* One more change of a loaded inode. */
 void namespace_bump(const struct namespace *space, struct inode_record *record);
+/* Makes an inode under the place, and the missing directories on the way to it. */
+void namespace_make(struct namespace *space, const struct place *place, bool is_file, uint64_t op_id,
+                    bool replaces);
+/* Takes away an edge; one change of a directory, which has so many more children; leaves an inode without a
+ * name to namespace_reclaim(). */
+void namespace_delete_edge(struct namespace *space, uint64_t parent, struct slice name);
+void namespace_change_directory(struct namespace *space, uint64_t directory, int children);
+void namespace_detach(struct namespace *space, uint64_t inode, struct inode_record *record);
+/* Whether the directory must be loaded before it is looked at; `unloaded` says so then. */
+bool namespace_is_unloaded(struct namespace *space, const struct edge_record *edge, struct slice path);
 /* Errors in the arguments that no state can change. */
 bool namespace_malformed(const struct request *request);
 /* One mutation with arguments that are not malformed, without a look at whether it is a repeat. */
@@ -61,6 +75,10 @@ enum answer_status namespace_commit_block(struct namespace *space, const struct 
  * left. */
 bool namespace_drop_blocks(struct namespace *space, uint64_t inode, size_t *left);
 
+/* Whether the root is above. An inode on the way that is gone was reclaimed already: what is detached goes
+ * from its top downwards. */
+bool namespace_is_attached(struct namespace *space, uint64_t parent);
+
 /* -- workers: namespace_workers.c -- */
 void namespace_register_worker(struct namespace *space, const struct request *request,
                                struct outcome *outcome);
@@ -69,6 +87,18 @@ void namespace_read_report(struct tables *tables, const struct request *request,
                            struct listing *listing);
 /* All that are registered, as the tables have them. */
 void namespace_read_workers(struct tables *tables, struct answer *answer, struct listing *listing);
+
+/* -- mounts: namespace_mounts.c -- */
+void unloaded_set(struct unloaded *unloaded, uint64_t inode, struct slice path, struct slice source);
+enum answer_status namespace_mount(struct namespace *space, const struct request *request,
+                                   struct outcome *outcome);
+enum answer_status namespace_unmount(struct namespace *space, const struct request *request,
+                                     struct outcome *outcome);
+enum answer_status namespace_persisted(struct namespace *space, const struct request *request);
+/* Whether a mount is at the path or below it. */
+bool namespace_holds_mount(struct namespace *space, struct slice path);
+/* Whether both paths lie below the same mount, or below none. */
+bool namespace_same_mount(struct namespace *space, struct slice a, struct slice b);
 
 /* -- batches: namespace_batch.c -- */
 enum answer_status namespace_batch(struct namespace *space, const struct request *request,

@@ -8,6 +8,7 @@
 /* What a read looks at: committed rows. */
 struct view {
   struct tables *tables;
+  struct unloaded *unloaded;         /* what is in the way */
   const struct overlay *uncommitted; /* the defect dirty-reads: these rows first; else NULL */
   bool dirty;                        /* one of them made a difference */
 };
@@ -22,12 +23,33 @@ static bool see(struct view *view, enum table table, const struct row_key *key, 
   return tables_get(view->tables, table, key, row);
 }
 
+static bool load(struct view *view, uint64_t inode, struct inode_record *record) {
+  const struct row_key key = inode_key(inode);
+  struct slice row;
+  if (see(view, TABLE_INODES, &key, &row) && inode_decode(row, record))
+    return true;
+  namespace_corrupt(view->tables, "an inode");
+  return false;
+}
+
+static bool is_unloaded(struct view *view, const struct edge_record *edge, struct slice path) {
+  struct inode_record record;
+  if (!edge->unloaded || !load(view, edge->child, &record) || !record.unloaded)
+    return false;
+  if (tables_missed(view->tables) == 0)
+    unloaded_set(view->unloaded, edge->child, path, record.source);
+  return true;
+}
+
 static enum answer_status find(struct view *view, struct slice path, bool lists, struct edge_record *edge) {
+  const struct slice all = path;
   *edge = (struct edge_record){.child = ROOT_INODE};
   struct slice name;
-  while (path_next(&path, &name)) {
+  for (struct slice whole = path; path_next(&path, &name); whole = path) {
     if (edge->is_file)
       return STATUS_NOT_DIRECTORY;
+    if (is_unloaded(view, edge, (struct slice){all.data, all.size - whole.size}))
+      return STATUS_UNAVAILABLE;
     const struct row_key key = edge_key(edge->child, name);
     struct slice row;
     tables_look_ahead(view->tables, path, lists);
@@ -39,15 +61,6 @@ static enum answer_status find(struct view *view, struct slice path, bool lists,
     }
   }
   return STATUS_OK;
-}
-
-static bool load(struct view *view, uint64_t inode, struct inode_record *record) {
-  const struct row_key key = inode_key(inode);
-  struct slice row;
-  if (see(view, TABLE_INODES, &key, &row) && inode_decode(row, record))
-    return true;
-  namespace_corrupt(view->tables, "an inode");
-  return false;
 }
 
 static void read_stat(struct view *view, const struct edge_record *edge, struct answer *answer) {
@@ -62,6 +75,8 @@ static void read_stat(struct view *view, const struct edge_record *edge, struct 
   answer->length = record.length;
   answer->child_count = record.child_count;
   answer->block_count = record.blocks.count;
+  if (record.persisted)
+    answer->source = record.source;
 }
 
 /* -- blocks -- */
@@ -190,15 +205,44 @@ static void read_list(struct view *view, const struct edge_record *edge, struct 
   answer->entry_count = listing->count;
 }
 
+/* -- mounts -- */
+
+static void read_mounts(struct view *view, struct answer *answer, struct listing *listing) {
+  const struct row_key key = mounts_key();
+  struct slice row = {0};
+  *answer = (struct answer){.status = STATUS_OK};
+  if (!see(view, TABLE_META, &key, &row))
+    return;
+  struct reader reader = reader_make(row.data, row.size);
+  struct mount_record record;
+  while (mount_decode(&reader, &record)) {
+    if (answer->mount_count == listing->mount_capacity) {
+      listing->mount_capacity = listing->mount_capacity ? 2 * listing->mount_capacity : 8;
+      listing->mounts = xrealloc(listing->mounts, listing->mount_capacity * sizeof *listing->mounts);
+    }
+    listing->mounts[answer->mount_count++] =
+        (struct answer_mount){record.path, record.directory, record.creator};
+  }
+  if (reader.failed)
+    namespace_corrupt(view->tables, "the mount table");
+  answer->mounts = listing->mounts;
+}
+
 static void read_view(struct view *view, const struct request *request, struct answer *answer,
                       struct listing *listing) {
   *answer = (struct answer){.status = STATUS_INVALID};
+  listing->unloaded.inode = 0;
+  view->unloaded = &listing->unloaded;
   if (request->code == OP_WORKER_REPORT) {
     namespace_read_report(view->tables, request, answer, listing);
     return;
   }
   if (request->code == OP_WORKERS) {
     namespace_read_workers(view->tables, answer, listing);
+    return;
+  }
+  if (request->code == OP_MOUNTS) {
+    read_mounts(view, answer, listing);
     return;
   }
   if (!path_valid(request->path))
@@ -213,7 +257,9 @@ static void read_view(struct view *view, const struct request *request, struct a
   }
   if (answer->status != STATUS_OK)
     return;
-  if (request->code == OP_STAT)
+  if ((request->code == OP_STAT || request->code == OP_LIST) && is_unloaded(view, &edge, request->path))
+    answer->status = STATUS_UNAVAILABLE;
+  else if (request->code == OP_STAT)
     read_stat(view, &edge, answer);
   else if ((request->code == OP_BLOCKS || request->code == OP_LOCATE) && !edge.is_file)
     answer->status = STATUS_IS_DIRECTORY;
@@ -238,7 +284,7 @@ bool namespace_read_uncommitted(const struct namespace *space, const struct requ
   if (request->code == OP_LIST)
     return false; /* names would have to be merged */
   read_view(&view, request, answer, listing);
-  return view.dirty;
+  return view.dirty && listing->unloaded.inode == 0;
 }
 #endif
 
@@ -252,5 +298,7 @@ void listing_free(struct listing *listing) {
   free(listing->blocks);
   free(listing->workers);
   free(listing->places);
+  free(listing->mounts);
+  bytes_free(&listing->unloaded.source);
   bytes_free(&listing->names);
 }

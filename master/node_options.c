@@ -125,7 +125,7 @@ static int require(int64_t id, int64_t cluster, const char *data, struct error *
 }
 
 int node_options_parse(struct node_options *options, int argc, char **argv) {
-  struct flag_list members = {0};
+  struct flag_list members = {0}, mount_roots = {0};
   int64_t id = 0, cluster = 0, election_timeout = 0, heartbeat = 0, threshold = 0, trailing = 0, cache = -1;
   *options = (struct node_options){0};
 #ifdef ASSAY_BUGS
@@ -162,6 +162,10 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
       {"snapshot-trailing", FLAG_INT, &trailing, "N", "log entries kept behind a snapshot", 1, 1e12},
       {"cache-size", FLAG_SIZE, &cache, "SIZE",
        "memory for rows that the tables on disk have too (default 128M); 0: none beyond the moment", 0, 1e15},
+      {"mount-root", FLAG_LIST, &mount_roots, "DIR",
+       "directories of this machine that may be mounted (assay admin mount): DIR and what is below; may be repeated "
+       "(default: none)",
+       0, 0},
       {"worker-lease", FLAG_DURATION, &options->worker_lease_ns, "TIME",
        "silence after which a worker counts as lost (default 10s)", 100e6, 3600e9},
 #ifdef ASSAY_BUGS
@@ -195,6 +199,8 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
     status = parse_members(options, &members, &error);
   if (status == 0 && options->recover && (options->join || options->restore))
     status = error_set(&error, ERR_BAD_INPUT, "--recover goes with neither --join nor --restore");
+  if (status == 0)
+    status = under_roots_set(&options->mount_roots, mount_roots.items, mount_roots.count, &error);
   if (status == 0)
     status = parse_http(options, &error);
   if (status == 0)

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "master/member_address.h"
+#include "master/under_roots.h"
 
 #define MEMBERS_MAX 64u
 
@@ -29,10 +30,11 @@ struct node_options {
   int64_t worker_lease_ns;                        /* the same */
   const char *http;                               /* "host:port" for metrics and health; NULL: none */
   bool recover,
-      accept_loss;      /* the members take over this node's log, instead of running; see docs/master.md */
-  const char *restore;  /* directory of a backup to make the data of, instead of running; NULL: run */
-  bool same_cluster;    /* the data made are of the backup's own cluster */
-  bool listen_insecure; /* whoever reaches this node may do everything: that is known */
+      accept_loss;     /* the members take over this node's log, instead of running; see docs/master.md */
+  const char *restore; /* directory of a backup to make the data of, instead of running; NULL: run */
+  bool same_cluster;   /* the data made are of the backup's own cluster */
+  struct under_roots mount_roots; /* what may be mounted; point into argv */
+  bool listen_insecure;           /* whoever reaches this node may do everything: that is known */
   struct sockaddr_storage http_address;
 };
 

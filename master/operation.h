@@ -26,12 +26,21 @@ enum operation_code {
   OP_WORKER_REPORT,   /* what a worker has; answers which of its blocks do not exist (any more) */
   OP_LOCATE,          /* as OP_BLOCKS, and where the blocks are */
   OP_WORKERS,
+  OP_MOUNT = 20, /* a directory of the under-store, as a directory of the namespace */
+  OP_UNMOUNT,
+  OP_MOUNTS,    /* reads the mount table */
+  OP_PERSISTED, /* a file's content is in the under-store too */
   OP_CODES
 };
 
+/* Numbers between those above are reserved. */
+static inline bool op_is_known(unsigned code) {
+  return (code >= OP_MKDIR && code <= OP_WORKERS) || (code >= OP_MOUNT && code < OP_CODES);
+}
+
 /* Reads of the tables alone, which every node has; what is known of workers, the primary has alone. */
 static inline bool op_is_of_tables(enum operation_code code) {
-  return code == OP_STAT || code == OP_LIST || code == OP_EXISTS || code == OP_BLOCKS;
+  return code == OP_STAT || code == OP_LIST || code == OP_EXISTS || code == OP_BLOCKS || code == OP_MOUNTS;
 }
 
 static inline bool op_is_read(enum operation_code code) {
@@ -55,18 +64,19 @@ struct slice {
 
 struct request {
   enum operation_code code;
-  uint64_t op_id;       /* mutations: client number << 32 | sequence */
-  uint64_t retry_floor; /* lowest op id this client may still retry: what is below may be forgotten */
-  struct slice path;    /* rename: src */
-  struct slice destination;
+  uint64_t op_id;           /* mutations: client number << 32 | sequence */
+  uint64_t retry_floor;     /* lowest op id this client may still retry: what is below may be forgotten */
+  struct slice path;        /* rename: src */
+  struct slice destination; /* mount: the directory; persisted: where the content is, in the under-store */
   struct slice value;
   bool parents, exist_ok, overwrite, recursive, has_if_version;
   bool any; /* op_is_of_tables(): a node that is not the primary may answer, as linearizably */
   uint64_t if_version;
-  uint64_t length; /* complete, commit-block */
-  uint64_t block;  /* commit-block; no path then */
-  uint64_t worker; /* commit-block, register-worker, worker-report */
-  uint32_t count;  /* reserve clients */
+  uint64_t length;  /* complete, commit-block */
+  uint64_t block;   /* commit-block; no path then */
+  uint64_t worker;  /* commit-block, register-worker, worker-report */
+  uint64_t creator; /* persisted: of the file whose content it is */
+  uint32_t count;   /* reserve clients */
   /* batch: mutations in order, without op ids of their own, and none that is not op_is_batchable() */
   const struct request *items;
   size_t item_count;
@@ -124,6 +134,11 @@ struct answer_worker {
   uint64_t free_bytes, stored_bytes, blocks;
 };
 
+struct answer_mount {
+  struct slice path, directory;
+  uint64_t creator; /* the op id of the mount, and of everything that was loaded below it */
+};
+
 /* What it points to is valid until the function that got it returns. */
 struct answer {
   enum answer_status status;
@@ -151,6 +166,11 @@ struct answer {
   size_t worker_count;
   const struct answer_place *places; /* in order of blocks */
   size_t place_count;
+  /* stat: where the under-store has the file; size 0: nowhere that is known */
+  struct slice source;
+  const struct answer_mount *mounts; /* mounts: in the order they were made */
+  size_t mount_count;
+  const char *message; /* static: more than the status says, for people; NULL: nothing */
 };
 
 #endif

@@ -83,7 +83,8 @@ static void deliver_outcome(struct primary *primary, struct pending *pending, ui
                           .block = outcome->block,
                           .at = outcome->at,
                           .numbers = outcome->numbers,
-                          .number_count = outcome->number_count};
+                          .number_count = outcome->number_count,
+                          .message = outcome->message};
   primary_note_workers(primary, pending, &answer);
   primary_deliver(primary, pending, &answer);
 }
@@ -113,12 +114,15 @@ static void unpark(struct primary *primary, struct pending *pending) {
     parked->last = pending->previous;
 }
 
-static void rows_came(void *context) {
-  struct pending *pending = context;
-  struct primary *primary = pending->primary;
-  unpark(primary, pending);
+void primary_retry(struct primary *primary, struct pending *pending) {
   pending_push(op_is_read(pending->request.code) ? &primary->retried_reads : &primary->retried, pending);
   primary_schedule(primary);
+}
+
+static void rows_came(void *context) {
+  struct pending *pending = context;
+  unpark(pending->primary, pending);
+  primary_retry(pending->primary, pending);
 }
 
 bool primary_park(struct primary *primary, struct pending *pending) {
@@ -182,7 +186,7 @@ static void evaluate(struct primary *primary, struct pending *pending) {
     return;
   tables_try(primary->tables, pending->wait);
   namespace_evaluate(&primary->space, &pending->request, &pending->outcome);
-  if (primary_park(primary, pending))
+  if (primary_park(primary, pending) || primary_await_load(primary, &primary->space.unloaded, pending))
     return;
   const struct outcome *outcome = &pending->outcome;
   if (outcome->stateless) {
@@ -261,6 +265,7 @@ void primary_fill_batch(struct primary *primary) {
   advance_clock(primary, now_ns);
   primary->space.wall_ns = wall_ns > 0 ? wall_ns : 0;
   keep_house(primary, now_ns);
+  primary_put_loads(primary);
   while (primary->retried.first && !batch_is_full(primary))
     evaluate(primary, pending_pop(&primary->retried));
   while (primary->queue.first && !batch_is_full(primary))
@@ -297,6 +302,8 @@ static void give_up_batch(struct primary *primary) {
   primary->reclaim_wanted |= flight->reclaims;
   primary->reclaim_in_flight = false;
   primary_reply_all(primary, &flight->waiters, STATUS_OVERLOADED);
+  if (flight->loads)
+    primary_drop_loads(primary, STATUS_OVERLOADED);
   primary_flight_free(flight);
 }
 
@@ -337,7 +344,7 @@ static void work(struct primary *primary) {
   while (may_append(primary)) {
     if (primary->unsent.size == 0) {
       const bool reclaims = primary->reclaim_wanted && !primary->house_parked;
-      if (!primary->queue.first && !primary->retried.first && !reclaims)
+      if (!primary->queue.first && !primary->retried.first && !reclaims && !primary_loads_wait(primary))
         return;
       primary_fill_batch(primary);
       if (!primary_check_tables(primary))
@@ -453,6 +460,7 @@ static void drop_work(struct primary *primary, enum answer_status unsent) {
   primary_reply_all(primary, &primary->queue, unsent);
   primary_drop_reads(primary, unsent);
   primary_drop_parked(primary, unsent);
+  primary_drop_loads(primary, unsent);
   primary->reclaim_in_flight = false;
   primary->reclaim_wanted = false;
 }
@@ -515,6 +523,8 @@ static void flight_committed(struct primary *primary, struct flight *flight, uin
   overlay_release(primary->overlay);
   if (flight->catches_up)
     become_primary(primary);
+  if (flight->loads)
+    primary_loads_committed(primary, flight);
   if (flight->reclaims)
     primary->reclaim_in_flight = false;
   primary->reclaim_wanted |= flight->reclaims || flight->detaches;
@@ -589,6 +599,8 @@ int primary_new(const struct primary_options *options, struct primary **result, 
   primary->workers =
       worker_registry_new(&(struct worker_registry_options){.lease_ns = options->worker_lease_ns});
   namespace_init(&primary->space, primary->tables, primary->overlay);
+  primary->under_store = options->under_store;
+  primary_open_loads(primary);
   if (bug_active(BUG_PARTIAL_BATCH))
     primary->space.defects = (struct namespace_defects){.cut = primary_cut_batch, .cut_context = primary};
   primary->machine = (struct state_machine){.context = primary,
@@ -648,6 +660,7 @@ void primary_free(struct primary *primary) {
   primary->freed = true;
   drop_work(primary, STATUS_UNAVAILABLE);
   deliver_replies(primary);
+  primary_close_loads(primary);
   assert(primary->pending_count == 0);
   while (primary->rounds) {
     struct read_round *round = primary->rounds;

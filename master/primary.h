@@ -16,7 +16,8 @@
 #include "master/worker_registry.h"
 #include "master/world.h"
 
-struct row_store; /* tables' storage, master/store.h: RocksDB, or memory in tests and the simulator */
+struct row_store;   /* tables' storage, master/store.h: RocksDB, or memory in tests and the simulator */
+struct under_store; /* where mounted directories are, master/under_store.h */
 struct primary;
 
 enum primary_role {
@@ -30,6 +31,8 @@ enum primary_role {
 struct primary_options {
   const struct world *world;
   struct row_store *store; /* not owned */
+  struct under_store
+      *under_store;   /* not owned; NULL: nothing can be mounted, and no mounted directory be read */
   size_t queue_limit; /* requests waiting or in flight beyond which submit answers overloaded; 0: default */
   size_t cache_size;  /* bytes of rows kept in memory that are in the store too; 0: default, 1: none */
   size_t write_size;  /* bytes of changed rows at which the store is written; 0: default */

@@ -4,6 +4,7 @@
 
 #include "master/namespace.h"
 #include "master/primary.h"
+#include "master/under_store.h"
 #include "master/worker_registry.h"
 
 /* A request, from submit to its answer. */
@@ -51,6 +52,7 @@ struct flight {
   struct pending_list waiters;
   bool catches_up; /* the empty batch that begins a term */
   bool reclaims, detaches;
+  bool loads;                 /* names of a mounted directory are in it */
   bool first_part, last_part; /* the defect partial-batch: of an operation that is two entries */
   struct bytes own;           /* the defect entry-reorder: what this primary applies in the entry's place */
 };
@@ -94,7 +96,11 @@ struct primary {
   struct pending_list retried, retried_reads; /* … are there: mutations, and reads that were confirmed */
   struct tables_wait *house_wait;             /* of reclaiming and expiring */
   bool house_parked;
-  struct flight *open; /* the batch being made; NULL: none */
+  struct under_store *under_store;
+  struct directory_load *loads; /* of mounted directories, the oldest first; primary_loads.c */
+  struct timer *load_timer;     /* NULL without an under-store */
+  int64_t load_complained_ns;   /* 0: never */
+  struct flight *open;          /* the batch being made; NULL: none */
   struct flight *flights, *flights_end;
   size_t flight_count;
   struct bytes unsent; /* a sealed batch the journal would not take yet, with `open` */
@@ -148,6 +154,23 @@ bool primary_park(struct primary *primary, struct pending *pending);
 void primary_drop_parked(struct primary *primary, enum answer_status status);
 /* Calls back and frees. */
 void primary_deliver(struct primary *primary, struct pending *pending, const struct answer *answer);
+
+/* Puts a request that waits no longer for what it needs back to those that are evaluated again. */
+void primary_retry(struct primary *primary, struct pending *pending);
+
+/* -- primary_loads.c: the names of mounted directories -- */
+void primary_open_loads(struct primary *primary);
+/* True: the request was in need of a directory that is not loaded, and comes again when it is, or is refused.
+ */
+bool primary_await_load(struct primary *primary, struct unloaded *unloaded, struct pending *pending);
+/* Whether primary_put_loads() has something to do. */
+bool primary_loads_wait(const struct primary *primary);
+/* Puts names that came into the open batch. */
+void primary_put_loads(struct primary *primary);
+void primary_loads_committed(struct primary *primary, const struct flight *flight);
+void primary_drop_loads(struct primary *primary, enum answer_status status);
+/* After primary_drop_loads(). */
+void primary_close_loads(struct primary *primary);
 
 /* -- primary_reads.c -- */
 /* Each turn: asks for confirmation of leadership for the reads that wait, if not too many rounds are on their

@@ -23,7 +23,7 @@ static void answer_read(struct primary *primary, struct pending *read) {
   struct answer answer;
   tables_try(primary->tables, read->wait);
   namespace_read(primary->tables, &read->request, &answer, &primary->listing);
-  if (primary_park(primary, read))
+  if (primary_park(primary, read) || primary_await_load(primary, &primary->listing.unloaded, read))
     return;
   if (!primary_check_tables(primary)) {
     primary_reply(primary, read, STATUS_UNAVAILABLE);

@@ -51,7 +51,18 @@ struct row_key worker_key(uint64_t worker) {
   return key;
 }
 
-enum { INODE_FILE = 1, INODE_COMPLETED = 2, INODE_BLOCKS = 4 };
+struct row_key mounts_key(void) {
+  return (struct row_key){.size = 1, .bytes = {'m'}};
+}
+
+enum {
+  INODE_FILE = 1,
+  INODE_COMPLETED = 2,
+  INODE_BLOCKS = 4,
+  INODE_UNLOADED = 8,
+  INODE_PERSISTED = 16,
+  INODE_SOURCE = INODE_UNLOADED | INODE_PERSISTED, /* one of them: a source is there */
+};
 
 void inode_encode(struct bytes *out, const struct inode_record *inode) {
   assert(bug_any_active() ||
@@ -60,7 +71,8 @@ void inode_encode(struct bytes *out, const struct inode_record *inode) {
   const struct block_chain *blocks = &inode->blocks;
   bytes_append_u8(out,
                   (uint8_t)((inode->is_file ? INODE_FILE : 0) | (inode->completed ? INODE_COMPLETED : 0) |
-                            (blocks->count > 0 ? INODE_BLOCKS : 0)));
+                            (blocks->count > 0 ? INODE_BLOCKS : 0) | (inode->unloaded ? INODE_UNLOADED : 0) |
+                            (inode->persisted ? INODE_PERSISTED : 0)));
   bytes_append_varint(out, inode->creator);
   bytes_append_varint(out, inode->version);
   bytes_append_varint(out, (uint64_t)inode->mtime_ns);
@@ -73,7 +85,15 @@ void inode_encode(struct bytes *out, const struct inode_record *inode) {
     bytes_append_varint(out, blocks->uncommitted);
     bytes_append_varint(out, blocks->length);
   }
+  if (inode->unloaded || inode->persisted)
+    bytes_append_string(out, inode->source.data, inode->source.size);
   bytes_append(out, inode->value.data, inode->value.size);
+}
+
+static struct slice read_slice(struct reader *reader) {
+  size_t size;
+  const unsigned char *data = reader_string(reader, &size);
+  return (struct slice){(const char *)data, size};
 }
 
 bool inode_decode(struct slice row, struct inode_record *inode) {
@@ -96,14 +116,20 @@ bool inode_decode(struct slice row, struct inode_record *inode) {
     inode->blocks.uncommitted = reader_varint(&reader);
     inode->blocks.length = reader_varint(&reader);
   }
+  if (flags & INODE_SOURCE) {
+    inode->unloaded = flags & INODE_UNLOADED;
+    inode->persisted = flags & INODE_PERSISTED;
+    inode->source = read_slice(&reader);
+  }
   inode->value = (struct slice){(const char *)reader.at, reader_left(&reader)};
   return !reader.failed;
 }
 
-enum { EDGE_FILE = 1, EDGE_BLOCKS = 2 };
+enum { EDGE_FILE = 1, EDGE_BLOCKS = 2, EDGE_UNLOADED = 4 };
 
 void edge_encode(struct bytes *out, const struct edge_record *edge) {
-  bytes_append_u8(out, (uint8_t)((edge->is_file ? EDGE_FILE : 0) | (edge->has_blocks ? EDGE_BLOCKS : 0)));
+  bytes_append_u8(out, (uint8_t)((edge->is_file ? EDGE_FILE : 0) | (edge->has_blocks ? EDGE_BLOCKS : 0) |
+                                 (edge->unloaded ? EDGE_UNLOADED : 0)));
   bytes_append_varint(out, edge->child);
   bytes_append_varint(out, edge->creator);
 }
@@ -113,6 +139,7 @@ bool edge_decode(struct slice row, struct edge_record *edge) {
   const uint8_t flags = reader_u8(&reader);
   edge->is_file = flags & EDGE_FILE;
   edge->has_blocks = flags & EDGE_BLOCKS;
+  edge->unloaded = flags & EDGE_UNLOADED;
   edge->child = reader_varint(&reader);
   edge->creator = reader_varint(&reader);
   return !reader.failed && reader_left(&reader) == 0;
@@ -148,6 +175,21 @@ bool worker_decode(struct slice row, struct worker_record *worker) {
   worker->capacity = reader_varint(&reader);
   worker->address = (struct slice){(const char *)reader.at, reader_left(&reader)};
   return !reader.failed;
+}
+
+void mount_encode(struct bytes *out, const struct mount_record *mount) {
+  bytes_append_string(out, mount->path.data, mount->path.size);
+  bytes_append_string(out, mount->directory.data, mount->directory.size);
+  bytes_append_varint(out, mount->creator);
+}
+
+bool mount_decode(struct reader *reader, struct mount_record *mount) {
+  if (reader->failed || reader_left(reader) == 0)
+    return false;
+  mount->path = read_slice(reader);
+  mount->directory = read_slice(reader);
+  mount->creator = reader_varint(reader);
+  return !reader->failed;
 }
 
 void operation_encode(struct bytes *out, const struct operation_record *operation) {

@@ -1,7 +1,8 @@
 /* records.h: what stands in the rows of the tables, and their keys.
  *
  *   inodes      be64 id                 → kind, creator, version, mtime, length or children, parent, the ends
- *                                         of the chain of its blocks, value
+ *                                         of the chain of its blocks, where it is in the under-store,
+ *                                         value
  *   edges       be64 parent ++ name     → child id, kind, creator (so that a listing reads edges alone)
  *   blocks      be64 block id           → the file it belongs to, the next block of that file, length
  *   workers     "w" ++ be64 id          → epoch, nonce, capacity, address
@@ -10,6 +11,7 @@
  *   meta        "a"                     → applied index and term, counters
  *               "d" ++ be64 id          → (empty) the root of a deleted subtree, or a deleted file with
  * blocks, that is still to be reclaimed
+ *               "m"                     → the mount table
  *
  * Numbers in values are varints. Encoders append to `out`; decoders return false on bytes no encoder made. */
 #ifndef ASSAY_MASTER_RECORDS_H
@@ -34,6 +36,7 @@ struct row_key operation_key(uint64_t op_id);
 struct row_key client_key(uint32_t client);
 struct row_key detached_key(uint64_t inode);
 struct row_key worker_key(uint64_t worker);
+struct row_key mounts_key(void);
 #define DETACHED_PREFIX 'd'
 #define APPLIED_PREFIX 'a'
 #define WORKER_PREFIX 'w'
@@ -64,6 +67,11 @@ struct inode_record {
   int64_t mtime_ns;          /* since the epoch; never goes back for one inode */
   uint64_t parent;           /* the directory with its name; 0: the root, or detached */
   struct block_chain blocks; /* of a file */
+  /* A directory of the under-store whose names are not all here: nothing below it may be looked at. It was
+   * not changed since it was made, so it has no value. */
+  bool unloaded;
+  bool persisted;      /* a file: the under-store has its content */
+  struct slice source; /* of both: the path in the under-store */
   struct slice value;
 };
 
@@ -84,8 +92,15 @@ struct worker_record {
 struct edge_record {
   uint64_t child;
   bool is_file, has_blocks;
+  bool unloaded; /* a directory that may be unloaded: its inode tells */
   uint64_t creator;
 };
+
+struct mount_record {
+  struct slice path, directory;
+  uint64_t creator;
+};
+#define MOUNTS_LIMIT 64 /* at one time */
 
 struct operation_record {
   enum operation_code code;
@@ -107,13 +122,17 @@ struct applied_record {
 };
 
 void inode_encode(struct bytes *out, const struct inode_record *inode);
-bool inode_decode(struct slice row, struct inode_record *inode); /* `value` points into the row */
+/* `value` and `source` point into the row. */
+bool inode_decode(struct slice row, struct inode_record *inode);
 void edge_encode(struct bytes *out, const struct edge_record *edge);
 bool edge_decode(struct slice row, struct edge_record *edge);
 void block_encode(struct bytes *out, const struct block_record *block);
 bool block_decode(struct slice row, struct block_record *block);
 void worker_encode(struct bytes *out, const struct worker_record *worker);
 bool worker_decode(struct slice row, struct worker_record *worker); /* `address` points into the row */
+void mount_encode(struct bytes *out, const struct mount_record *mount);
+/* The next mount of the table's row; false at its end, and on malformed bytes, which set reader->failed. */
+bool mount_decode(struct reader *reader, struct mount_record *mount);
 void operation_encode(struct bytes *out, const struct operation_record *operation);
 bool operation_decode(struct slice row, struct operation_record *operation);
 /* The numbers of a batch's row that was decoded: `numbers` has room for its number_count. */

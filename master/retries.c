@@ -41,7 +41,7 @@ static void put_client(struct namespace *space, uint32_t client, const struct cl
 uint64_t *outcome_number(enum operation_code code, struct outcome *outcome) {
   if (code == OP_ADD_BLOCK)
     return &outcome->block;
-  return code == OP_MKDIR || code == OP_CREATE ? &outcome->creator : &outcome->version;
+  return code == OP_MKDIR || code == OP_CREATE || code == OP_MOUNT ? &outcome->creator : &outcome->version;
 }
 
 /* False: it is another operation than the one that was done under this op id. */

@@ -533,7 +533,11 @@ static enum operation_code code_of(enum master_operation operation) {
                                               [MASTER_BLOCKS] = OP_BLOCKS,
                                               [MASTER_BATCH] = OP_BATCH,
                                               [MASTER_LOCATE] = OP_LOCATE,
-                                              [MASTER_WORKERS] = OP_WORKERS};
+                                              [MASTER_WORKERS] = OP_WORKERS,
+                                              [MASTER_MOUNT] = OP_MOUNT,
+                                              [MASTER_UNMOUNT] = OP_UNMOUNT,
+                                              [MASTER_MOUNTS] = OP_MOUNTS,
+                                              [MASTER_PERSISTED] = OP_PERSISTED};
   return codes[operation];
 }
 

@@ -102,6 +102,14 @@ Rpc__Operation wire_operation(enum master_operation operation) {
     return RPC__OPERATION__OPERATION_LOCATE;
   case MASTER_WORKERS:
     return RPC__OPERATION__OPERATION_WORKERS;
+  case MASTER_MOUNT:
+    return RPC__OPERATION__OPERATION_MOUNT;
+  case MASTER_UNMOUNT:
+    return RPC__OPERATION__OPERATION_UNMOUNT;
+  case MASTER_MOUNTS:
+    return RPC__OPERATION__OPERATION_MOUNTS;
+  case MASTER_PERSISTED:
+    return RPC__OPERATION__OPERATION_PERSISTED;
   }
   return RPC__OPERATION__OPERATION_NONE;
 }
@@ -125,6 +133,7 @@ void master_client_submit(struct master_client *client, const struct master_requ
   call->message.if_version = request->if_version;
   call->message.length = request->length;
   call->message.block = request->block;
+  call->message.creator = request->creator;
   call->message.worker = request->worker;
   call->message.any = client->any_node;
   if (!read) {

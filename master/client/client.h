@@ -29,11 +29,15 @@ enum master_operation {
   MASTER_BATCH,
   MASTER_LOCATE,  /* as MASTER_BLOCKS, and which live workers have the blocks */
   MASTER_WORKERS, /* all workers there are; takes no path */
+  MASTER_MOUNT,   /* a directory of the under-store (`destination`) at `path` */
+  MASTER_UNMOUNT,
+  MASTER_MOUNTS,    /* takes no path */
+  MASTER_PERSISTED, /* the content of the file at `path` that `creator` made is in the under-store too */
 };
 
 static inline bool master_operation_is_read(enum master_operation operation) {
   return (operation >= MASTER_STAT && operation <= MASTER_EXISTS) || operation == MASTER_BLOCKS ||
-         operation == MASTER_LOCATE || operation == MASTER_WORKERS;
+         operation == MASTER_LOCATE || operation == MASTER_WORKERS || operation == MASTER_MOUNTS;
 }
 
 /* A batch of more operations, or of more than about 250 KB in all, is none. */
@@ -44,14 +48,15 @@ struct master_request {
   enum master_operation operation;
   uint64_t op_id; /* of a mutation: client number << 32 | sequence, sequences of a client ascending from 1 */
   const char *path;
-  const char *destination; /* rename */
+  const char *destination; /* rename; mount: the directory; persisted: where, in the under-store */
   const char *value;       /* set */
   bool parents, exist_ok, overwrite, recursive;
   bool has_if_version;
   uint64_t if_version;
-  uint64_t length; /* complete, commit-block: bytes */
-  uint64_t block;  /* commit-block: its id; there is no path then */
-  uint64_t worker; /* commit-block: which worker has it, 0: not told */
+  uint64_t length;  /* complete, commit-block: bytes */
+  uint64_t block;   /* commit-block: its id; there is no path then */
+  uint64_t creator; /* persisted */
+  uint64_t worker;  /* commit-block: which worker has it, 0: not told */
   /* batch: mutations, none of them add-block or batch; their op ids are not looked at, they share the batch's
    */
   const struct master_request *items;
@@ -112,6 +117,11 @@ struct master_worker {
   uint64_t blocks;
 };
 
+struct master_mount {
+  const char *path, *directory;
+  uint64_t creator; /* of everything that was loaded below it */
+};
+
 /* The answer; valid during the callback only. Members beyond outcome, error and node are those of the
  * operation's answer in the specification. */
 struct master_answer {
@@ -133,6 +143,10 @@ struct master_answer {
    * (complete, set), or 0. */
   const uint64_t *numbers;
   size_t number_count;
+  const char *source;  /* stat: where the under-store has the file; NULL or empty: nowhere */
+  const char *message; /* more than the error says, for people; NULL: nothing */
+  const struct master_mount *mounts;
+  size_t mount_count;
   const struct master_worker *workers; /* locate: those that its blocks name; workers: all */
   size_t worker_count;
 };

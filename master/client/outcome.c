@@ -79,6 +79,19 @@ static const struct master_worker *copy_workers(struct master_client *client, co
   return workers;
 }
 
+static const struct master_mount *copy_mounts(struct master_client *client, const Rpc__Response *response) {
+  struct master_mount *mounts = rpc_arena_take(&client->arena, (response->n_mounts + 1) * sizeof *mounts);
+  for (size_t i = 0; i < response->n_mounts; i++)
+    mounts[i] = (struct master_mount){.path = text_of(response->mounts[i]->path),
+                                      .directory = text_of(response->mounts[i]->directory),
+                                      .creator = response->mounts[i]->creator};
+  return mounts;
+}
+
+static const char *message_of(const Rpc__Response *response) {
+  return response->message[0] != '\0' ? response->message : NULL;
+}
+
 static void settle(struct master_client *client, struct call *call, const Rpc__Response *response,
                    enum master_error error) {
   if (client->entry_capacity < response->n_entries) {
@@ -113,6 +126,10 @@ static void settle(struct master_client *client, struct call *call, const Rpc__R
       .at = response->at,
       .numbers = response->numbers,
       .number_count = response->n_numbers,
+      .source = text_of(response->source),
+      .message = message_of(response),
+      .mounts = copy_mounts(client, response),
+      .mount_count = response->n_mounts,
       .workers = copy_workers(client, response),
       .worker_count = response->n_workers,
   };
@@ -126,6 +143,15 @@ static void refuse(struct master_client *client, struct call *call, enum master_
   call_wait(client, call);
   if (!client->retry)
     call_end_unanswered(client, call);
+}
+
+/* It says that asking again does not help. */
+static void refuse_for_good(struct master_client *client, struct call *call, enum master_error refusal,
+                            const char *message) {
+  attempt_refused(&call->attempts, refusal, client->nodes[client->at].id);
+  struct master_answer result = conclude_unanswered(&call->attempts);
+  result.message = message;
+  answer(client, call, &result, NULL);
 }
 
 /* Sending goes on after 1, 2, 4 … 64 ms. */
@@ -142,6 +168,10 @@ void call_receive(struct master_client *client, struct call *call, const Rpc__Re
   enum master_error error;
   switch (conclude_status(response->status, &error)) {
   case ATTEMPT_REFUSED:
+    if (message_of(response)) {
+      refuse_for_good(client, call, error, response->message);
+      return;
+    }
     if (error == MASTER_ERROR_NOT_PRIMARY)
       link_refused(client, response->leader, response->leader_address);
     else

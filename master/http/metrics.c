@@ -21,7 +21,11 @@ static const char *const operation_names[STATISTICS_OPERATIONS] = {[OP_MKDIR] = 
                                                                    [OP_REGISTER_WORKER] = "register-worker",
                                                                    [OP_WORKER_REPORT] = "worker-report",
                                                                    [OP_LOCATE] = "locate",
-                                                                   [OP_WORKERS] = "workers"};
+                                                                   [OP_WORKERS] = "workers",
+                                                                   [OP_MOUNT] = "mount",
+                                                                   [OP_UNMOUNT] = "unmount",
+                                                                   [OP_MOUNTS] = "mounts",
+                                                                   [OP_PERSISTED] = "persisted"};
 
 static const char *const status_names[STATISTICS_STATUSES] = {
     [STATUS_OK] = "ok",

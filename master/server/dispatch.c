@@ -10,7 +10,9 @@ _Static_assert((int)OP_RESERVE_CLIENTS == RPC__OPERATION__OPERATION_RESERVE_CLIE
 _Static_assert((int)OP_ADD_BLOCK == RPC__OPERATION__OPERATION_ADD_BLOCK, "wire and core agree");
 _Static_assert((int)OP_BATCH == RPC__OPERATION__OPERATION_BATCH, "wire and core agree");
 _Static_assert((int)OP_REGISTER_WORKER == RPC__OPERATION__OPERATION_REGISTER_WORKER, "wire and core agree");
-_Static_assert((int)OP_WORKERS == RPC__OPERATION__OPERATION_WORKERS && OP_WORKERS + 1 == OP_CODES,
+_Static_assert((int)OP_WORKERS == RPC__OPERATION__OPERATION_WORKERS, "wire and core agree");
+_Static_assert((int)OP_MOUNT == RPC__OPERATION__OPERATION_MOUNT, "wire and core agree");
+_Static_assert((int)OP_PERSISTED == RPC__OPERATION__OPERATION_PERSISTED && OP_PERSISTED + 1 == OP_CODES,
                "wire and core agree");
 _Static_assert((int)STATUS_OK == RPC__STATUS__STATUS_OK, "wire and core agree");
 _Static_assert((int)STATUS_VERSION_MISMATCH == RPC__STATUS__STATUS_VERSION_MISMATCH, "wire and core agree");
@@ -103,6 +105,21 @@ static void set_workers(struct server *server, Rpc__Response *response, const st
   response->n_workers = count;
 }
 
+static void set_mounts(struct server *server, Rpc__Response *response, const struct answer *answer) {
+  const size_t count = answer->mount_count;
+  Rpc__Mount *mounts = rpc_arena_take(&server->arena, count * sizeof *mounts);
+  Rpc__Mount **pointers = rpc_arena_take(&server->arena, count * sizeof(Rpc__Mount *));
+  for (size_t i = 0; i < count; i++) {
+    Rpc__Mount *mount = pointers[i] = &mounts[i];
+    rpc__mount__init(mount);
+    mount->path = bytes_of(answer->mounts[i].path);
+    mount->directory = bytes_of(answer->mounts[i].directory);
+    mount->creator = answer->mounts[i].creator;
+  }
+  response->mounts = pointers;
+  response->n_mounts = count;
+}
+
 static void respond(struct session *session, uint64_t request_id, const struct answer *answer) {
   struct server *server = session->server;
   Rpc__Response response = RPC__RESPONSE__INIT;
@@ -128,6 +145,9 @@ static void respond(struct session *session, uint64_t request_id, const struct a
   response.lease_ns = answer->lease_ns;
   response.gone = (uint64_t *)(uintptr_t)answer->gone;
   response.n_gone = answer->gone_count;
+  response.source = bytes_of(answer->source);
+  if (answer->message)
+    response.message = (char *)(uintptr_t)answer->message;
   if (answer->status == STATUS_NOT_PRIMARY) {
     response.leader = answer->leader;
     response.leader_address = address_of(server, answer->leader);
@@ -140,6 +160,8 @@ static void respond(struct session *session, uint64_t request_id, const struct a
     set_places(server, &response, answer);
   if (answer->worker_count > 0)
     set_workers(server, &response, answer);
+  if (answer->mount_count > 0)
+    set_mounts(server, &response, answer);
   const size_t many = answer->entry_count + answer->block_entry_count;
   if (many > 0 && rpc_message_size(&response.base) + server->entries.size > RPC_RESPONSE_MAX) {
     log_warn("a listing of %zu entries or blocks is more than one answer holds (%u bytes): refused", many,
@@ -213,7 +235,7 @@ static struct request *items_of(struct server *server, const Rpc__Request *messa
 static bool dispatch_request(struct session *session, const struct rpc_frame *frame) {
   struct server *server = session->server;
   const Rpc__Request *message = rpc_unpack(&server->arena, &rpc__request__descriptor, frame);
-  if (!message || message->operation <= RPC__OPERATION__OPERATION_NONE || message->operation >= (int)OP_CODES)
+  if (!message || !op_is_known((unsigned)message->operation))
     return false;
   struct request request = {
       .code = (enum operation_code)message->operation,
@@ -233,6 +255,7 @@ static bool dispatch_request(struct session *session, const struct rpc_frame *fr
       .worker = message->worker,
       .count = message->count,
       .any = message->any,
+      .creator = message->creator,
       .address = slice_of(message->address),
       .capacity = message->capacity,
       .nonce = message->nonce,

@@ -306,6 +306,7 @@ static bool rename_takes_a_new_file_away(void) {
   fake_quiesce(cluster);
   have(0, OP_CREATE, "/a", 1);
   look(0, OP_LIST, "/");
+  look(0, OP_MOUNTS, "/");
   mutate(0, OP_CREATE, "/other", 2, &other);
   fake_settle(cluster);
   rename_to(0, "/a", "/b", 3, &renamed);

@@ -99,6 +99,43 @@ static void fake_defer(void *context, void (*run)(void *owner), void *owner) {
   node->deferred[node->deferred_count++] = (struct fake_deferred){run, owner};
 }
 
+static struct timer *fake_timer_new(void *context, void (*fired)(void *owner), void *owner) {
+  struct fake_node *node = context;
+  struct timer *timer = xmalloc(sizeof *timer);
+  *timer =
+      (struct timer){.next = node->timers, .node = node, .fired = fired, .owner = owner, .at_ns = INT64_MAX};
+  node->timers = timer;
+  return timer;
+}
+
+static void fake_timer_set(struct timer *timer, int64_t at_ns) {
+  timer->at_ns = at_ns;
+}
+
+static void fake_timer_clear(struct timer *timer) {
+  timer->at_ns = INT64_MAX;
+}
+
+static void fake_timer_free(struct timer *timer) {
+  struct timer **at = &timer->node->timers;
+  while (*at != timer)
+    at = &(*at)->next;
+  *at = timer->next;
+  free(timer);
+}
+
+static void fire_timers(struct fake_node *node) {
+  for (struct timer *timer = node->timers; timer;) {
+    if (timer->at_ns > node->cluster->now_ns) {
+      timer = timer->next;
+      continue;
+    }
+    timer->at_ns = INT64_MAX;
+    timer->fired(timer->owner);
+    timer = node->timers;
+  }
+}
+
 static void fake_wake(void *context) {
   (void)context; /* fake_run() polls anyway */
 }
@@ -115,6 +152,7 @@ bool fake_run(struct fake_node *node) {
   node->deferred_count = 0;
   for (size_t i = 0; i < count; i++)
     due[i].run(due[i].owner);
+  fire_timers(node);
   row_store_poll(node->store);
   return delayed_reads_end_some(&node->delayed, 0.6) || count > 0;
 }
@@ -135,8 +173,16 @@ static void open_node(struct fake_node *node) {
   else if (!node->store)
     node->store = memory_store_new(&wake);
   delayed_reads_begin(&node->delayed, node->store);
+  node->under_store = memory_under_store_new(
+      &(struct memory_under_store_options){.world = &node->world,
+                                           .tree = &node->cluster->under,
+                                           .seed = node->cluster->count + node->number,
+                                           .piece_max = node->cluster->cache_size == 0 ? 0 : 4,
+                                           .fail_chance = &node->cluster->under_fails,
+                                           .hangs = &node->cluster->under_hangs});
   const struct primary_options options = {.world = &node->world,
                                           .store = node->store,
+                                          .under_store = node->under_store,
                                           .cache_size = node->cluster->cache_size,
                                           .write_size = node->cluster->write_size};
   cr_assert_eq(primary_new(&options, &node->primary, &error), 0, "%s", error.message);
@@ -153,6 +199,7 @@ static void close_node(struct fake_node *node) {
   primary_free(node->primary);
   while (fake_run(node))
     continue;
+  memory_under_store_free(node->under_store);
 }
 
 struct fake_cluster *fake_cluster_new(const char *directory, size_t cache_size, size_t write_size) {
@@ -166,8 +213,14 @@ struct fake_cluster *fake_cluster_new(const char *directory, size_t cache_size, 
     node->cluster = cluster;
     node->number = i;
     random_seed(&node->delayed.random, cache_size + write_size + i);
-    node->world =
-        (struct world){.context = node, .now_ns = fake_now, .wall_ns = fake_now, .defer = fake_defer};
+    node->world = (struct world){.context = node,
+                                 .now_ns = fake_now,
+                                 .wall_ns = fake_now,
+                                 .timer_new = fake_timer_new,
+                                 .timer_set = fake_timer_set,
+                                 .timer_clear = fake_timer_clear,
+                                 .timer_free = fake_timer_free,
+                                 .defer = fake_defer};
     if (directory) {
       char name[16];
       snprintf(name, sizeof name, "%zu", i);
@@ -187,6 +240,7 @@ void fake_cluster_free(struct fake_cluster *cluster) {
   for (size_t i = 0; i < cluster->count; i++)
     bytes_free(&cluster->entries[i].data);
   free(cluster->entries);
+  under_tree_free(&cluster->under);
   free(cluster);
 }
 

@@ -8,6 +8,7 @@
 #define ASSAY_MASTER_TEST_FAKE_CLUSTER_H
 
 #include "delayed_reads.h"
+#include "master/memory_under_store.h"
 #include "master/primary.h"
 #include "master/store.h"
 
@@ -33,6 +34,14 @@ struct fake_deferred {
 
 struct fake_cluster;
 
+struct timer {
+  struct timer *next;
+  struct fake_node *node;
+  void (*fired)(void *owner);
+  void *owner;
+  int64_t at_ns; /* INT64_MAX: not set */
+};
+
 struct fake_node {
   struct journal journal; /* first */
   struct fake_cluster *cluster;
@@ -50,6 +59,8 @@ struct fake_node {
   struct world world;
   struct fake_deferred deferred[64];
   size_t deferred_count;
+  struct timer *timers;
+  struct under_store *under_store;
   int append_status; /* what append() answers, if not 0 */
 };
 
@@ -60,6 +71,9 @@ struct fake_cluster {
   size_t leader;
   int64_t now_ns;
   size_t cache_size, write_size; /* of the primaries */
+  struct under_tree under;       /* of the under-stores: to be filled before something is mounted */
+  double under_fails;            /* chance that a piece of a directory cannot be read */
+  bool under_hangs;
   struct fake_node nodes[FAKE_NODES];
 };
 

@@ -19,7 +19,9 @@ static struct oracle_node *node_new(struct oracle_node *parent, const char *name
 }
 
 struct oracle_node *oracle_new(void) {
-  return node_new(NULL, "", false, 0);
+  struct oracle_node *root = node_new(NULL, "", false, 0);
+  root->mounts = xcalloc(ORACLE_MOUNTS_LIMIT, sizeof *root->mounts);
+  return root;
 }
 
 static void free_content(struct oracle_node *node) {
@@ -33,6 +35,7 @@ static void free_content(struct oracle_node *node) {
 
 void oracle_free(struct oracle_node *node) {
   free_content(node);
+  free(node->mounts);
   free(node);
 }
 
@@ -141,6 +144,125 @@ static struct oracle_answer fail(enum answer_status status) {
   return (struct oracle_answer){.status = status};
 }
 
+/* -- mounts -- */
+
+static bool at_or_below(const char *inner, const char *path) {
+  const size_t size = strlen(path);
+  return strncmp(inner, path, size) == 0 && (inner[size] == '\0' || inner[size] == '/');
+}
+
+static void take_text(char *text, struct slice slice) {
+  const size_t size = slice.size < 63 ? slice.size : 63;
+  memcpy(text, slice.data, size);
+  text[size] = '\0';
+}
+
+static bool holds_mount(const struct oracle_node *root, struct slice path) {
+  char text[64];
+  take_text(text, path);
+  for (size_t i = 0; i < root->mount_count; i++)
+    if (at_or_below(root->mounts[i].path, text))
+      return true;
+  return false;
+}
+
+/* A path of the under-store, as tests have them. */
+static bool is_directory(struct slice path) {
+  return path.size > 1 && path.data[0] == '/' && path.data[path.size - 1] != '/' &&
+         !memmem(path.data, path.size, "//", 2);
+}
+
+/* The mount that the path lies below; else NULL. */
+static struct oracle_mount *mount_above(const struct oracle_node *root, struct slice path) {
+  char text[64];
+  take_text(text, path);
+  for (size_t i = 0; i < root->mount_count; i++)
+    if (at_or_below(text, root->mounts[i].path) && strcmp(text, root->mounts[i].path) != 0)
+      return &root->mounts[i];
+  return NULL;
+}
+
+/* All of the directory, in one step. */
+static void fill(struct oracle_node *node, const struct under_tree *tree, const char *directory) {
+  for (size_t i = 0; tree && i < tree->count; i++) {
+    const struct under_node *from = &tree->nodes[i];
+    if (!under_node_is_in(from, (struct slice){directory, strlen(directory)}))
+      continue;
+    struct oracle_node *child = node_new(node, strrchr(from->path, '/') + 1, from->is_file, node->creator);
+    attach(node, child);
+    node->version++;
+    if (!from->is_file) {
+      fill(child, tree, from->path);
+      continue;
+    }
+    child->completed = true;
+    child->length = from->length;
+    child->version++;
+  }
+}
+
+static struct oracle_answer mount(struct oracle_node *root, const struct request *request,
+                                  const struct parts *path) {
+  struct oracle_mount fresh = {.creator = request->op_id};
+  struct oracle_node *parent;
+  take_text(fresh.path, request->path);
+  take_text(fresh.directory, request->destination);
+  if (path->count == 0 || !is_directory(request->destination) || mount_above(root, request->path))
+    return fail(STATUS_INVALID);
+  for (size_t i = 0; i < root->mount_count; i++)
+    if (at_or_below(fresh.directory, root->mounts[i].directory) ||
+        at_or_below(root->mounts[i].directory, fresh.directory))
+      return fail(STATUS_INVALID);
+  const enum answer_status status = walk(root, path, path->count - 1, &parent);
+  if (status != STATUS_OK)
+    return fail(status);
+  if (parent->is_file)
+    return fail(STATUS_NOT_DIRECTORY);
+  if (child_of(parent, path->part[path->count - 1]))
+    return fail(STATUS_EXISTS);
+  struct oracle_node *node = node_new(parent, path->part[path->count - 1], false, request->op_id);
+  attach(parent, node);
+  parent->version++;
+  fill(node, root->under, fresh.directory);
+  root->mounts[root->mount_count++] = fresh;
+  return (struct oracle_answer){.creator = request->op_id};
+}
+
+static struct oracle_answer unmount(struct oracle_node *root, const struct request *request,
+                                    const struct parts *path) {
+  char text[64];
+  struct oracle_node *node;
+  take_text(text, request->path);
+  if (path->count == 0)
+    return fail(STATUS_INVALID);
+  for (size_t i = 0; i < root->mount_count; i++) {
+    if (strcmp(root->mounts[i].path, text) != 0)
+      continue;
+    memmove(&root->mounts[i], &root->mounts[i + 1], (--root->mount_count - i) * sizeof *root->mounts);
+    walk(root, path, path->count, &node);
+    node->parent->version++;
+    detach(node);
+    oracle_free(node);
+    return fail(STATUS_OK);
+  }
+  return fail(STATUS_NOT_FOUND);
+}
+
+static struct oracle_answer persisted(const struct oracle_node *root, const struct request *request,
+                                      const struct oracle_node *node) {
+  const struct oracle_mount *above = mount_above(root, request->path);
+  char text[64];
+  take_text(text, request->destination);
+  if (!node->is_file)
+    return fail(STATUS_IS_DIRECTORY);
+  if (node->creator != request->creator)
+    return fail(STATUS_NOT_FOUND);
+  return fail(above && at_or_below(text, above->directory) && strcmp(text, above->directory) != 0 &&
+                      node->completed
+                  ? STATUS_OK
+                  : STATUS_INVALID);
+}
+
 static struct oracle_answer make(struct oracle_node *root, const struct request *request,
                                  const struct parts *parts) {
   const bool file = request->code == OP_CREATE;
@@ -200,7 +322,8 @@ static struct oracle_answer rename_node(struct oracle_node *root, const struct p
   for (size_t i = 0; under && i < from->count; i++)
     under = strcmp(from->part[i], to->part[i]) == 0;
   answer.status = STATUS_INVALID;
-  if (under)
+  if (under || (!node->is_file && holds_mount(root, request->path)) ||
+      mount_above(root, request->path) != mount_above(root, request->destination))
     goto out;
   answer.status = walk(root, to, to->count - 1, &parent);
   if (answer.status == STATUS_OK && parent->is_file)
@@ -276,6 +399,12 @@ static struct oracle_answer execute(struct oracle_node *root, const struct reque
     return rename_node(root, path, request);
   if (request->code == OP_DELETE && path->count == 0)
     return fail(STATUS_INVALID);
+  if (request->code == OP_MOUNT)
+    return mount(root, request, path);
+  if (request->code == OP_UNMOUNT)
+    return unmount(root, request, path);
+  if (request->code == OP_PERSISTED && (path->count == 0 || !is_directory(request->destination)))
+    return fail(STATUS_INVALID);
   struct oracle_node *node = NULL;
   const enum answer_status status = walk(root, path, path->count, &node);
   if (request->code == OP_EXISTS)
@@ -288,6 +417,10 @@ static struct oracle_answer execute(struct oracle_node *root, const struct reque
     return fail(STATUS_IS_DIRECTORY);
   if (request->code == OP_LIST || request->code == OP_STAT || request->code == OP_BLOCKS)
     return (struct oracle_answer){.node = node};
+  if (request->code == OP_PERSISTED)
+    return persisted(root, request, node);
+  if (request->code == OP_DELETE && !node->is_file && holds_mount(root, request->path))
+    return fail(STATUS_INVALID);
   return change(node, request);
 }
 
@@ -321,6 +454,7 @@ static struct oracle_answer commit_block(struct oracle_node *root, const struct 
 static struct oracle_node *copy_tree(const struct oracle_node *node) {
   struct oracle_node *copy = xmalloc(sizeof *copy);
   *copy = *node;
+  copy->mounts = NULL; /* no batch changes them */
   copy->name = xstrdup(node->name);
   copy->value = xstrdup(node->value);
   copy->blocks = xcalloc(node->block_count + 1, sizeof *copy->blocks);
@@ -336,6 +470,7 @@ static struct oracle_node *copy_tree(const struct oracle_node *node) {
 
 /* The copy becomes the tree again. */
 static void put_back(struct oracle_node *root, struct oracle_node *copy) {
+  copy->mounts = root->mounts;
   free_content(root);
   *root = *copy;
   for (size_t i = 0; i < root->child_count; i++)
@@ -344,6 +479,8 @@ static void put_back(struct oracle_node *root, struct oracle_node *copy) {
 }
 
 static struct oracle_answer execute_single(struct oracle_node *root, const struct request *request) {
+  if (request->code == OP_MOUNTS)
+    return fail(STATUS_OK);
   if (request->code == OP_COMMIT_BLOCK)
     return commit_block(root, request);
   struct parts *path = xmalloc(sizeof *path);

@@ -3,9 +3,17 @@
 #ifndef ASSAY_MASTER_TEST_ORACLE_H
 #define ASSAY_MASTER_TEST_ORACLE_H
 
+#include "master/memory_under_store.h"
 #include "master/operation.h"
 
 #define ORACLE_ITEMS_LIMIT 8 /* of a batch in tests */
+
+#define ORACLE_MOUNTS_LIMIT 64
+
+struct oracle_mount {
+  char path[64], directory[64];
+  uint64_t creator;
+};
 
 struct oracle_node {
   char *name;
@@ -17,6 +25,10 @@ struct oracle_node {
   struct oracle_node *parent;
   struct oracle_node **children; /* in byte order of names */
   size_t child_count;
+  /* -- of the root -- */
+  const struct under_tree *under; /* what mounts show */
+  struct oracle_mount *mounts;    /* ORACLE_MOUNTS_LIMIT of them */
+  size_t mount_count;
 };
 
 struct oracle_answer {

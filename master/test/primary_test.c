@@ -46,6 +46,7 @@ struct run {
   uint64_t blocks[256]; /* ids of add-blocks that were sent, some of them */
   size_t block_count;
   uint64_t hashes[1 << 16];
+  bool mounts;                                                          /* are made and taken away */
   size_t outstanding, answered_ok, answered_fail, reads, standby_reads; /* standby_reads: checked whole */
   size_t answered[OP_CODES][2]; /* mutations that failed, and that succeeded */
 };
@@ -114,11 +115,28 @@ static void check_blocks(const struct oracle_node *node, const struct answer *an
   }
 }
 
+static void check_mounts(const struct oracle_node *root, const struct answer *answer) {
+  cr_assert_eq(answer->mount_count, root->mount_count);
+  for (size_t i = 0; i < root->mount_count; i++) {
+    const struct oracle_mount *mount = &root->mounts[i];
+    const struct answer_mount *found = &answer->mounts[i];
+    cr_assert_eq(found->path.size, strlen(mount->path));
+    cr_assert_arr_eq(found->path.data, mount->path, found->path.size);
+    cr_assert_eq(found->directory.size, strlen(mount->directory));
+    cr_assert_arr_eq(found->directory.data, mount->directory, found->directory.size);
+    cr_assert_eq(found->creator, mount->creator);
+  }
+}
+
 static void read_answered(void *context, const struct answer *answer) {
   struct sent *sent = context;
   struct run *run = sent->run;
   run->outstanding--;
-  if (answer->status < STATUS_NOT_PRIMARY) {
+  if (answer->status < STATUS_NOT_PRIMARY && sent->request.code == OP_MOUNTS) {
+    follow(run, answer->commit);
+    if (answer->commit == run->oracle_index)
+      check_mounts(run->oracle, answer);
+  } else if (answer->status < STATUS_NOT_PRIMARY) {
     run->reads++;
     cr_assert_geq(answer->commit, sent->commit_at_submit, "a stale read");
     follow(run, answer->commit);
@@ -214,6 +232,9 @@ static enum operation_code random_mutation(struct run *run) {
   static const enum operation_code codes[] = {
       OP_MKDIR,  OP_MKDIR, OP_CREATE,    OP_CREATE,    OP_CREATE,       OP_COMPLETE,     OP_DELETE,
       OP_RENAME, OP_SET,   OP_ADD_BLOCK, OP_ADD_BLOCK, OP_COMMIT_BLOCK, OP_COMMIT_BLOCK, OP_BATCH};
+  static const enum operation_code mount_codes[] = {OP_MOUNT, OP_MOUNT, OP_UNMOUNT, OP_PERSISTED};
+  if (run->mounts && random_chance(&run->random, 0.15))
+    return mount_codes[random_below(&run->random, ARRAY_SIZE(mount_codes))];
   return codes[random_below(&run->random, ARRAY_SIZE(codes))];
 }
 
@@ -241,6 +262,71 @@ static void fill_batch(struct run *run, struct sent *sent) {
   }
 }
 
+/* -- mounts -- */
+
+static const char *const directories[] = {"/u", "/v", "/u/a", "/v/b", "/nothing"};
+
+/* A few directories with names that clients use too. */
+static void fill_under_tree(struct run *run, struct under_tree *tree) {
+  for (size_t i = 0; i < 2; i++)
+    under_tree_add(tree, directories[i], false, 0);
+  for (int64_t left = random_between(&run->random, 0, 40); left > 0; left--) {
+    const struct under_node *above = &tree->nodes[random_below(&run->random, tree->count)];
+    char path[64];
+    bool taken = above->is_file || strlen(above->path) > 8;
+    snprintf(path, sizeof path, "%s/%c", above->path, (char)('a' + random_below(&run->random, 4)));
+    for (size_t i = 0; i < tree->count; i++)
+      taken |= strcmp(tree->nodes[i].path, path) == 0;
+    if (!taken)
+      under_tree_add(tree, path, coin(run), random_below(&run->random, 1000));
+  }
+}
+
+static const struct oracle_node *find(const struct oracle_node *node, const char *name) {
+  for (size_t i = 0; node && i < node->child_count; i++)
+    if (strcmp(node->children[i]->name, name) == 0)
+      return node->children[i];
+  return NULL;
+}
+
+/* Goes down from a mount, to a file or to where there is nothing more. */
+static const struct oracle_node *wander(struct run *run, const struct oracle_mount *mount, char *path) {
+  const struct oracle_node *node = run->oracle;
+  char names[64], *rest = names;
+  snprintf(names, sizeof names, "%s", mount->path + 1);
+  for (char *name; (name = strsep(&rest, "/"));)
+    node = find(node, name);
+  size_t size = (size_t)snprintf(path, 64, "%s", mount->path);
+  while (node && node->child_count > 0 && size < 32) {
+    node = node->children[random_below(&run->random, node->child_count)];
+    size += (size_t)snprintf(path + size, 64 - size, "/%s", node->name);
+  }
+  return node;
+}
+
+/* Something that may well make sense, as far as it is known what is there. */
+static void fill_mount(struct run *run, struct sent *sent) {
+  struct request *request = &sent->request;
+  struct words *words = &sent->words;
+  const char *directory = directories[random_below(&run->random, ARRAY_SIZE(directories))];
+  const struct oracle_node *root = run->oracle;
+  const struct oracle_mount *mount =
+      root->mount_count > 0 ? &root->mounts[random_below(&run->random, root->mount_count)] : NULL;
+  if (request->code == OP_MOUNT && request->path.size > 3)
+    request->path.size = 2;
+  if (request->code == OP_UNMOUNT && mount && coin(run))
+    request->path.size = (size_t)snprintf(words->path, sizeof words->path, "%s", mount->path);
+  if (request->code == OP_PERSISTED && mount) {
+    const struct oracle_node *node = wander(run, mount, words->path);
+    request->path.size = strlen(words->path);
+    request->creator = node ? node->creator : 0;
+    directory = mount->directory;
+  }
+  if (random_chance(&run->random, 0.95))
+    request->destination.size = (size_t)snprintf(words->destination, sizeof words->destination, "%s%s",
+                                                 directory, request->code == OP_PERSISTED ? "/new" : "");
+}
+
 static struct fake_node *some_node(struct run *run) {
   const size_t leader = run->cluster->leader;
   if (leader < FAKE_NODES && random_chance(&run->random, 0.95))
@@ -255,6 +341,8 @@ static void submit_read(struct run *run) {
   sent->request.code = random_chance(&run->random, 0.25)
                            ? OP_BLOCKS
                            : (enum operation_code)random_between(&run->random, OP_STAT, OP_EXISTS);
+  if (random_chance(&run->random, 0.05))
+    sent->request.code = OP_MOUNTS;
   sent->commit_at_submit = run->cluster->commit;
   sent->request.any = coin(run);
   struct fake_node *node =
@@ -297,6 +385,8 @@ static void submit_mutation(struct run *run) {
     sent->request.op_id = (uint64_t)client << 32 | ++run->sequence[client];
     if (sent->request.code == OP_BATCH)
       fill_batch(run, sent);
+    if (sent->request.code >= OP_MOUNT)
+      fill_mount(run, sent);
     if (sent->request.code == OP_ADD_BLOCK)
       note_block(run, sent->request.op_id);
     run->operations[client][run->sequence[client]] = sent;
@@ -345,6 +435,8 @@ static void ask_tree(struct run *run, struct fake_node *node, const struct oracl
 /* Everything that was asked is answered, and the leader and a standby show exactly the oracle's tree. */
 static void check_whole(struct run *run) {
   struct fake_cluster *cluster = run->cluster;
+  const double under_fails = cluster->under_fails;
+  cluster->under_fails = 0;
   if (cluster->leader == FAKE_NODES)
     fake_lead(cluster, random_below(&run->random, FAKE_NODES), cluster->count - cluster->commit, false);
   fake_quiesce(cluster);
@@ -362,11 +454,14 @@ static void check_whole(struct run *run) {
   for (size_t client = 1; client <= CLIENTS; client++)
     cr_assert(run->sequence[client] == 0 || settled(run->operations[client][run->sequence[client]]),
               "a client's newest operation has no answer though a primary was there");
+  ask_tree(run, leader, run->oracle, ""); /* so that everything is loaded */
+  fake_quiesce(cluster);
   cr_assert_eq(primary_status(leader->primary).inodes, oracle_size(run->oracle),
                "what deleted subtrees left was not reclaimed");
   cr_assert_eq(primary_status(leader->primary).blocks, oracle_blocks(run->oracle));
   for (size_t i = 0; i < FAKE_NODES; i++)
     check_hash(run, &cluster->nodes[i]);
+  cluster->under_fails = under_fails;
 }
 
 static void step(struct run *run, bool crashes) {
@@ -436,6 +531,10 @@ static void random_run(uint64_t seed, int steps, const char *directory) {
   run->cluster = fake_cluster_new(directory, cache_sizes[random_below(&run->random, 3)],
                                   write_sizes[random_below(&run->random, 3)]);
   run->oracle = oracle_new();
+  fill_under_tree(run, &run->cluster->under);
+  run->mounts = coin(run);
+  run->cluster->under_fails = coin(run) ? 0 : 0.2;
+  run->oracle->under = &run->cluster->under;
   if (random_chance(&run->random, 0.8))
     reserve(run);
   for (int i = 0; i < steps; i++)
@@ -461,9 +560,9 @@ Test(primary, agrees_with_the_oracle_over_stores_in_memory) {
   for (uint64_t seed = 1; seed <= count; seed++)
     random_run(seed, 2000, NULL);
   for (enum operation_code code = OP_MKDIR; code < OP_CODES; code++)
-    if (!op_is_read(code) && code != OP_RESERVE_CLIENTS && code != OP_REGISTER_WORKER)
+    if (!op_is_read(code) && code != OP_RESERVE_CLIENTS && code != OP_REGISTER_WORKER && op_is_known(code))
       for (size_t i = 0; i < 2; i++)
-        cr_assert_gt(total[code][i], count, "operation %d: %zu %s", (int)code, total[code][i],
+        cr_assert_gt(total[code][i], count / 4, "operation %d: %zu %s", (int)code, total[code][i],
                      i ? "succeeded" : "failed");
 }
 
