@@ -18,7 +18,7 @@
 #define CLUSTER_ID 77
 #define STATE_HASH_EVERY 32
 #define DIRTY_WRITES 4 /* more than so many writes of rows wait for no store */
-#define PIECE_SIZE 48 /* of a snapshot: small, as its files are, so that many frames carry it */
+#define PIECE_SIZE 48  /* of a snapshot: small, as its files are, so that many frames carry it */
 
 void cluster_violate(struct sim_cluster *cluster, enum evidence evidence, const char *invariant,
                      const char *format, ...) {

@@ -376,6 +376,8 @@ Test(cluster, a_node_that_does_not_end_is_told_of_before_it_is_killed) {
 
 static int one_looks_around(void *context) {
   uv_loop_t loop;
+  /* The address sanitizer would forbid cores once the node has started. */
+  setenv("ASAN_OPTIONS", "disable_coredump=0", 1);
   struct cluster *cluster = make(&loop, PROVIDER_HOST, 2);
   const pid_t pid = cluster_node_pid(cluster, 1);
   char path[64], where[4096];
