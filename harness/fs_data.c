@@ -1,5 +1,6 @@
 #include "harness/fs_data.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 #include "harness/cluster_state.h"
@@ -89,6 +90,7 @@ struct master_answer fs_data_ask(struct fs_data *data, struct master_request req
 
 int fs_data_open(struct fs_data *data, bool mutates) {
   struct error error;
+  signal(SIGPIPE, SIG_IGN); /* a worker that goes is no end */
   if (fs_connect(&data->loop, data->store, &data->addresses, data->timeout_ns, false, &data->client,
                  &error) != 0) {
     fprintf(stderr, "%s: %s\n", data->program, error.message);

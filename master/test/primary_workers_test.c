@@ -232,7 +232,8 @@ Test(primary_workers, too_long_a_report_is_invalid) {
 }
 
 /* Nothing is in memory beyond the moment: every block of the report is fetched. */
-Test(primary_workers, a_cold_report_is_whole, .init = NULL) {
+Test(primary_workers, a_cold_report_is_whole) {
+  end();
   cluster = fake_cluster_new(NULL, 1, 1);
   lead(0);
   const uint64_t worker = number(0);
