@@ -66,10 +66,7 @@ static const struct recipe recipes[] = {
     {"disk-error-continue", "disk-error-sync,disk-error-write,kill-all", {ALL_ADRIFT, NULL}, NULL},
     {"commit-old-term", NULL, {NULL}, "needs three changes of leader around one entry that is in flight"},
     {"old-primary-writes", "partition,pause", {NULL}, NULL},
-    {"config-rollback",
-     NULL,
-     {NULL},
-     "needs two changes of membership by leaders that do not know of each other's"},
+    {"config-rollback", "membership-cut", {NULL}, NULL},
     {"info-as-fail", "partition,kill", {NULL}, NULL},
 };
 

@@ -264,7 +264,7 @@ static int keeper_begin(struct keeper *keeper, struct error *error) {
                                          .status = on_node_status,
                                          .changed = on_changed,
                                          .expects = expects};
-  status = members_open(&keeper->loop, keeper->cluster, &keeper->members, error);
+  status = members_open(&keeper->loop, keeper->cluster, NULL, NULL, &keeper->members, error);
   if (status == 0)
     status = begin_nemesis(keeper, error);
   for (size_t i = 0; status == 0 && i < cluster_size(keeper->cluster); i++)

@@ -3,15 +3,30 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "harness/members_record.h"
 #include "master/client/client.h"
 
 #define LOOK_PATIENCE_NS (500 * NS_PER_MS)
 /* A master waits ten seconds until a node has caught up that is to be a voter. */
 #define CHANGE_PATIENCE_NS (12 * NS_PER_S)
 
+#define WATCH_INTERVAL_MS 200
+
+struct watched {
+  struct members_asker *asker;
+  size_t node;
+  bool asking;
+};
+
 struct members_asker {
   struct cluster *cluster;
   struct master_client *client;
+  uv_timer_t timer;
+  struct watched watched[CLUSTER_NODES_MAX];
+  struct members_record record;
+  void (*disagree)(void *context, const char *message); /* NULL: nobody, or it was told */
+  void *disagree_context;
+  int handles;
   void (*closed)(void *context);
   void *closed_context;
 };
@@ -64,8 +79,39 @@ static void ask(void *context, size_t asked, const struct members_request *reque
                       question);
 }
 
-int members_open(uv_loop_t *loop, struct cluster *cluster, struct members_asker **asker,
-                 struct error *error) {
+/* ---- All of them say the same ---- */
+
+static void on_watched(void *context, const struct admin_answer *answer) {
+  struct watched *watched = context;
+  struct members_asker *asker = watched->asker;
+  struct error error = {0};
+  watched->asking = false;
+  if (answer->status != ADMIN_DONE || !asker->disagree)
+    return;
+  const struct members members = take_members(asker->cluster, &answer->quorum);
+  if (members_record_take(&asker->record, watched->node, &members, &error))
+    return;
+  asker->disagree(asker->disagree_context, error.message);
+  asker->disagree = NULL;
+}
+
+static void on_watch(uv_timer_t *timer) {
+  struct members_asker *asker = timer->data;
+  for (size_t i = 0; asker->disagree && i < cluster_size(asker->cluster); i++) {
+    struct watched *watched = &asker->watched[i];
+    if (watched->asking || cluster_node_state(asker->cluster, i) != NODE_RUNNING)
+      continue;
+    watched->asking = true;
+    master_client_admin(asker->client, i, &(struct admin_request){.kind = ADMIN_QUORUM_INFO},
+                        LOOK_PATIENCE_NS, on_watched, watched);
+  }
+}
+
+/* ---- Life ---- */
+
+int members_open(uv_loop_t *loop, struct cluster *cluster,
+                 void (*disagree)(void *context, const char *message), void *context,
+                 struct members_asker **asker, struct error *error) {
   const char *addresses[CLUSTER_NODES_MAX];
   for (size_t i = 0; i < cluster_size(cluster); i++)
     addresses[i] = cluster_client_address(cluster, i);
@@ -78,13 +124,23 @@ int members_open(uv_loop_t *loop, struct cluster *cluster, struct members_asker 
     return status;
   }
   made->cluster = cluster;
+  made->disagree = disagree;
+  made->disagree_context = context;
+  made->handles = 2;
+  for (size_t i = 0; i < CLUSTER_NODES_MAX; i++)
+    made->watched[i] = (struct watched){.asker = made, .node = i};
+  uv_timer_init(loop, &made->timer);
+  made->timer.data = made;
   cluster_set_members_door(cluster, &(struct members_door){.context = made, .ask = ask});
+  if (!cluster_lacks(cluster, CAN_MEMBERS))
+    uv_timer_start(&made->timer, on_watch, WATCH_INTERVAL_MS, WATCH_INTERVAL_MS);
   *asker = made;
   return 0;
 }
 
-static void on_closed(void *context) {
-  struct members_asker *asker = context;
+static void part_closed(struct members_asker *asker) {
+  if (--asker->handles > 0)
+    return;
   void (*closed)(void *) = asker->closed;
   void *closed_context = asker->closed_context;
   free(asker);
@@ -92,11 +148,21 @@ static void on_closed(void *context) {
     closed(closed_context);
 }
 
+static void client_closed(void *context) {
+  part_closed(context);
+}
+
+static void timer_closed(uv_handle_t *handle) {
+  part_closed(handle->data);
+}
+
 void members_close(struct members_asker *asker, void (*closed)(void *context), void *context) {
   if (!asker)
     return;
   asker->closed = closed;
   asker->closed_context = context;
+  asker->disagree = NULL;
   cluster_set_members_door(asker->cluster, NULL);
-  master_client_close(asker->client, on_closed, asker);
+  master_client_close(asker->client, client_closed, asker);
+  uv_close((uv_handle_t *)&asker->timer, timer_closed);
 }

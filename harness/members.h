@@ -10,8 +10,12 @@
 
 struct members_asker;
 
-/* The door is the cluster's until members_close. */
-int members_open(uv_loop_t *loop, struct cluster *cluster, struct members_asker **asker, struct error *error);
+/* The door is the cluster's until members_close. As long as members may change, all nodes that run are asked
+ * who they are, too, and `disagree` is told when two say different things of one committed entry; once; may
+ * be NULL. */
+int members_open(uv_loop_t *loop, struct cluster *cluster,
+                 void (*disagree)(void *context, const char *message), void *context,
+                 struct members_asker **asker, struct error *error);
 
 /* What is asked is answered, as if nobody were there; `closed` comes when nothing is left. NULL is fine. */
 void members_close(struct members_asker *asker, void (*closed)(void *context), void *context);

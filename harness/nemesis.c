@@ -113,6 +113,12 @@ static void on_changed(void *context) {
   check_settled(context);
 }
 
+static void on_disagree(void *context, const char *message) {
+  (void)context;
+  log_warn("%s", message);
+  say(json_pack("{s:s, s:b, s:s}", "event", "members", "agree", false, "message", message));
+}
+
 static bool expects(void *context, size_t node) {
   const struct host *host = context;
   return cluster_node_serves(host->cluster, node);
@@ -309,7 +315,7 @@ static int make_observers(struct host *host, struct error *error) {
                                           .history = settings->history};
   const struct observer_events events = {
       .context = host, .primary = on_primary, .status = on_status, .changed = on_changed, .expects = expects};
-  int status = members_open(&host->loop, host->cluster, &host->members, error);
+  int status = members_open(&host->loop, host->cluster, on_disagree, host, &host->members, error);
   if (status == 0)
     status = nemesis_new(&host->loop, host->cluster, &options, on_event, host, &host->nemesis, error);
   if (status == 0)

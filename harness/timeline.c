@@ -88,7 +88,9 @@ static void take(struct timeline *timeline, json_t *event) {
   else if (strcmp(kind, "live") == 0) {
     timeline->liveness_known = true;
     timeline->live = document_boolean(event, "live", false);
-  } else if (strcmp(kind, "replicas") == 0)
+  } else if (strcmp(kind, "members") == 0)
+    snprintf(timeline->members, sizeof timeline->members, "%s", document_string(event, "message", "?"));
+  else if (strcmp(kind, "replicas") == 0)
     take_replicas(timeline, event);
 }
 

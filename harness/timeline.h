@@ -34,6 +34,8 @@ struct timeline {
   int64_t drained_ns;                   /* clients were told to finish */
   bool liveness_known, live;
   bool interrupted;
+  char members[400]; /* why nodes disagree on who the members are; "": they do not, as far as they were asked
+                      */
   enum replicas replicas;
   json_t *replica_nodes; /* as the nemesis reported them; NULL when not compared */
   /* Derived. */

@@ -159,6 +159,11 @@ static bool decide_findings(const struct evidence *evidence, struct decision *de
     conclude(decision, VERDICT_INVALID, VIOLATION_REPLICAS);
     say(decision, "The replicas diverged: they applied the same entries and hold different states, though "
                   "every answer that clients saw can be explained.");
+  } else if (timeline->members[0] != '\0') {
+    conclude(decision, VERDICT_INVALID, VIOLATION_MEMBERS);
+    say(decision,
+        "The nodes disagree on who is a member: %s; every answer that clients saw can be explained.",
+        timeline->members);
   } else if (timeline->liveness_known && !timeline->live) {
     conclude(decision, VERDICT_INVALID, VIOLATION_LIVENESS);
     say(decision, "Not live: long after the last fault healed, some node did not answer, nobody was primary, "
@@ -337,7 +342,7 @@ static const char *liveness_name(const struct timeline *timeline) {
 }
 
 static const char *violation_name(enum violation violation) {
-  static const char *const names[] = {NULL, "history", "replicas", "liveness"};
+  static const char *const names[] = {NULL, "history", "replicas", "members", "liveness"};
   return names[violation];
 }
 

@@ -1,9 +1,9 @@
 /* verdict.h: from everything that is known of a run to its verdict, and to result.json.
  *
  * What weighs more comes first: a history that is proved bad is bad whatever else happened; a harness that
- * failed says nothing of the rest; replicas that diverged or a cluster that did not become live again are
- * findings though the history is good; a search that ran out of its budget is unknown; a run that tested
- * nothing is vacuous. Only what is left is valid. */
+ * failed says nothing of the rest; replicas that diverged, nodes that disagree on who the members are, or a
+ * cluster that did not become live again are findings though the history is good; a search that ran out of
+ * its budget is unknown; a run that tested nothing is vacuous. Only what is left is valid. */
 #ifndef ASSAY_HARNESS_VERDICT_H
 #define ASSAY_HARNESS_VERDICT_H
 
@@ -14,7 +14,13 @@
 #include "harness/statistics.h"
 #include "harness/timeline.h"
 
-enum violation { VIOLATION_NONE, VIOLATION_HISTORY, VIOLATION_REPLICAS, VIOLATION_LIVENESS };
+enum violation {
+  VIOLATION_NONE,
+  VIOLATION_HISTORY,
+  VIOLATION_REPLICAS,
+  VIOLATION_MEMBERS,
+  VIOLATION_LIVENESS
+};
 
 struct evidence {
   const struct settings *settings;

@@ -122,6 +122,10 @@ void membership_go_home(struct membership *membership) {
   membership->homeward = true;
 }
 
+bool membership_is_going_home(const struct membership *membership) {
+  return membership->homeward;
+}
+
 int membership_await(struct membership *membership, struct error *error) {
   if (membership->settled)
     return 0;
@@ -197,10 +201,19 @@ static void on_done(void *context, const struct members_answer *answer) {
   }
 }
 
-static void ask(struct membership *membership, const struct members_request *request,
+static void ask(struct membership *membership, size_t asked, const struct members_request *request,
                 members_callback *callback) {
   membership->asking = true;
-  membership->door.ask(membership->door.context, (size_t)membership->primary, request, callback, membership);
+  membership->door.ask(membership->door.context, asked, request, callback, membership);
+}
+
+bool membership_ask_to_demote(struct membership *membership, size_t asked, size_t voter) {
+  if (membership->asking || !membership->has_door)
+    return false;
+  wake(membership);
+  membership->doing = (struct roster_step){.deed = DEED_DEMOTE, .node = voter};
+  ask(membership, asked, &(struct members_request){.verb = MEMBERS_DEMOTE, .node = voter}, on_done);
+  return true;
 }
 
 static void ask_for(struct membership *membership, struct roster_step step) {
@@ -213,8 +226,8 @@ static void ask_for(struct membership *membership, struct roster_step step) {
   char address[ADDRESS_SIZE + 16];
   snprintf(address, sizeof address, "%s:%d:%d", node->host, node->peer_port, node->client_port);
   membership->doing = step;
-  ask(membership, &(struct members_request){.verb = verbs[step.deed], .node = step.node, .address = address},
-      on_done);
+  ask(membership, (size_t)membership->primary,
+      &(struct members_request){.verb = verbs[step.deed], .node = step.node, .address = address}, on_done);
 }
 
 static void carry_out(struct membership *membership, struct roster_step step) {
@@ -272,5 +285,5 @@ static void turn(struct membership *membership) {
     return;
   }
   membership->asked_at = membership->wishes;
-  ask(membership, &(struct members_request){.verb = MEMBERS_LOOK}, on_seen);
+  ask(membership, (size_t)membership->primary, &(struct members_request){.verb = MEMBERS_LOOK}, on_seen);
 }

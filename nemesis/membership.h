@@ -28,6 +28,12 @@ void membership_want_leader(struct membership *membership, int node);
 /* The founders vote, and nobody else is a member or runs; so until something else is wanted. */
 void membership_go_home(struct membership *membership);
 
+bool membership_is_going_home(const struct membership *membership);
+
+/* Asks that one node, which is believed to be primary, to make a standby of a voter, once, and whatever it is
+ * to lead to. False while another question is out. What comes of it is undone by what is wanted. */
+bool membership_ask_to_demote(struct membership *membership, size_t asked, size_t voter);
+
 /* 0: a primary has said, since the last change of what is wanted, that all is so; GOES_ON, and what it waits
  * for in `error`. */
 int membership_await(struct membership *membership, struct error *error);

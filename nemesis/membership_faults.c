@@ -4,9 +4,14 @@
  * The primary is asked, as an operator would ask it (membership.h), and asked again until it is done; so
  * these faults take a while to be installed and to be healed. Two of them are never present together, for
  * each heals to the members that the cluster began with. */
+#include <string.h>
+
 #include "nemesis/cluster.h"
 #include "nemesis/fault.h"
 #include "nemesis/membership.h"
+
+/* Time for the others to elect, and for a change of theirs. */
+#define CUT_NS (3 * NS_PER_S)
 
 /* ---- Aiming ---- */
 
@@ -81,6 +86,23 @@ static int aim_transfer(const struct fault *fault, const struct facts *facts, st
   aim->targets[primary] = true;
   aim_set(aim, "to_node", (double)(heir + 1));
   return 0;
+}
+
+/* The primary against all others; it will be asked to demote `demoted_node`. */
+static int aim_cut(const struct fault *fault, const struct facts *facts, struct random *random,
+                   struct aim *aim, struct error *error) {
+  const int status = aim_transfer(fault, facts, random, aim, error);
+  if (status != 0)
+    return status;
+  const double demoted = aim_get(aim, "to_node");
+  aim->number_count = 0;
+  aim_set(aim, "demoted_node", demoted);
+  aim_set(aim, "again", random_chance(random, 0.5));
+  aim->cuts = true;
+  for (size_t a = 0; a < facts->nodes; a++)
+    for (size_t b = 0; b < facts->nodes; b++)
+      aim->hears[a * facts->nodes + b] = aim->targets[a] == aim->targets[b];
+  return check_voter(facts, (size_t)facts_primary(facts), error);
 }
 
 /* The primary half of the time. */
@@ -192,6 +214,57 @@ static int install_wipe(struct cluster *cluster, const struct aim *aim, struct e
   return status;
 }
 
+static int open_links(struct cluster *cluster, struct error *error) {
+  bool hears[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
+  memset(hears, true, sizeof hears);
+  return cluster_set_links(cluster, hears, error);
+}
+
+/* The change is in the log of the primary, and nobody else will ever hear of it. */
+static int install_cut(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  const size_t voter = (size_t)aim_get(aim, "demoted_node") - 1;
+  if (voter >= cluster_size(cluster))
+    return error_set(error, ERR_UNAVAILABLE, "there is no node n%zu", voter + 1);
+  const int status = cluster_set_links(cluster, aim->hears, error);
+  if (status != 0)
+    return status;
+  return membership_ask_to_demote(cluster->membership, target(cluster, aim), voter)
+             ? 0
+             : error_set(error, ERR_UNAVAILABLE, "a primary is being asked for something else");
+}
+
+/* The others have had time to elect: their primary makes a change of its own, and knows of no other. */
+static int act_cut(struct cluster *cluster, const struct facts *facts, const struct aim *aim, size_t step,
+                   struct error *error) {
+  (void)facts;
+  (void)step;
+  (void)error;
+  if (aim_get(aim, "again") == 0)
+    return ACT_QUIET;
+  membership_want(cluster->membership, target(cluster, aim), SEAT_STANDBY);
+  return 0;
+}
+
+static int heal_cut(struct cluster *cluster, const struct aim *aim, struct error *error) {
+  (void)aim;
+  const int status = membership_is_going_home(cluster->membership) ? 0 : open_links(cluster, error);
+  if (status != 0)
+    return status;
+  membership_go_home(cluster->membership);
+  return membership_await(cluster->membership, error);
+}
+
+static size_t measure_cut(struct cluster *cluster, const struct aim *aim,
+                          struct aim_number evidence[AIM_NUMBERS_MAX]) {
+  size_t rules;
+  uint64_t dropped;
+  (void)aim;
+  if (cluster_count_rules(cluster, &rules, &dropped, NULL) != 0)
+    return 0;
+  evidence[0] = (struct aim_number){"packets_dropped", (double)dropped};
+  return 1;
+}
+
 static int await(struct cluster *cluster, const struct aim *aim, struct error *error) {
   (void)aim;
   return membership_await(cluster->membership, error);
@@ -238,5 +311,20 @@ static const struct fault faults[] = {
     {MEMBERSHIP("wipe", "a node is killed, loses its data, is removed and joins again"),
      .needs = CAPABILITY_BIT(CAN_MEMBERS), .touches = TOUCHES_MEMBERS | TOUCHES_PROCESSES | TOUCHES_DISKS,
      .nodes_min = 3, .aim = aim_any, .install = install_wipe},
+    {.description =
+         {"membership-cut", "membership",
+          "the primary is cut off and asked to demote a voter: the change is lost when it is back"},
+     .needs = CAPABILITY_BIT(CAN_MEMBERS) | CAPABILITY_BIT(CAN_FILTER),
+     .touches = TOUCHES_MEMBERS | TOUCHES_LINKS,
+     .at_primary = true,
+     .alone = true,
+     .nodes_min = 3,
+     .duration_min_ns = CUT_NS,
+     .aim = aim_cut,
+     .install = install_cut,
+     .act = act_cut,
+     .act_after_ns = CUT_NS / 2,
+     .measure = measure_cut,
+     .heal = heal_cut},
 };
 const struct fault_table membership_faults = {faults, ARRAY_SIZE(faults)};

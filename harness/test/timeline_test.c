@@ -55,6 +55,13 @@ Test(timeline, a_torn_last_line_is_passed_over) {
   timeline_free(&timeline);
 }
 
+Test(timeline, nodes_that_disagree_on_the_members) {
+  struct timeline timeline =
+      read_text("{\"event\":\"members\",\"agree\":false,\"message\":\"n1 and n2\",\"time_ns\":2}\n");
+  cr_expect_str_eq(timeline.members, "n1 and n2");
+  timeline_free(&timeline);
+}
+
 Test(timeline, replicas_and_liveness) {
   struct timeline timeline =
       read_text("{\"event\":\"live\",\"live\":false,\"time_ns\":1}\n"

@@ -102,6 +102,9 @@ Test(verdict, diverged_replicas_and_a_dead_cluster_are_findings) {
   scene->timeline.replicas = REPLICAS_DIVERGED;
   expect(scene, "invalid", EXIT_INVALID, "diverged");
   scene = scene_new();
+  snprintf(scene->timeline.members, sizeof scene->timeline.members, "n1 says one thing, n2 another");
+  expect(scene, "invalid", EXIT_INVALID, "disagree on who is a member: n1 says one thing");
+  scene = scene_new();
   scene->timeline.live = false;
   expect(scene, "invalid", EXIT_INVALID, "Not live");
   scene = scene_new();

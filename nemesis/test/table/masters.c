@@ -12,6 +12,7 @@ struct masters {
   struct bed *bed;
   uv_timer_t poll, question;
   bool asked;
+  size_t node; /* that is asked */
   struct members_request request;
   char address[64];
   members_callback *callback;
@@ -23,13 +24,15 @@ struct masters {
 
 /* ---- The command ---- */
 
-/* Runs it at all nodes that run; its exit code, and what it printed. */
-static int quorum(const struct bed *bed, struct bytes *output, const char *arguments) {
+#define ALL_NODES SIZE_MAX
+
+/* Runs it at one node, or at all that run; its exit code, and what it printed. */
+static int quorum(const struct bed *bed, size_t asked, struct bytes *output, const char *arguments) {
   struct bytes command = {0};
   char *program = test_program("../bin/assay"), part[4096];
   bytes_append_format(&command, "%s admin journal quorum %s", program, arguments);
   for (size_t i = 0; i < cluster_size(bed->cluster); i++)
-    if (cluster_node_pid(bed->cluster, i) >= 0)
+    if (asked == ALL_NODES ? cluster_node_pid(bed->cluster, i) >= 0 : i == asked)
       bytes_append_format(&command, " --address %s", cluster_client_address(bed->cluster, i));
   bytes_append_format(&command, " 2>&1");
   bytes_append_u8(&command, 0);
@@ -45,10 +48,10 @@ static int quorum(const struct bed *bed, struct bytes *output, const char *argum
 }
 
 /* False when nobody leads, or nobody answers. */
-static bool look(const struct bed *bed, struct members *members) {
+static bool look(const struct bed *bed, size_t asked, struct members *members) {
   struct bytes output = {0};
   *members = (struct members){.leader = -1};
-  const bool ran = quorum(bed, &output, "info --json") == 0;
+  const bool ran = quorum(bed, asked, &output, "info --json") == 0;
   json_t *object = ran ? json_loads((const char *)output.data, 0, NULL) : NULL, *member;
   bytes_free(&output);
   size_t at;
@@ -62,13 +65,17 @@ static bool look(const struct bed *bed, struct members *members) {
     members->seats[node - 1] = strcmp(role, "voter") == 0 ? SEAT_VOTER : SEAT_STANDBY;
   }
   json_decref(object);
-  return members->leader >= 0;
+  return asked == ALL_NODES ? members->leader >= 0 : ran;
+}
+
+bool masters_look_at(const struct bed *bed, size_t node, struct members *members) {
+  return look(bed, node, members);
 }
 
 struct members masters_look(struct bed *bed) {
   const int64_t give_up_ns = time_monotonic_ns() + PATIENCE_NS;
   struct members members;
-  while (!look(bed, &members) || !members.committed) {
+  while (!look(bed, ALL_NODES, &members) || !members.committed) {
     CHECK(time_monotonic_ns() < give_up_ns, "no leader tells the members");
     bed_turn(bed);
   }
@@ -89,11 +96,11 @@ static void on_question(uv_timer_t *timer) {
   struct bytes output = {0};
   char text[128];
   if (request->verb == MEMBERS_LOOK) {
-    answer.done = look(masters->bed, &answer.members);
+    answer.done = look(masters->bed, ALL_NODES, &answer.members);
   } else {
     snprintf(text, sizeof text, "%s %zu%s%s", words[request->verb], request->node + 1,
              request->verb == MEMBERS_ADD ? "=" : "", request->verb == MEMBERS_ADD ? masters->address : "");
-    answer.done = quorum(masters->bed, &output, text) == 0;
+    answer.done = quorum(masters->bed, masters->node, &output, text) == 0;
     answer.message = (const char *)output.data;
   }
   masters->asked = false;
@@ -104,9 +111,9 @@ static void on_question(uv_timer_t *timer) {
 static void ask(void *context, size_t asked, const struct members_request *request,
                 members_callback *callback, void *callback_context) {
   struct masters *masters = context;
-  (void)asked; /* the command finds the primary */
   CHECK(!masters->asked, "two questions at once");
   masters->asked = true;
+  masters->node = asked;
   masters->request = *request;
   snprintf(masters->address, sizeof masters->address, "%s", request->address ? request->address : "");
   masters->callback = callback;
@@ -129,7 +136,7 @@ static void note_leader(struct masters *masters, int leader) {
 static void on_poll(uv_timer_t *timer) {
   struct masters *masters = timer->data;
   struct members members;
-  if (!masters->asked && look(masters->bed, &members))
+  if (!masters->asked && look(masters->bed, ALL_NODES, &members))
     note_leader(masters, members.leader);
 }
 
@@ -149,7 +156,7 @@ struct masters *masters_open(struct bed *bed) {
     CHECK(time_monotonic_ns() < give_up_ns, "n%d does not lead: %s", BED_PRIMARY + 1,
           (const char *)output.data);
     bytes_clear(&output);
-    quorum(bed, &output, text);
+    quorum(bed, ALL_NODES, &output, text);
   }
   bytes_free(&output);
   for (size_t i = 0; i < cluster_founders(bed->cluster); i++)

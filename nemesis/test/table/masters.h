@@ -16,4 +16,7 @@ void masters_close(struct masters *masters);
 /* The members as the one that leads tells them, once they are committed. Waits for that. */
 struct members masters_look(struct bed *bed);
 
+/* As that node has them, committed or not; false when it does not answer. */
+bool masters_look_at(const struct bed *bed, size_t node, struct members *members);
+
 #endif

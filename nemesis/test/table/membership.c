@@ -119,6 +119,33 @@ static void measure_replace(struct bed *bed, enum phase phase, struct row *row) 
         &members);
 }
 
+/* The one that is cut off has a change in its log that the others, who have another primary, know nothing of;
+ * afterwards it has not. */
+static void measure_cut(struct bed *bed, enum phase phase, struct row *row) {
+  const int64_t give_up_ns = time_monotonic_ns() + REJOIN_NS;
+  struct members own = {0}, members = masters_look(bed);
+  if (phase != DURING) {
+    while (!masters_look_at(bed, BED_PRIMARY, &own) || !own.committed ||
+           count(&own, SEAT_VOTER) < BED_NODES) {
+      CHECK(time_monotonic_ns() < give_up_ns, "n%d does not go back", BED_PRIMARY + 1);
+      bed_turn(bed);
+    }
+    measure_home(bed, phase, row, BED_NODES);
+    return;
+  }
+  const size_t demoted = (size_t)bed_number(bed, "demoted_node") - 1;
+  bool open = false;
+  while (!open || members.leader == BED_PRIMARY) {
+    CHECK(time_monotonic_ns() < give_up_ns, "no change is open at n%d, or nobody else leads",
+          BED_PRIMARY + 1);
+    open = masters_look_at(bed, BED_PRIMARY, &own) && !own.committed && own.seats[demoted] == SEAT_STANDBY;
+    members = masters_look(bed);
+    bed_turn(bed);
+  }
+  row_expect(row, "n%zu stands by for n2 alone", demoted + 1);
+  found(row, phase, members.seats[demoted] == SEAT_VOTER && same_processes(bed) == BED_NODES, &members);
+}
+
 /* ---- Wiping ---- */
 
 static char *marker_of(const struct bed *bed, size_t node) {
@@ -177,6 +204,7 @@ static const struct proof proofs[] = {
     {"membership-remove-primary", MEMBERS, NULL, measure_remove},
     {"membership-replace", MEMBERS ", processes", NULL, measure_replace},
     {"membership-demote", MEMBERS, NULL, measure_demote},
+    {"membership-cut", MEMBERS, "\"numbers\": {\"again\": 0}", measure_cut},
     {"membership-wipe", MEMBERS ", a file", NULL, measure_wipe},
 };
 const struct proof_table membership_proofs = {proofs, ARRAY_SIZE(proofs)};
