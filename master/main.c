@@ -22,6 +22,7 @@
 #include "master/primary.h"
 #include "master/raft/raft_journal.h"
 #include "master/restore.h"
+#include "master/rpc/tls.h"
 #include "master/server/server.h"
 #include "master/store.h"
 #include "master/uv_under_store.h"
@@ -35,7 +36,7 @@ struct node {
   struct data_directory directory;
   uv_loop_t loop;
   uv_async_t store_wake;
-  uv_signal_t terminate, interrupt;
+  uv_signal_t terminate, interrupt, hang_up;
   uv_timer_t last_turn;
   struct descriptors descriptors;
   struct uv_world *world;
@@ -44,7 +45,8 @@ struct node {
   struct primary *primary;
   struct journal *journal;
   struct server *server;
-  struct http *http; /* NULL: nobody watches */
+  struct tls_context *tls; /* NULL: without */
+  struct http *http;       /* NULL: nobody watches */
   int64_t started_wall_ns;
   bool stopping;
   bool failed;
@@ -66,6 +68,7 @@ static void world_closed(void *context) {
   uv_close((uv_handle_t *)&node->store_wake, NULL);
   uv_close((uv_handle_t *)&node->terminate, NULL);
   uv_close((uv_handle_t *)&node->interrupt, NULL);
+  uv_close((uv_handle_t *)&node->hang_up, NULL);
   uv_close((uv_handle_t *)&node->last_turn, NULL);
   descriptors_close(&node->descriptors);
 }
@@ -99,6 +102,19 @@ static void on_signal(uv_signal_t *handle, int number) {
   log_info("stopping on signal %d", number);
   http_close(node->http);
   server_close(node->server, server_closed, node);
+}
+
+/* Certificates are renewed while the node goes on. */
+static void on_hang_up(uv_signal_t *handle, int number) {
+  struct node *node = handle->data;
+  struct error error = {0};
+  (void)number;
+  if (!node->tls)
+    log_info("there is nothing to read anew: this node has no certificate");
+  else if (tls_context_reload(node->tls, &error) == 0)
+    log_info("the certificate was read anew: it is for connections from now on");
+  else
+    log_error("the certificate is used as it was: %s", error.message);
 }
 
 /* ---- beginning ---- */
@@ -137,7 +153,8 @@ static int open_world(struct node *node, struct error *error) {
                                            .members = members,
                                            .member_count = node->options.member_count,
                                            .address = node->options.self->text,
-                                           .cluster = node->options.cluster};
+                                           .cluster = node->options.cluster,
+                                           .tls = node->tls};
   return uv_world_new(&node->loop, &options, &node->world, error);
 }
 
@@ -244,6 +261,7 @@ static int open_server(struct node *node, struct error *error) {
                                          .cluster = node->options.cluster,
                                          .id = node->options.id,
                                          .address = node->options.self->address.client_address,
+                                         .tls = node->tls,
                                          .session_limit = raise_descriptor_limit(),
                                          .is_full = is_full,
                                          .full_context = &node->descriptors,
@@ -266,6 +284,8 @@ static void observe(void *context, struct observation *seen) {
                                .disk = uv_world_disk_statistics(node->world),
                                .server = server_statistics(node->server),
                                .workers = primary_worker_statistics(node->primary),
+                               .tls = node->tls ? tls_context_statistics(node->tls) : NULL,
+                               .tls_expires_s = node->tls ? tls_context_expires_s(node->tls) : 0,
                                .started_wall_ns = node->started_wall_ns,
                                .descriptors_short = descriptors_are_short(&node->descriptors)};
   observe_process(seen, node->options.data);
@@ -286,16 +306,23 @@ static void open_handles(struct node *node) {
   uv_async_init(&node->loop, &node->store_wake, on_store_wake);
   uv_signal_init(&node->loop, &node->terminate);
   uv_signal_init(&node->loop, &node->interrupt);
+  uv_signal_init(&node->loop, &node->hang_up);
   uv_timer_init(&node->loop, &node->last_turn);
   descriptors_open(&node->descriptors, &node->loop);
-  node->store_wake.data = node->terminate.data = node->interrupt.data = node->last_turn.data = node;
+  node->store_wake.data = node->terminate.data = node->interrupt.data = node->hang_up.data =
+      node->last_turn.data = node;
   uv_signal_start(&node->terminate, on_signal, SIGTERM);
   uv_signal_start(&node->interrupt, on_signal, SIGINT);
+  uv_signal_start(&node->hang_up, on_hang_up, SIGHUP);
 }
 
 static int open_node(struct node *node, struct error *error) {
-  int status = data_directory_open(node->options.data, node->options.cluster, node->options.id,
-                                   &node->directory, error);
+  int status = 0;
+  if (node->options.with_tls)
+    status = tls_context_new(&node->options.tls, TLS_MASTER, &node->tls, error);
+  if (status == 0)
+    status = data_directory_open(node->options.data, node->options.cluster, node->options.id,
+                                 &node->directory, error);
   if (status == 0)
     status = open_world(node, error);
   if (status == 0)
@@ -346,9 +373,9 @@ int main(int argc, char **argv) {
   open_handles(&node);
   int status = open_node(&node, &node.error);
   if (status == 0 && !node.options.recover)
-    log_info("node %llu of cluster %llu serves clients on %s, data in %s",
+    log_info("node %llu of cluster %llu serves clients on %s%s, data in %s",
              (unsigned long long)node.options.id, (unsigned long long)node.options.cluster,
-             node.options.self->address.client_address, node.options.data);
+             node.options.self->address.client_address, node.tls ? " with TLS" : "", node.options.data);
   if (status == 0) {
     uv_run(&node.loop, UV_RUN_DEFAULT);
     status = node.failed ? node.error.code : 0;
@@ -359,6 +386,7 @@ int main(int argc, char **argv) {
   }
   uv_under_store_free(node.under_store); /* threads have let go of it */
   uv_loop_close(&node.loop);
+  tls_context_free(node.tls);
   data_directory_close(&node.directory);
   log_info("stopped");
   return 0;

@@ -72,8 +72,8 @@ static bool is_loopback(const struct sockaddr_storage *address) {
   return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
 }
 
-/* Nobody who connects is asked who he is. The nemesis, whose nodes have networks of their own, says by the
- * environment that it knows. */
+/* Without TLS nobody who connects is asked who he is, for metrics and health never. The nemesis, whose nodes
+ * have networks of their own, says by the environment that it knows. */
 static int check_exposure(const struct node_options *options, struct error *error) {
   struct sockaddr_storage clients;
   const char *known = getenv("ASSAY_LISTEN_INSECURE");
@@ -84,14 +84,20 @@ static int check_exposure(const struct node_options *options, struct error *erro
   const int status = rpc_parse_address(options->self->address.client_address, &clients, error);
   if (status != 0)
     return status;
-  const bool exposed = !is_loopback(&clients);
-  if (!exposed && (!options->http || is_loopback(&options->http_address)))
+  if (!options->with_tls && !is_loopback(&clients))
+    return error_set(
+        error, ERR_BAD_INPUT,
+        "%s is not an address of this machine alone, and without TLS a master trusts everybody who reaches it: give "
+        "it --tls-certificate, --tls-key and --tls-authority, or close that network to others and give "
+        "--listen-insecure, or use 127.0.0.1",
+        options->self->address.client_address);
+  if (!options->http || is_loopback(&options->http_address))
     return 0;
   return error_set(
       error, ERR_BAD_INPUT,
-      "%s is not an address of this machine alone, and a master trusts everybody who reaches it: close "
-      "that network to others and give --listen-insecure, or use 127.0.0.1",
-      exposed ? options->self->address.client_address : options->http);
+      "%s is not an address of this machine alone, and metrics and health are told to everybody, TLS or "
+      "not: close that network to others and give --listen-insecure, or use 127.0.0.1",
+      options->http);
 }
 
 #ifdef ASSAY_BUGS
@@ -156,8 +162,15 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
       {"http", FLAG_STRING, &options->http, "HOST:PORT", "serve metrics and health there (default: nowhere)",
        0, 0},
       {"listen-insecure", FLAG_BOOL, &options->listen_insecure, NULL,
-       "listen on other addresses than this machine's own (127.0.0.1, ::1): whoever reaches them may do anything",
+       "listen without TLS on other addresses than this machine's own (127.0.0.1, ::1): whoever reaches them may do "
+       "anything",
        0, 0},
+      {"tls-certificate", FLAG_STRING, &options->tls.certificate, "FILE",
+       "this node's certificate (PEM), for DNS:assay-master; with it, TLS is spoken with nodes and clients",
+       0, 0},
+      {"tls-key", FLAG_STRING, &options->tls.key, "FILE", "its key (PEM, without a passphrase)", 0, 0},
+      {"tls-authority", FLAG_STRING, &options->tls.authority, "FILE",
+       "the certificates (PEM) that those of nodes and clients must come from", 0, 0},
       {"snapshot-threshold", FLAG_INT, &threshold, "N", "log entries before a snapshot is taken", 1, 1e12},
       {"snapshot-trailing", FLAG_INT, &trailing, "N", "log entries kept behind a snapshot", 1, 1e12},
       {"cache-size", FLAG_SIZE, &cache, "SIZE",
@@ -203,6 +216,8 @@ int node_options_parse(struct node_options *options, int argc, char **argv) {
     status = under_roots_set(&options->mount_roots, mount_roots.items, mount_roots.count, &error);
   if (status == 0)
     status = parse_http(options, &error);
+  if (status == 0)
+    status = tls_files_check(&options->tls, &options->with_tls, &error);
   if (status == 0)
     status = check_exposure(options, &error);
 #ifdef ASSAY_BUGS

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "master/member_address.h"
+#include "master/rpc/tls.h"
 #include "master/under_roots.h"
 
 #define MEMBERS_MAX 64u
@@ -35,6 +36,8 @@ struct node_options {
   bool same_cluster;   /* the data made are of the backup's own cluster */
   struct under_roots mount_roots; /* what may be mounted; point into argv */
   bool listen_insecure;           /* whoever reaches this node may do everything: that is known */
+  struct tls_files tls;           /* paths, point into argv */
+  bool with_tls;                  /* all of them are given */
   struct sockaddr_storage http_address;
 };
 

@@ -12,7 +12,9 @@
  * Partitions must be noticed and forgotten quickly. Left alone, TCP waits longer after each retransmission
  * and would sit out seconds after the network has healed. So a connection that makes no progress for STALL_MS
  * is ended, an attempt to connect takes CONNECT_MS at most, and another one begins RETRY_MS after the last.
- */
+ *
+ * With TLS (master/rpc/tls.h), both sides must have a certificate of a master. A connection is up when the
+ * handshake is done; what is sent is enciphered once a turn. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <inttypes.h>
@@ -24,7 +26,7 @@
 
 #include "master/uv_world_internal.h"
 
-enum { STALL_MS = 1000, CONNECT_MS = 400, RETRY_MS = 150, WATCH_MS = 50 };
+enum { STALL_MS = 1000, CONNECT_MS = 400, SHAKE_MS = 1500, GREET_MS = 10000, RETRY_MS = 150, WATCH_MS = 50 };
 #define HELLO_SIZE (48 + MEMBER_ADDRESS_SIZE)
 #define HELLO_WORD UINT64_C(0x726565507341) /* "AsPeer" */
 #define HELLO_VERSION UINT64_C(2)           /* of all that peers say to each other */
@@ -43,7 +45,7 @@ enum { STALL_MS = 1000, CONNECT_MS = 400, RETRY_MS = 150, WATCH_MS = 50 };
 #define DIRECT_SIZE (32u << 10)
 #define READ_SIZE (256u << 10)
 
-enum outgoing_state { OUTGOING_DOWN, OUTGOING_CONNECTING, OUTGOING_UP };
+enum outgoing_state { OUTGOING_DOWN, OUTGOING_CONNECTING, OUTGOING_SHAKING, OUTGOING_UP };
 
 struct outgoing {
   struct uv_world *world;
@@ -54,18 +56,22 @@ struct outgoing {
   enum outgoing_state state;
   uv_tcp_t *tcp; /* a new one for each attempt */
   uv_connect_t connect;
-  int64_t since_ns;   /* of the state, or of the last progress of the write under way */
-  struct bytes queue; /* frames not handed to libuv yet */
-  size_t unwritten;   /* of the write under way, when last looked at */
-  uv_write_t *write;  /* under way, NULL: none */
+  struct tls_channel *tls; /* NULL: none, or not connected */
+  int64_t since_ns;        /* of the state, or of the last progress of the write under way */
+  struct bytes queue;      /* frames not handed to libuv yet */
+  size_t unwritten;        /* of the write under way, when last looked at */
+  uv_write_t *write;       /* under way, NULL: none */
 };
 
 struct incoming {
   struct incoming *next;
   struct uv_world *world;
   uv_tcp_t tcp;
+  struct tls_channel *tls; /* NULL: none */
+  int64_t since_ns;
   uint64_t peer; /* 0 before its hello */
   struct bytes received;
+  bool deaf; /* it is refused: it is told, and closes */
   bool closing;
 };
 
@@ -76,6 +82,8 @@ static void outgoing_down(struct outgoing *outgoing) {
     uv_world_close_handle(outgoing->world, (uv_handle_t *)outgoing->tcp, outgoing->tcp);
   outgoing->tcp = NULL;
   outgoing->write = NULL; /* freed by its callback, which comes with an error */
+  tls_channel_free(outgoing->tls);
+  outgoing->tls = NULL;
   outgoing->state = OUTGOING_DOWN;
   outgoing->since_ns = time_monotonic_ns();
   bytes_clear(&outgoing->queue);
@@ -104,24 +112,22 @@ static void written(uv_write_t *write, int status) {
     flush(outgoing);
 }
 
-/* Writes what waits: as much as the socket takes now, the rest by way of the loop. */
-static void flush(struct outgoing *outgoing) {
-  if (outgoing->state != OUTGOING_UP || outgoing->write || outgoing->queue.size == 0)
-    return;
-  uv_buf_t buffer = uv_buf_init((char *)outgoing->queue.data, (unsigned)outgoing->queue.size);
+/* Writes what is there: as much as the socket takes now, the rest by way of the loop. */
+static void put(struct outgoing *outgoing, struct bytes *output) {
+  uv_buf_t buffer = uv_buf_init((char *)output->data, (unsigned)output->size);
   const int taken = uv_try_write((uv_stream_t *)outgoing->tcp, &buffer, 1);
   if (taken < 0 && taken != UV_EAGAIN) {
     outgoing_down(outgoing);
     return;
   }
-  if (taken > 0 && (size_t)taken == outgoing->queue.size) {
-    bytes_clear(&outgoing->queue);
+  if (taken > 0 && (size_t)taken == output->size) {
+    bytes_clear(output);
     return;
   }
   struct write_request *request = xcalloc(1, sizeof *request);
   request->outgoing = outgoing;
-  request->content = outgoing->queue;
-  outgoing->queue = (struct bytes){0};
+  request->content = *output;
+  *output = (struct bytes){0};
   const size_t done = taken > 0 ? (size_t)taken : 0;
   buffer = uv_buf_init((char *)request->content.data + done, (unsigned)(request->content.size - done));
   outgoing->write = &request->write;
@@ -131,6 +137,15 @@ static void flush(struct outgoing *outgoing) {
     free(request);
     outgoing_down(outgoing);
   }
+}
+
+/* Writes what waits. */
+static void flush(struct outgoing *outgoing) {
+  if (outgoing->state < OUTGOING_SHAKING || outgoing->write)
+    return;
+  struct bytes *output = tls_outgoing(outgoing->tls, &outgoing->queue);
+  if (output->size > 0)
+    put(outgoing, output);
 }
 
 static size_t waiting(const struct outgoing *outgoing) {
@@ -143,7 +158,7 @@ static size_t waiting(const struct outgoing *outgoing) {
 static bool send_direct(struct outgoing *outgoing, const unsigned char *size_field,
                         const struct iovec *vectors, size_t vector_count) {
   enum { DIRECT_VECTORS = 62 };
-  if (outgoing->write || vector_count > DIRECT_VECTORS)
+  if (outgoing->write || outgoing->tls || vector_count > DIRECT_VECTORS)
     return false;
   uv_buf_t buffers[DIRECT_VECTORS + 2];
   unsigned count = 0;
@@ -213,19 +228,53 @@ static void append_hello(struct outgoing *outgoing) {
   assert(queue->size - begin == 4 + HELLO_SIZE);
 }
 
-static void refuse_input(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
-  static char nowhere[64];
+static void call_input(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+  static _Thread_local char heard[4096];
   (void)handle;
   (void)suggested;
-  *buffer = uv_buf_init(nowhere, sizeof nowhere);
+  *buffer = uv_buf_init(heard, sizeof heard);
 }
 
-/* Nothing is ever said on this connection but its end. */
+static bool may_complain(struct uv_world *world);
+
+/* Of TLS with a node that was called. */
+static void complain_of_callee(struct outgoing *outgoing) {
+  if (tls_channel_fault(outgoing->tls) == TLS_FAULT_NONE || !may_complain(outgoing->world))
+    return;
+  char host[64] = "?";
+  const struct sockaddr *address = (const struct sockaddr *)&outgoing->address;
+  uv_ip_name(address, host, sizeof host);
+  log_warn("node %" PRIu64 " at %s port %d %s", outgoing->id, host,
+           ntohs(((const struct sockaddr_in *)address)->sin_port) /* at the same place for IPv6 */,
+           tls_channel_reason(outgoing->tls));
+}
+
+static void up(struct outgoing *outgoing) {
+  outgoing->state = OUTGOING_UP;
+  outgoing->since_ns = time_monotonic_ns();
+  bytes_clear(&outgoing->queue);
+  append_hello(outgoing);
+}
+
+/* Nothing is ever said on this connection but its end, and what TLS has to say. */
 static void outgoing_heard(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
   struct outgoing *outgoing = stream->data;
-  (void)buffer;
-  if (size < 0)
-    outgoing_down(outgoing);
+  struct bytes nothing = {0};
+  bool good = size >= 0;
+  if (outgoing->tls && size >= 0)
+    good = tls_channel_receive(outgoing->tls, buffer->base, (size_t)size, &nothing);
+  else if (outgoing->tls)
+    tls_channel_cut(outgoing->tls);
+  bytes_free(&nothing);
+  if (good && outgoing->state == OUTGOING_SHAKING && tls_channel_is_ready(outgoing->tls))
+    up(outgoing);
+  if (outgoing->tls)
+    flush(outgoing);
+  if (good || outgoing->state == OUTGOING_DOWN)
+    return;
+  if (outgoing->tls)
+    complain_of_callee(outgoing);
+  outgoing_down(outgoing);
 }
 
 static void connected(uv_connect_t *connect, int status) {
@@ -242,11 +291,14 @@ static void connected(uv_connect_t *connect, int status) {
   if (uv_fileno((uv_handle_t *)stream, &descriptor) == 0)
     setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
   uv_tcp_nodelay(outgoing->tcp, 1);
-  outgoing->state = OUTGOING_UP;
-  outgoing->since_ns = time_monotonic_ns();
-  bytes_clear(&outgoing->queue);
-  append_hello(outgoing);
-  if (uv_read_start(stream, refuse_input, outgoing_heard) != 0)
+  if (outgoing->world->tls) {
+    outgoing->tls = tls_channel_new(outgoing->world->tls, TLS_DIALS, TLS_MASTER);
+    outgoing->state = OUTGOING_SHAKING;
+    outgoing->since_ns = time_monotonic_ns();
+  } else {
+    up(outgoing);
+  }
+  if (uv_read_start(stream, call_input, outgoing_heard) != 0)
     outgoing_down(outgoing);
 }
 
@@ -283,6 +335,8 @@ static void watch_outgoing(struct outgoing *outgoing, int64_t now_ns) {
     dial(outgoing);
   else if (outgoing->state == OUTGOING_CONNECTING && elapsed_ms >= CONNECT_MS)
     outgoing_down(outgoing);
+  else if (outgoing->state == OUTGOING_SHAKING && elapsed_ms >= SHAKE_MS)
+    outgoing_down(outgoing);
   else if (outgoing->state == OUTGOING_UP && outgoing->write && elapsed_ms >= STALL_MS)
     outgoing_down(outgoing);
 }
@@ -298,6 +352,7 @@ static void incoming_close(struct incoming *incoming) {
     at = &(*at)->next;
   *at = incoming->next;
   bytes_free(&incoming->received);
+  tls_channel_free(incoming->tls);
   uv_world_close_handle(incoming->world, (uv_handle_t *)&incoming->tcp, incoming);
 }
 
@@ -374,9 +429,10 @@ static bool may_complain(struct uv_world *world) {
   return true;
 }
 
-/* Of a connection that begins with something else than our hello: `at` has the first 8 bytes of its frame. */
-static void complain_of_stranger(struct uv_world *world, const unsigned char *at) {
-  const uint64_t magic = le64_load(at);
+/* Of a connection that begins with something else than our hello: `start` has the first 12 bytes that came.
+ */
+static void complain_of_stranger(struct uv_world *world, const unsigned char *start) {
+  const uint64_t magic = le64_load(start + 4);
   if (!may_complain(world))
     return;
   if ((magic & (UINT64_MAX >> 16)) == HELLO_WORD && magic != HELLO_MAGIC)
@@ -384,6 +440,10 @@ static void complain_of_stranger(struct uv_world *world, const unsigned char *at
              " of the protocol of peers is refused, this one speaks version "
              "%" PRIu64 ": let all nodes run programs that understand each other",
              magic >> 48, HELLO_VERSION);
+  else if (tls_is_spoken(start, 2))
+    log_warn(
+        "a node that speaks TLS is refused, this one has none: give all nodes --tls-certificate, --tls-key "
+        "and --tls-authority, or none");
   else
     log_warn("a connection to the peer port does not speak our language and is closed");
 }
@@ -392,7 +452,7 @@ static bool take_hello(struct incoming *incoming, const unsigned char *at, size_
   struct uv_world *world = incoming->world;
   if (size != HELLO_SIZE || le64_load(at) != HELLO_MAGIC ||
       le64_load(at + HELLO_SIZE - 8) != checksum(at, HELLO_SIZE - 8)) {
-    complain_of_stranger(world, at);
+    complain_of_stranger(world, at - 4);
     return false;
   }
   const uint64_t cluster = le64_load(at + 8), sender = le64_load(at + 16), receiver = le64_load(at + 24);
@@ -418,9 +478,10 @@ static bool take_frames(struct incoming *incoming) {
   while (!incoming->closing && incoming->received.size - at >= 4) {
     const uint32_t size = le32_load(incoming->received.data + at);
     if (size > FRAME_LIMIT || (incoming->peer == 0 && size != HELLO_SIZE)) {
-      static const unsigned char nothing[8];
-      complain_of_stranger(world,
-                           incoming->received.size - at >= 12 ? incoming->received.data + at + 4 : nothing);
+      unsigned char start[12] = {0};
+      const size_t known = incoming->received.size - at;
+      memcpy(start, incoming->received.data + at, known < sizeof start ? known : sizeof start);
+      complain_of_stranger(world, start);
       return false;
     }
     if (incoming->received.size - at - 4 < size)
@@ -439,22 +500,71 @@ static bool take_frames(struct incoming *incoming) {
   return true;
 }
 
+static void incoming_name(const struct incoming *incoming, char *text, size_t size) {
+  struct sockaddr_storage address;
+  int length = sizeof address;
+  char host[64] = "?";
+  if (uv_tcp_getpeername(&incoming->tcp, (struct sockaddr *)&address, &length) == 0)
+    uv_ip_name((const struct sockaddr *)&address, host, sizeof host);
+  snprintf(text, size, "a node at %s", host);
+}
+
+/* All that is ever written on this connection: small, and at the beginning, when there is room. */
+static bool answer_handshake(struct incoming *incoming) {
+  struct bytes nothing = {0}, *output = tls_channel_seal(incoming->tls, &nothing);
+  if (output->size == 0)
+    return true;
+  uv_buf_t buffer = uv_buf_init((char *)output->data, (unsigned)output->size);
+  const bool whole = uv_try_write((uv_stream_t *)&incoming->tcp, &buffer, 1) == (int)output->size;
+  bytes_clear(output);
+  return whole;
+}
+
+/* False: the connection is to be closed. */
+static bool take_sealed(struct incoming *incoming, const void *data, size_t size) {
+  const bool good = tls_channel_receive(incoming->tls, data, size, &incoming->received);
+  if (!answer_handshake(incoming) || !take_frames(incoming))
+    return false;
+  if (good || incoming->closing)
+    return true;
+  if (tls_channel_fault(incoming->tls) == TLS_FAULT_NONE || incoming->peer != 0)
+    return false;
+  incoming->deaf = true; /* closed too soon, it would not hear why */
+  if (may_complain(incoming->world)) {
+    char name[96];
+    incoming_name(incoming, name, sizeof name);
+    log_warn("%s is refused: it %s", name, tls_channel_reason(incoming->tls));
+  }
+  return tls_channel_fault(incoming->tls) != TLS_FAULT_PLAIN;
+}
+
+static void make_sealed_buffer(uv_buf_t *buffer) {
+  static _Thread_local char sealed[READ_SIZE];
+  *buffer = uv_buf_init(sealed, sizeof sealed);
+}
+
 static void make_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   struct incoming *incoming = CONTAINER_OF(handle, struct incoming, tcp);
   (void)suggested;
-  *buffer = uv_buf_init((char *)bytes_reserve(&incoming->received, READ_SIZE), READ_SIZE);
+  if (incoming->tls)
+    make_sealed_buffer(buffer);
+  else
+    *buffer = uv_buf_init((char *)bytes_reserve(&incoming->received, READ_SIZE), READ_SIZE);
 }
 
 static void incoming_heard(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
   struct incoming *incoming = CONTAINER_OF(stream, struct incoming, tcp);
-  (void)buffer;
-  if (size > 0) {
+  bool good = size >= 0;
+  if (size < 0 && incoming->tls)
+    tls_channel_cut(incoming->tls);
+  if (size > 0 && incoming->tls && !incoming->deaf)
+    good = take_sealed(incoming, buffer->base, (size_t)size);
+  else if (size > 0 && !incoming->tls) {
     incoming->received.size += (size_t)size;
-    if (!take_frames(incoming))
-      incoming_close(incoming);
-  } else if (size < 0) {
-    incoming_close(incoming);
+    good = take_frames(incoming);
   }
+  if (!good)
+    incoming_close(incoming);
 }
 
 static void incoming_asked(uv_stream_t *listener, int status) {
@@ -469,6 +579,9 @@ static void incoming_asked(uv_stream_t *listener, int status) {
   world->handles++;
   incoming->next = world->incoming;
   world->incoming = incoming;
+  incoming->since_ns = time_monotonic_ns();
+  if (world->tls)
+    incoming->tls = tls_channel_new(world->tls, TLS_ACCEPTS, TLS_MASTER);
   /* A peer that vanished without a word is noticed by its next connection, or by this. */
   uv_tcp_keepalive(&incoming->tcp, 1, 10);
   if (uv_accept(listener, (uv_stream_t *)&incoming->tcp) != 0 ||
@@ -481,8 +594,14 @@ static void incoming_asked(uv_stream_t *listener, int status) {
 static void watch(uv_timer_t *timer) {
   struct uv_world *world = timer->data;
   const int64_t now_ns = time_monotonic_ns();
+  struct incoming *next;
   for (size_t i = 0; i < world->outgoing_count; i++)
     watch_outgoing(world->outgoing[i], now_ns);
+  for (struct incoming *incoming = world->incoming; incoming; incoming = next) {
+    next = incoming->next;
+    if (incoming->peer == 0 && now_ns - incoming->since_ns >= GREET_MS * NS_PER_MS)
+      incoming_close(incoming); /* it does not say who it is, or has been told that it is refused */
+  }
 }
 
 void uv_peers_flush(struct uv_world *world) {

@@ -172,6 +172,7 @@ int uv_world_new(uv_loop_t *loop, const struct uv_world_options *options, struct
   opened->loop = loop;
   opened->id = options->id;
   opened->cluster = options->cluster;
+  opened->tls = options->tls;
   random_seed(&opened->random, random_seed_from_system());
   opened->door = (struct world){.context = opened,
                                 .now_ns = now_ns,

@@ -8,6 +8,7 @@
 #include "master/world.h"
 
 struct uv_world;
+struct tls_context;
 
 struct uv_world_member {
   uint64_t id;
@@ -23,6 +24,7 @@ struct uv_world_options {
   const char
       *address;     /* this node's, as member_address.h has it, for peers that do not know it; NULL: none */
   uint64_t cluster; /* connections of another cluster are refused */
+  struct tls_context *tls; /* what nodes prove themselves to each other with; not owned. NULL: without TLS */
 };
 
 /* Opens the directory (and locks it against a second process), starts the disk thread and listens on this

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "master/member_address.h"
+#include "master/rpc/tls.h"
 #include "master/statistics.h"
 #include "master/uv_world.h"
 
@@ -39,6 +40,7 @@ struct uv_world {
   char *path;
   uint64_t id;
   uint64_t cluster;
+  struct tls_context *tls; /* NULL: peers talk without */
   struct random random;
   /* deferred calls */
   struct deferred *deferred, *running;

@@ -8,6 +8,7 @@
 
 #define REQUEST_TIMEOUT_DEFAULT_NS (2 * NS_PER_S)
 #define CONNECT_TIMEOUT_DEFAULT_NS (500 * NS_PER_MS)
+#define TLS_CONNECT_TIMEOUT_DEFAULT_NS (1 * NS_PER_S) /* a handshake waits for both processors */
 /* A client that is patient with a stalled primary is the one that catches it answering when it must not. */
 #define ATTEMPT_TIMEOUT_DEFAULT_NS (1 * NS_PER_S)
 #define COMPLAIN_EVERY_NS (10 * NS_PER_S)
@@ -207,12 +208,15 @@ int master_client_open(uv_loop_t *loop, const struct master_client_options *opti
   for (size_t i = 0; i < client->node_count; i++)
     name_node(client, i, options->addresses[i]);
   client->request_timeout_ns = or_default(options->request_timeout_ns, REQUEST_TIMEOUT_DEFAULT_NS);
-  client->connect_timeout_ns = or_default(options->connect_timeout_ns, CONNECT_TIMEOUT_DEFAULT_NS);
+  client->connect_timeout_ns =
+      or_default(options->connect_timeout_ns,
+                 options->tls ? TLS_CONNECT_TIMEOUT_DEFAULT_NS : CONNECT_TIMEOUT_DEFAULT_NS);
   client->attempt_timeout_ns = or_default(options->attempt_timeout_ns, ATTEMPT_TIMEOUT_DEFAULT_NS);
   client->only_given = options->only_given;
   client->retry = options->retry;
   client->cluster = options->cluster;
   client->any_node = options->any_node;
+  client->tls = options->tls;
   client->at = options->preferred;
   list_init(&client->by_deadline);
   list_init(&client->waiting);

@@ -152,13 +152,14 @@ struct master_answer {
 };
 
 struct master_client;
+struct tls_context;
 
 struct master_client_options {
   const char *const *addresses; /* "host:port" of every node's client port, in node order; numeric hosts */
   size_t address_count;
   size_t preferred;           /* index of the address to try first */
   int64_t request_timeout_ns; /* a request's whole time, retries included; 0: the default (2 s) */
-  int64_t connect_timeout_ns; /* 0: the default (500 ms) */
+  int64_t connect_timeout_ns; /* 0: the default (500 ms; with TLS 1 s) */
   int64_t attempt_timeout_ns; /* silence after which a connection is given up and the request retried
                                  elsewhere; 0: the default (1 s) */
   bool only_given;            /* nodes that the given ones name are not asked: not learnt of */
@@ -168,6 +169,8 @@ struct master_client_options {
    * it is connected to, a standby too, and goes on to the next when that does not answer or says that it
    * cannot. */
   bool any_node;
+  /* What to prove oneself with (master/rpc/tls.h); not owned, outlives the client. NULL: without TLS. */
+  struct tls_context *tls;
 };
 
 int master_client_open(uv_loop_t *loop, const struct master_client_options *options,

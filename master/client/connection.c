@@ -12,6 +12,9 @@ struct connection {
   uv_write_t write;
   const struct connection_events *events;
   void *context;
+  struct tls_context *tls_context; /* NULL: without TLS */
+  struct tls_channel *tls;         /* since it is connected */
+  unsigned roles;                  /* that the other side may have */
   uint64_t cluster;
   bool greeted;
   bool closed;  /* by the owner or by its end: no event but `released` follows */
@@ -30,6 +33,7 @@ static void on_released(uv_handle_t *handle) {
   bytes_free(&connection->input);
   bytes_free(&connection->output);
   bytes_free(&connection->leaving);
+  tls_channel_free(connection->tls);
   rpc_arena_free(&connection->arena);
   free(connection);
 }
@@ -57,9 +61,13 @@ static void on_written(uv_write_t *write, int status) {
   bytes_clear(&connection->leaving);
   if (connection->closed)
     return;
-  if (status < 0)
+  if (status < 0) {
     end(connection);
-  else
+    return;
+  }
+  if (connection->tls)
+    connection_flush(connection); /* what TLS had to say meanwhile */
+  if (!connection->writing)
     connection->events->unblocked(connection->context);
 }
 
@@ -75,7 +83,7 @@ bool connection_is_blocked(const struct connection *connection) {
  * the stream or as the status of the write that is queued for it. */
 void connection_flush(struct connection *connection) {
   assert(!connection->writing && !connection->closed);
-  struct bytes *output = &connection->output;
+  struct bytes *output = tls_outgoing(connection->tls, &connection->output);
   if (output->size == 0)
     return;
   uv_buf_t buffer = uv_buf_init((char *)output->data, (unsigned)output->size);
@@ -154,18 +162,46 @@ static bool take_frames(struct connection *connection) {
 
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   (void)suggested;
+  static _Thread_local char sealed[64u << 10]; /* of whichever connection is being read */
   struct connection *connection = handle->data;
+  if (connection->tls) {
+    *buffer = uv_buf_init(sealed, sizeof sealed);
+    return;
+  }
   bytes_reserve(&connection->input, READ_SIZE);
   *buffer = uv_buf_init((char *)connection->input.data + connection->input.size,
                         (unsigned)(connection->input.capacity - connection->input.size));
 }
 
+static bool take_sealed(struct connection *connection, const void *data, size_t size) {
+  const bool good = tls_channel_receive(connection->tls, data, size, &connection->input);
+  const bool taken = take_frames(connection);
+  if (connection->closed)
+    return true;
+  if (!connection->writing)
+    connection_flush(connection); /* a part of the handshake, or the reason of a refusal */
+  if (!good && tls_channel_fault(connection->tls) != TLS_FAULT_NONE)
+    connection->events->complain(connection->context, tls_channel_reason(connection->tls));
+  return good && taken;
+}
+
+static void tell_cut(struct connection *connection) {
+  tls_channel_cut(connection->tls);
+  if (tls_channel_fault(connection->tls) != TLS_FAULT_NONE)
+    connection->events->complain(connection->context, tls_channel_reason(connection->tls));
+}
+
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
-  (void)buffer;
   struct connection *connection = stream->data;
-  if (size > 0)
+  bool good = size >= 0;
+  if (size > 0 && connection->tls)
+    good = take_sealed(connection, buffer->base, (size_t)size);
+  else if (size > 0) {
     connection->input.size += (size_t)size;
-  if (size < 0 || !take_frames(connection))
+    good = take_frames(connection);
+  } else if (size < 0 && connection->tls)
+    tell_cut(connection);
+  if (!good)
     end(connection);
 }
 
@@ -180,6 +216,8 @@ static void on_connected(uv_connect_t *connect, int status) {
     return;
   }
   uv_tcp_nodelay(&connection->tcp, 1);
+  if (connection->tls_context)
+    connection->tls = tls_channel_new(connection->tls_context, TLS_DIALS, connection->roles);
   Rpc__Hello hello = RPC__HELLO__INIT;
   hello.magic = RPC_MAGIC;
   hello.version = RPC_VERSION;
@@ -188,18 +226,20 @@ static void on_connected(uv_connect_t *connect, int status) {
   connection_flush(connection);
 }
 
-struct connection *connection_dial(uv_loop_t *loop, const struct sockaddr *address, uint64_t cluster,
+struct connection *connection_dial(uv_loop_t *loop, const struct connection_target *target,
                                    const struct connection_events *events, void *context) {
   struct connection *connection = xcalloc(1, sizeof *connection);
   connection->events = events;
   connection->context = context;
-  connection->cluster = cluster;
+  connection->tls_context = target->tls;
+  connection->roles = target->roles;
+  connection->cluster = target->cluster;
   rpc_arena_init(&connection->arena);
   const int status = uv_tcp_init(loop, &connection->tcp);
   assert(status == 0); /* makes no socket yet */
   connection->tcp.data = connection;
   connection->connect.data = connection;
-  if (uv_tcp_connect(&connection->connect, &connection->tcp, address, on_connected) < 0)
+  if (uv_tcp_connect(&connection->connect, &connection->tcp, target->address, on_connected) < 0)
     uv_close((uv_handle_t *)&connection->tcp, on_released);
   return connection;
 }

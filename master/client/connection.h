@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "master/rpc/rpc.h"
+#include "master/rpc/tls.h"
 
 struct connection;
 
@@ -30,9 +31,15 @@ struct connection_events {
   void (*released)(void *context);
 };
 
-/* Dials. `cluster` is the cluster the master must belong to, 0: any.
- */
-struct connection *connection_dial(uv_loop_t *loop, const struct sockaddr *address, uint64_t cluster,
+/* Whom to dial. */
+struct connection_target {
+  const struct sockaddr *address;
+  uint64_t cluster;        /* that it must belong to; 0: any */
+  struct tls_context *tls; /* not owned; NULL: without */
+  unsigned roles;          /* with TLS: it must have one of them */
+};
+
+struct connection *connection_dial(uv_loop_t *loop, const struct connection_target *target,
                                    const struct connection_events *events, void *context);
 
 /* Where to append frames. What is there goes out with connection_flush, in one write. */

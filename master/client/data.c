@@ -23,7 +23,7 @@ struct data_stream {
   void *context;
   struct block_sum *sum; /* of a write */
   struct rpc_arena arena;
-  char fault[300]; /* what was complained about last */
+  char fault[520]; /* what was complained about last */
   bool over;       /* no event follows */
   bool finishing;  /* END waits for the write before it, or was sent */
   bool end_sent;
@@ -232,8 +232,11 @@ static int begin(const struct data_target *target, struct data_stream *stream, s
   stream->handles = 2;
   uv_update_time(target->loop);
   moved(stream);
-  stream->connection =
-      connection_dial(target->loop, (const struct sockaddr *)&address, target->cluster, &events, stream);
+  const struct connection_target worker = {.address = (const struct sockaddr *)&address,
+                                           .cluster = target->cluster,
+                                           .tls = target->tls,
+                                           .roles = TLS_WORKER};
+  stream->connection = connection_dial(target->loop, &worker, &events, stream);
   return 0;
 }
 

@@ -25,11 +25,14 @@ enum data_status {
 
 const char *data_status_name(enum data_status status); /* "no-room" */
 
+struct tls_context;
+
 struct data_target {
   uv_loop_t *loop;
-  const char *address; /* "host:port" of a worker; copied */
-  uint64_t cluster;    /* that it must belong to; 0: any */
-  int64_t timeout_ns;  /* of silence; 0: 30 s */
+  const char *address;     /* "host:port" of a worker; copied */
+  uint64_t cluster;        /* that it must belong to; 0: any */
+  int64_t timeout_ns;      /* of silence; 0: 30 s */
+  struct tls_context *tls; /* as in master_client_options */
 };
 
 struct data_stream;

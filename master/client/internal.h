@@ -60,7 +60,8 @@ struct node {
 
 struct master_client {
   uv_loop_t *loop;
-  struct node *nodes; /* never move */
+  struct tls_context *tls; /* NULL: without */
+  struct node *nodes;      /* never move */
   size_t node_count, node_capacity;
   int64_t request_timeout_ns, connect_timeout_ns, attempt_timeout_ns;
   bool only_given, retry, any_node;

@@ -178,8 +178,11 @@ static const struct connection_events events = {on_greeted,  on_frame,     on_en
 
 static void dial(struct master_client *client, int64_t now_ns) {
   const struct node *node = &client->nodes[client->at];
-  client->connection = connection_dial(client->loop, (const struct sockaddr *)&node->address, client->cluster,
-                                       &events, client);
+  const struct connection_target target = {.address = (const struct sockaddr *)&node->address,
+                                           .cluster = client->cluster,
+                                           .tls = client->tls,
+                                           .roles = TLS_MASTER};
+  client->connection = connection_dial(client->loop, &target, &events, client);
   client->handles++;
   client->dialled_ns = now_ns;
 }

@@ -256,8 +256,9 @@ static const struct connection_events events = {on_greeted,  on_frame,     on_en
 static void dial(struct probe *probe) {
   struct master_client *client = probe->client;
   const struct node *node = &client->nodes[probe->node];
-  probe->connection =
-      connection_dial(client->loop, (const struct sockaddr *)&node->address, 0, &events, probe);
+  const struct connection_target target = {
+      .address = (const struct sockaddr *)&node->address, .tls = client->tls, .roles = TLS_MASTER};
+  probe->connection = connection_dial(client->loop, &target, &events, probe);
   client->handles++;
 }
 

@@ -197,11 +197,26 @@ static void write_process(struct bytes *page, const struct observation *seen) {
   bytes_append_format(page, "process_start_time_seconds %.3f\n", (double)seen->started_wall_ns * 1e-9);
 }
 
+static void write_tls(struct bytes *page, const struct observation *seen) {
+  if (!seen->tls)
+    return;
+  counter(page, "assay_tls_handshakes_total", seen->tls->established,
+          "TLS handshakes done, with nodes and clients.");
+  family(page, "assay_tls_failures_total", "counter",
+         "Connections that TLS refused, here or there, by the reason.");
+  for (int fault = TLS_FAULT_NONE + 1; fault < TLS_FAULTS; fault++)
+    bytes_append_format(page, "assay_tls_failures_total{reason=\"%s\"} %" PRIu64 "\n",
+                        tls_fault_name((enum tls_fault)fault), seen->tls->faults[fault]);
+  gauge(page, "assay_tls_certificate_expires_seconds", (uint64_t)seen->tls_expires_s,
+        "When this node's certificate expires, since the epoch.");
+}
+
 void metrics_write(struct bytes *page, const struct observation *observation) {
   write_place(page, observation);
   write_operations(page, observation->primary);
   write_log(page, observation);
   write_tables(page, &observation->tables);
   write_workers(page, &observation->workers);
+  write_tls(page, observation);
   write_process(page, observation);
 }

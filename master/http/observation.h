@@ -3,6 +3,7 @@
 #define ASSAY_MASTER_OBSERVATION_H
 
 #include "master/primary.h"
+#include "master/rpc/tls.h"
 #include "master/statistics.h"
 
 struct observation {
@@ -13,6 +14,8 @@ struct observation {
   const struct disk_statistics *disk;
   struct server_statistics server;
   struct worker_registry_statistics workers;
+  const struct tls_statistics *tls; /* NULL: without TLS */
+  int64_t tls_expires_s;            /* the own certificate, since the epoch */
   /* the process */
   int64_t started_wall_ns;
   double cpu_s;

@@ -312,12 +312,30 @@ static bool dispatch_status(struct session *session, const struct rpc_frame *fra
 
 /* ---- hello ---- */
 
+/* `fault`: why the client is not let in, "" when it is. */
+static void append_hello(struct session *session, const char *fault) {
+  const struct server *server = session->server;
+  const struct primary_status status = primary_status(server->primary);
+  Rpc__Hello answer = RPC__HELLO__INIT;
+  answer.magic = RPC_MAGIC;
+  answer.version = RPC_VERSION;
+  answer.cluster = server->cluster;
+  answer.error = (char *)(uintptr_t)fault;
+  answer.node = server->id;
+  answer.role = wire_role(status.role);
+  answer.leader = status.journal.leader;
+  answer.leader_address = address_of(session->server, status.journal.leader);
+  rpc_append(&session->output, RPC_HELLO, &answer.base);
+  session->greeted = true;
+  session->ending = fault[0] != '\0';
+  session_touch(session);
+}
+
 static bool dispatch_hello(struct session *session, const struct rpc_frame *frame) {
   struct server *server = session->server;
   const Rpc__Hello *hello = rpc_unpack(&server->arena, &rpc__hello__descriptor, frame);
   if (!hello || hello->magic != RPC_MAGIC)
     return false;
-  const struct primary_status status = primary_status(server->primary);
   struct bytes fault = {0};
   if (hello->version != RPC_VERSION)
     bytes_append_format(&fault, "this master speaks protocol version %u, the client version %u", RPC_VERSION,
@@ -326,23 +344,15 @@ static bool dispatch_hello(struct session *session, const struct rpc_frame *fram
     bytes_append_format(&fault, "this master belongs to cluster %llu, the client asks for cluster %llu",
                         (unsigned long long)server->cluster, (unsigned long long)hello->cluster);
   bytes_append_u8(&fault, 0);
-  Rpc__Hello answer = RPC__HELLO__INIT;
-  answer.magic = RPC_MAGIC;
-  answer.version = RPC_VERSION;
-  answer.cluster = server->cluster;
-  answer.error = (char *)fault.data;
-  answer.node = server->id;
-  answer.role = wire_role(status.role);
-  answer.leader = status.journal.leader;
-  answer.leader_address = address_of(server, status.journal.leader);
-  rpc_append(&session->output, RPC_HELLO, &answer.base);
-  session->greeted = true;
-  session->ending = fault.data[0] != '\0';
+  append_hello(session, (const char *)fault.data);
   if (session->ending)
     log_warn("a client is refused: %s", fault.data);
   bytes_free(&fault);
-  session_touch(session);
   return true;
+}
+
+void dispatch_refusal(struct session *session, const char *why) {
+  append_hello(session, why);
 }
 
 bool dispatch_frame(struct session *session, const struct rpc_frame *frame) {

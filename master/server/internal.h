@@ -5,6 +5,7 @@
 #include "master/member_address.h"
 #include "master/rpc/list.h"
 #include "master/rpc/rpc.h"
+#include "master/rpc/tls.h"
 #include "master/server/server.h"
 
 #define READ_BUFFER_SIZE (256u << 10)
@@ -13,15 +14,17 @@ struct session {
   uv_tcp_t tcp;
   uv_write_t write;
   struct server *server;
-  struct list link;     /* server->sessions, until closed */
-  struct list dirty;    /* server->dirty while there is something to write or to resume */
-  struct bytes input;   /* a frame's beginning, or whole frames that wait for room */
-  struct bytes output;  /* this turn's answers */
-  struct bytes leaving; /* libuv holds them */
+  struct tls_channel *tls; /* NULL: bytes go as they are */
+  struct list link;        /* server->sessions, until closed */
+  struct list dirty;       /* server->dirty while there is something to write or to resume */
+  struct bytes input;      /* a frame's beginning, or whole frames that wait for room */
+  struct bytes output;     /* this turn's answers */
+  struct bytes leaving;    /* libuv holds them */
   bool greeted;
   bool stopped;    /* not read from: too much is in flight or not read by the client */
   bool overflowed; /* an answer was dropped, so it must be too */
   bool ending;     /* to be closed once the output has left */
+  bool deaf;       /* TLS has failed: it is told why, then its end is awaited */
   bool closing;
   bool gone; /* the handle is closed; the memory stays for what is in flight */
   bool writing;
@@ -50,6 +53,7 @@ struct member {
 struct server {
   uv_loop_t *loop;
   struct primary *primary;
+  struct tls_context *tls; /* NULL: clients need none */
   uint64_t cluster, id;
   struct member *members;
   size_t member_count;
@@ -73,6 +77,7 @@ struct server {
   unsigned handles;
   void (*closed)(void *context);
   void *closed_context;
+  struct bytes plain;                 /* what TLS made of it */
   char read_buffer[READ_BUFFER_SIZE]; /* of whichever session is being read */
 };
 
@@ -117,7 +122,13 @@ bool admin_answer_snapshot(struct session *session, const Rpc__AdminRequest *req
 void backup_drop(struct session *session);
 void backup_sweep(struct session *session, int64_t now_ns);
 
+/* dispatch.c */
+/* Tells a client in a greeting, in the clear, why it is not let in; it is closed when that has left. */
+void dispatch_refusal(struct session *session, const char *why);
+
 /* server.c */
+/* Says, not more often than every ten seconds, why a client was turned away. */
+void server_complain(struct server *server, const char *client, const char *why);
 /* No new client is taken. */
 bool server_is_full(const struct server *server);
 void server_flush_soon(struct server *server);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "master/server/internal.h"
@@ -31,12 +32,12 @@ void server_flush_soon(struct server *server) {
     uv_idle_start(&server->flush, on_flush);
 }
 
-static void complain(struct server *server, const char *what, const char *cure) {
+void server_complain(struct server *server, const char *client, const char *why) {
   const int64_t now_ns = (int64_t)uv_hrtime();
   if (now_ns - server->complained_ns < COMPLAIN_EVERY_NS)
     return;
   server->complained_ns = now_ns;
-  log_warn("a client was turned away: %s; %s", what, cure);
+  log_warn("%s was turned away: %s", client, why);
 }
 
 bool server_is_full(const struct server *server) {
@@ -48,12 +49,15 @@ static void on_connection(uv_stream_t *stream, int status) {
   struct server *server = stream->data;
   if (status < 0) {
     server->turned_away++;
-    complain(server, uv_strerror(status), "raise the limit of open files (ulimit -n)");
+    char why[160];
+    snprintf(why, sizeof why, "%s; raise the limit of open files (ulimit -n)", uv_strerror(status));
+    server_complain(server, "a client", why);
     return;
   }
   if (server_is_full(server))
-    complain(server, "too many sessions or files",
-             "use fewer connections or raise the limit of open files (ulimit -n)");
+    server_complain(
+        server, "a client",
+        "too many sessions or files; use fewer connections or raise the limit of open files (ulimit -n)");
   session_accept(server);
 }
 
@@ -95,6 +99,7 @@ int server_open(const struct server_options *options, struct server **opened, st
   struct server *server = xcalloc(1, sizeof *server);
   server->loop = options->loop;
   server->primary = options->primary;
+  server->tls = options->tls;
   server->cluster = options->cluster;
   server->id = options->id;
   server->session_limit = options->session_limit ? options->session_limit : SESSION_LIMIT_DEFAULT;
@@ -171,5 +176,6 @@ void server_free(struct server *server) {
   free(server->members);
   rpc_arena_free(&server->arena);
   bytes_free(&server->entries);
+  bytes_free(&server->plain);
   free(server);
 }

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "master/primary.h"
+#include "master/rpc/tls.h"
 #include "master/statistics.h"
 
 struct server;
@@ -31,8 +32,9 @@ struct server_options {
   uv_loop_t *loop;
   struct primary *primary; /* not owned; outlives the server's sessions, see server_close */
   uint64_t cluster, id;
-  const char *address;  /* "host:port" to listen on, numeric; port 0: any free one */
-  size_t session_limit; /* sessions at one time; 0: 16384 */
+  const char *address;     /* "host:port" to listen on, numeric; port 0: any free one */
+  struct tls_context *tls; /* what clients are met with; not owned. NULL: without TLS */
+  size_t session_limit;    /* sessions at one time; 0: 16384 */
   /* Asked at every new client: true turns it away. NULL: never. */
   bool (*is_full)(void *context);
   void *full_context;

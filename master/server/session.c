@@ -35,6 +35,7 @@ static void on_closed(uv_handle_t *handle) {
   bytes_free(&session->input);
   bytes_free(&session->output);
   bytes_free(&session->leaving);
+  tls_channel_free(session->tls);
   session->gone = true;
   if (session->in_flight == 0)
     free(session);
@@ -58,6 +59,15 @@ static void drop(struct session *session, const char *why) {
   session->server->dropped++;
   log_warn("session of %s closed: %s", name, why);
   session_close(session);
+}
+
+/* Tells a client that is not met as it wants to be, and the log. */
+static void refuse(struct session *session, const char *why) {
+  char name[96];
+  describe(session, name, sizeof name);
+  server_complain(session->server, name, why);
+  session->server->dropped++;
+  dispatch_refusal(session, why);
 }
 
 /* ---- reading ---- */
@@ -86,6 +96,12 @@ static size_t take_frames(struct session *session, const unsigned char *data, si
     struct rpc_frame frame;
     const size_t limit = session->greeted ? RPC_REQUEST_MAX : HELLO_MAX;
     const enum rpc_parse parse = rpc_parse(data + taken, size - taken, limit, &frame);
+    if (parse != RPC_WHOLE && !session->greeted && !session->tls && tls_is_spoken(data, size)) {
+      refuse(session,
+             "it speaks TLS, and this master has none: give this master --tls-certificate, --tls-key and "
+             "--tls-authority, or the client none");
+      return size;
+    }
     if (parse == RPC_PARTIAL)
       break;
     if (parse == RPC_MALFORMED || !dispatch_frame(session, &frame)) {
@@ -115,21 +131,67 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
   *buffer = uv_buf_init(session->server->read_buffer, READ_BUFFER_SIZE);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
-  struct session *session = stream->data;
-  if (size < 0) {
-    session_close(session);
-    return;
-  }
-  const unsigned char *data = (const unsigned char *)buffer->base;
+/* What the client says, without TLS or with it taken off. */
+static void take(struct session *session, const unsigned char *data, size_t size) {
   if (session->input.size == 0) {
-    const size_t taken = take_frames(session, data, (size_t)size);
-    bytes_append(&session->input, data + taken, (size_t)size - taken);
+    const size_t taken = take_frames(session, data, size);
+    bytes_append(&session->input, data + taken, size - taken);
   } else {
-    bytes_append(&session->input, data, (size_t)size);
+    bytes_append(&session->input, data, size);
     take_input(session);
   }
   stop_if_full(session);
+}
+
+/* The client may have closed already: else it is told, and closes when it has heard. */
+static void fail_tls(struct session *session) {
+  if (tls_channel_fault(session->tls) == TLS_FAULT_NONE) {
+    session_close(session);
+    return;
+  }
+  session->deaf = true;
+  session->ending = session->greeted;
+  bytes_clear(&session->output);
+  if (tls_channel_fault(session->tls) == TLS_FAULT_PLAIN) {
+    char why[160];
+    snprintf(why, sizeof why, "it %.150s", tls_channel_reason(session->tls));
+    tls_channel_free(session->tls);
+    session->tls = NULL;
+    refuse(session, why);
+    return;
+  }
+  char name[96];
+  describe(session, name, sizeof name);
+  server_complain(session->server, name, tls_channel_reason(session->tls));
+  session->server->dropped++;
+  session_touch(session);
+}
+
+static void take_sealed(struct session *session, const void *data, size_t size) {
+  struct bytes *plain = &session->server->plain;
+  bytes_clear(plain);
+  const bool good = tls_channel_receive(session->tls, data, size, plain);
+  if (plain->size > 0)
+    take(session, plain->data, plain->size);
+  if (session->closing)
+    return;
+  if (!good)
+    fail_tls(session);
+  else
+    session_touch(session); /* a part of the handshake, perhaps */
+}
+
+static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
+  struct session *session = stream->data;
+  if (size < 0) {
+    if (session->tls)
+      tls_channel_cut(session->tls);
+    session_close(session);
+  } else if (session->tls && !session->deaf) {
+    take_sealed(session, buffer->base, (size_t)size);
+  } else if (!session->deaf) {
+    take(session, (const unsigned char *)buffer->base, (size_t)size);
+  }
 }
 
 static void resume(struct session *session) {
@@ -157,8 +219,7 @@ static void on_written(uv_write_t *write, int status) {
     session_touch(session);
 }
 
-static void write_output(struct session *session) {
-  struct bytes *output = &session->output;
+static void write_output(struct session *session, struct bytes *output) {
   uv_buf_t buffer = uv_buf_init((char *)output->data, (unsigned)output->size);
   const int written = uv_try_write((uv_stream_t *)&session->tcp, &buffer, 1);
   if (written == (int)output->size) {
@@ -185,8 +246,11 @@ static void write_output(struct session *session) {
 
 void session_flush(struct session *session) {
   list_remove(&session->dirty);
-  if (session->output.size > 0 && !session->writing)
-    write_output(session);
+  if (!session->writing) {
+    struct bytes *output = tls_outgoing(session->tls, &session->output);
+    if (output->size > 0)
+      write_output(session, output);
+  }
   if (session->closing)
     return;
   if (session->ending && session->output.size == 0 && !session->writing)
@@ -251,6 +315,8 @@ void session_accept(struct server *server) {
   uv_tcp_nodelay(&session->tcp, 1);
   uv_tcp_keepalive(&session->tcp, 1, KEEPALIVE_S);
   session->progress_ns = (int64_t)uv_hrtime();
+  if (server->tls)
+    session->tls = tls_channel_new(server->tls, TLS_ACCEPTS, TLS_ANYONE);
   list_init(&session->dirty);
   list_append(&server->sessions, &session->link);
   server->session_count++;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "master/raft/raft_journal.h"
+#include "master/rpc/certificates.h"
 
 #define NODES 3
 
@@ -201,6 +202,8 @@ Test(uv_world, a_directory_in_use_is_told) {
  */
 
 struct several {
+  struct tls_context *tls[NODES]; /* NULL: without */
+  char *certificates;             /* directory of them */
   uv_loop_t loop;
   char *directories[NODES];
   struct uv_world_member members[NODES];
@@ -212,14 +215,31 @@ static void open_one(struct several *several, size_t node) {
                                            .id = node + 1,
                                            .members = several->members,
                                            .member_count = NODES,
-                                           .cluster = 9};
+                                           .cluster = 9,
+                                           .tls = several->tls[node]};
   struct error error;
   cr_assert_eq(uv_world_new(&several->loop, &options, &several->worlds[node], &error), 0, "%s",
                error.message);
 }
 
-static void open_several(struct several *several) {
+static struct tls_context *certificate(const struct several *several, enum tls_role role) {
+  struct certificate_paths paths;
+  certificates_paths(several->certificates, role, &paths);
+  const struct tls_files files = certificates_files(&paths);
+  struct tls_context *context;
+  struct error error;
+  cr_assert_eq(tls_context_new(&files, role, &context, &error), 0, "%s", error.message);
+  return context;
+}
+
+/* `roles`: of the nodes' certificates, 0: none; NULL: nobody has any. */
+static void open_several_with(struct several *several, const unsigned *roles) {
   log_open("test", LOG_LEVEL_ERROR);
+  *several = (struct several){.certificates = make_directory()};
+  struct error error;
+  cr_assert_eq(certificates_make(several->certificates, 3600 * NS_PER_S, &error), 0, "%s", error.message);
+  for (size_t i = 0; i < NODES; i++)
+    several->tls[i] = roles && roles[i] ? certificate(several, (enum tls_role)roles[i]) : NULL;
   uv_loop_init(&several->loop);
   for (size_t i = 0; i < NODES; i++) {
     several->directories[i] = make_directory();
@@ -229,12 +249,21 @@ static void open_several(struct several *several) {
     open_one(several, i);
 }
 
+static const unsigned all_masters[NODES] = {TLS_MASTER, TLS_MASTER, TLS_MASTER};
+
+static void open_several(struct several *several, bool tls) {
+  open_several_with(several, tls ? all_masters : NULL);
+}
+
 static void close_several(struct several *several) {
   for (size_t i = 0; i < NODES; i++) {
     close_world(&several->loop, several->worlds[i]);
     directory_remove(several->directories[i], NULL);
     free(several->directories[i]);
+    tls_context_free(several->tls[i]);
   }
+  directory_remove(several->certificates, NULL);
+  free(several->certificates);
   cr_assert_eq(uv_loop_close(&several->loop), 0, "a handle is left open");
 }
 
@@ -275,9 +304,9 @@ static void await_ready(struct several *several, const struct world *door, uint6
   cr_assert(door->peer_ready(door->context, peer));
 }
 
-Test(uv_world, frames_of_all_sizes_arrive_whole) {
+static void carry_frames_of_all_sizes(bool tls) {
   struct several several;
-  open_several(&several);
+  open_several(&several, tls);
   const struct world *one = uv_world_world(several.worlds[0]), *two = uv_world_world(several.worlds[1]);
   struct inbox inbox = {.last = 2000};
   two->receive(two->context, on_frame, &inbox);
@@ -299,10 +328,18 @@ Test(uv_world, frames_of_all_sizes_arrive_whole) {
   close_several(&several);
 }
 
+Test(uv_world, frames_of_all_sizes_arrive_whole) {
+  carry_frames_of_all_sizes(false);
+}
+
+Test(uv_world, frames_of_all_sizes_arrive_whole_through_tls) {
+  carry_frames_of_all_sizes(true);
+}
+
 /* A peer that comes back is reached again within a second. */
-Test(uv_world, connects_again) {
+static void connect_again(bool tls) {
   struct several several;
-  open_several(&several);
+  open_several(&several, tls);
   const struct world *one = uv_world_world(several.worlds[0]);
   await_ready(&several, one, 2);
   close_world(&several.loop, several.worlds[1]);
@@ -321,8 +358,16 @@ Test(uv_world, connects_again) {
   close_several(&several);
 }
 
+Test(uv_world, connects_again) {
+  connect_again(false);
+}
+
+Test(uv_world, connects_again_through_tls) {
+  connect_again(true);
+}
+
 /* Whoever else talks to the port does no harm. */
-static char said[2048];
+static char said[4096];
 
 static void keep_line(void *context, enum log_level level, const char *line) {
   (void)context, (void)level;
@@ -333,7 +378,7 @@ static void keep_line(void *context, enum log_level level, const char *line) {
 static void expect_refusal(uint64_t version, uint64_t cluster, uint64_t receiver, const char *why) {
   enum { HELLO = 48 + 96 };
   struct several several;
-  open_several(&several);
+  open_several(&several, false);
   struct sockaddr_in address;
   uv_ip4_addr("127.0.0.1", several.members[1].port, &address);
   unsigned char hello[4 + HELLO] = {0};
@@ -372,7 +417,7 @@ Test(uv_world, a_node_of_another_version_cluster_or_number_is_told_apart) {
 
 Test(uv_world, strangers_are_turned_away) {
   struct several several;
-  open_several(&several);
+  open_several(&several, false);
   const struct world *two = uv_world_world(several.worlds[1]);
   struct inbox inbox = {.last = 1};
   two->receive(two->context, on_frame, &inbox);
@@ -446,9 +491,9 @@ static void confirmed(void *context, int status, uint64_t read_index) {
   replica->confirmed += status == 0;
 }
 
-Test(uv_world, three_journals_commit_for_real) {
+static void commit_for_real(bool tls) {
   struct several several;
-  open_several(&several);
+  open_several(&several, tls);
   static const uint64_t members[NODES] = {1, 2, 3};
   struct replica replicas[NODES] = {0};
   for (size_t i = 0; i < NODES; i++) {
@@ -490,4 +535,63 @@ Test(uv_world, three_journals_commit_for_real) {
     await(&several.loop, &closed);
   }
   close_several(&several);
+}
+
+Test(uv_world, three_journals_commit_for_real) {
+  commit_for_real(false);
+}
+
+Test(uv_world, three_journals_commit_for_real_through_tls) {
+  commit_for_real(true);
+}
+
+/* -- who has not the certificate that a member needs ------------------------------------------------------
+ */
+
+/* Runs until the log has said all of it, or 30 s are over. */
+static void expect_said(struct several *several, const char *const *texts, size_t count) {
+  const int64_t until_ns = time_monotonic_ns() + 30 * NS_PER_S;
+  for (size_t i = 0; i < count; i++) {
+    while (!strstr(said, texts[i]) && time_monotonic_ns() < until_ns)
+      uv_run(&several->loop, UV_RUN_ONCE);
+    cr_assert(strstr(said, texts[i]), "'%s' was not said, but: %s", texts[i], said);
+  }
+}
+
+/* Node 2 has what `role` says and the others are masters: it says nothing to them, and they say why. */
+static void refuse_second(unsigned role, const char *const *texts, size_t count) {
+  struct several several;
+  const struct log_sink sink = {.write = keep_line};
+  said[0] = '\0';
+  log_divert(&sink);
+  open_several_with(&several, (const unsigned[NODES]){TLS_MASTER, role, TLS_MASTER});
+  const struct world *one = uv_world_world(several.worlds[0]), *two = uv_world_world(several.worlds[1]);
+  struct inbox inbox = {.last = 1}; /* which takes frames of node 1 alone */
+  one->receive(one->context, on_frame, &inbox);
+  await_ready(&several, one, 3);
+  expect_said(&several, texts, count);
+  for (int round = 0; round < 50; round++) {
+    unsigned char frame[64] = {0};
+    const struct iovec vector = {.iov_base = frame, .iov_len = sizeof frame};
+    two->send(two->context, 1, &vector, 1);
+    uv_run(&several.loop, UV_RUN_ONCE);
+  }
+  cr_assert_eq(inbox.bytes, 0);
+  one->receive(one->context, NULL, NULL);
+  close_several(&several);
+  log_divert(NULL);
+}
+
+Test(uv_world, a_clients_certificate_does_not_make_a_member) {
+  static const char *const texts[] = {
+      "presents a certificate (/CN=assay-client) of another role: its subject alternative names must hold "
+      "DNS:assay-master here",
+      "refuses our certificate"};
+  refuse_second(TLS_CLIENT, texts, ARRAY_SIZE(texts));
+}
+
+Test(uv_world, a_node_without_tls_and_those_with_it_do_not_meet) {
+  static const char *const texts[] = {"does not speak TLS, without which nobody may connect here",
+                                      "a node that speaks TLS is refused, this one has none"};
+  refuse_second(0, texts, ARRAY_SIZE(texts));
 }

@@ -4,6 +4,7 @@
 
 #include "master/rpc/list.h"
 #include "master/rpc/rpc.h"
+#include "master/rpc/tls.h"
 #include "master/worker/block_file.h"
 #include "master/worker/data_server.h"
 
@@ -17,6 +18,7 @@ struct data_server {
   size_t session_count;
   unsigned handles; /* sessions, and two of its own */
   struct rpc_arena arena;
+  int64_t complained_ns; /* of TLS; 0: never */
   void (*closed)(void *context);
   void *closed_context;
   char read_buffer[READ_BUFFER_SIZE];
@@ -29,9 +31,11 @@ struct session {
   uv_write_t write;
   uv_work_t work;
   struct data_server *server;
+  struct tls_channel *tls; /* NULL: bytes go as they are */
   struct list link;
   struct bytes input, output, leaving;
   bool greeted, stopped, ending, closing, gone;
+  bool deaf;    /* TLS has failed: it is told why, then its end is awaited */
   bool sending; /* libuv holds `leaving` */
   int64_t progress_ns;
 
@@ -63,6 +67,8 @@ void session_close(struct session *session);
 /* data_session.c */
 /* False: it is malformed. */
 bool session_dispatch(struct session *session, const struct rpc_frame *frame);
+/* Tells a client in a greeting why it is not let in; it is closed when that has left. */
+void session_refuse(struct session *session, const char *why);
 /* The client has taken everything: the next piece. */
 void session_drained(struct session *session);
 /* Frees what its request holds; no job is under way. */

@@ -1,6 +1,7 @@
 #include "master/worker/data_server.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "master/worker/data_internal.h"
@@ -11,6 +12,7 @@
 #define GREETING_WITHIN_NS (5 * NS_PER_S)
 #define IDLE_LIMIT_NS (60 * NS_PER_S)
 #define HELLO_MAX 4096u
+#define COMPLAIN_EVERY_NS (10 * NS_PER_S)
 
 /* ---- ends ---- */
 
@@ -32,6 +34,7 @@ static void session_free(struct session *session) {
   bytes_free(&session->output);
   bytes_free(&session->leaving);
   bytes_free(&session->data);
+  tls_channel_free(session->tls);
   free(session);
   release(server);
 }
@@ -71,8 +74,10 @@ static void on_written(uv_write_t *write, int status) {
 }
 
 static void flush(struct session *session) {
-  struct bytes *output = &session->output;
-  if (session->sending || output->size == 0)
+  if (session->sending)
+    return;
+  struct bytes *output = tls_outgoing(session->tls, &session->output);
+  if (output->size == 0)
     return;
   uv_buf_t buffer = uv_buf_init((char *)output->data, (unsigned)output->size);
   const int written = uv_try_write((uv_stream_t *)&session->tcp, &buffer, 1);
@@ -94,6 +99,36 @@ static void flush(struct session *session) {
   }
 }
 
+/* ---- who is not let in ---- */
+
+static void complain(struct data_server *server, const char *why) {
+  const int64_t now_ns = (int64_t)uv_hrtime();
+  if (server->complained_ns != 0 && now_ns - server->complained_ns < COMPLAIN_EVERY_NS)
+    return;
+  server->complained_ns = now_ns;
+  log_warn("a client was turned away: it %s", why);
+}
+
+/* The client may have closed already: else it is told, and closes when it has heard. */
+static void fail_tls(struct session *session) {
+  const enum tls_fault fault = tls_channel_fault(session->tls);
+  if (fault == TLS_FAULT_NONE) {
+    session_close(session);
+    return;
+  }
+  char why[500];
+  snprintf(why, sizeof why, "it %s", tls_channel_reason(session->tls));
+  complain(session->server, why + sizeof "it " - 1);
+  session->deaf = true;
+  session->ending = session->greeted;
+  bytes_clear(&session->output);
+  if (fault != TLS_FAULT_PLAIN)
+    return;
+  tls_channel_free(session->tls);
+  session->tls = NULL;
+  session_refuse(session, why);
+}
+
 /* ---- reading ---- */
 
 static bool is_busy(const struct session *session) {
@@ -107,6 +142,15 @@ static void take_frames(struct session *session) {
     const size_t limit = session->greeted ? RPC_REQUEST_MAX : HELLO_MAX;
     const enum rpc_parse parse =
         rpc_parse(session->input.data + taken, session->input.size - taken, limit, &frame);
+    if (parse != RPC_WHOLE && !session->greeted && !session->tls &&
+        tls_is_spoken(session->input.data, session->input.size)) {
+      complain(session->server, "speaks TLS, and this worker has none");
+      session_refuse(session,
+                     "this worker has no TLS: give it --tls-certificate, --tls-key and --tls-authority, "
+                     "or the client none");
+      taken = session->input.size;
+      break;
+    }
     if (parse == RPC_PARTIAL)
       break;
     if (parse == RPC_MALFORMED || !session_dispatch(session, &frame)) {
@@ -128,11 +172,18 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
   struct session *session = stream->data;
   if (size < 0) {
+    if (session->tls)
+      tls_channel_cut(session->tls);
     session_close(session);
     return;
   }
+  if (session->deaf)
+    return;
   session->progress_ns = (int64_t)uv_hrtime();
-  bytes_append(&session->input, buffer->base, (size_t)size);
+  if (!session->tls)
+    bytes_append(&session->input, buffer->base, (size_t)size);
+  else if (!tls_channel_receive(session->tls, buffer->base, (size_t)size, &session->input))
+    fail_tls(session);
   session_go_on(session);
 }
 
@@ -196,6 +247,8 @@ static void on_connection(uv_stream_t *stream, int status) {
   }
   uv_tcp_nodelay(&session->tcp, 1);
   session->progress_ns = (int64_t)uv_hrtime();
+  if (server->options.tls)
+    session->tls = tls_channel_new(server->options.tls, TLS_ACCEPTS, TLS_ANYONE);
   list_append(&server->sessions, &session->link);
   server->session_count++;
   if (uv_read_start((uv_stream_t *)&session->tcp, on_allocate, on_read) < 0)

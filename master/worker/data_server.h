@@ -12,11 +12,13 @@
 #include "master/worker/block_store.h"
 
 struct data_server;
+struct tls_context;
 
 struct data_server_options {
   uv_loop_t *loop;
   const char *address;       /* "host:port" to listen on, numeric; port 0: any free one */
   struct block_store *store; /* not owned */
+  struct tls_context *tls;   /* what clients are met with; not owned. NULL: without TLS */
   size_t session_limit;      /* 0: 256 */
   /* Whether new blocks are taken; if not, why, for people. */
   bool (*may_write)(void *context, char *why, size_t size);

@@ -304,6 +304,21 @@ static bool take_request(struct session *session, const Rpc__DataRequest *reques
   }
 }
 
+/* `fault`: why the client is not let in, "" when it is. */
+static void append_hello(struct session *session, const char *fault) {
+  uint64_t cluster, worker;
+  block_store_identity(session->server->options.store, &cluster, &worker);
+  Rpc__Hello answer = RPC__HELLO__INIT;
+  answer.magic = RPC_MAGIC;
+  answer.version = RPC_VERSION;
+  answer.cluster = cluster;
+  answer.error = (char *)(uintptr_t)fault;
+  answer.node = worker;
+  rpc_append(&session->output, RPC_HELLO, &answer.base);
+  session->greeted = true;
+  session->ending = fault[0] != '\0';
+}
+
 static bool greet(struct session *session, const struct rpc_frame *frame) {
   struct data_server *server = session->server;
   const Rpc__Hello *hello = rpc_unpack(&server->arena, &rpc__hello__descriptor, frame);
@@ -319,18 +334,14 @@ static bool greet(struct session *session, const struct rpc_frame *frame) {
     snprintf(fault, sizeof fault,
              "this worker belongs to cluster %" PRIu64 ", the client asks for cluster %" PRIu64, cluster,
              (uint64_t)hello->cluster);
-  Rpc__Hello answer = RPC__HELLO__INIT;
-  answer.magic = RPC_MAGIC;
-  answer.version = RPC_VERSION;
-  answer.cluster = cluster;
-  answer.error = fault;
-  answer.node = worker;
-  rpc_append(&session->output, RPC_HELLO, &answer.base);
-  session->greeted = true;
-  session->ending = fault[0] != '\0';
+  append_hello(session, fault);
   if (session->ending)
     log_warn("a client is refused: %s", fault);
   return true;
+}
+
+void session_refuse(struct session *session, const char *why) {
+  append_hello(session, why);
 }
 
 bool session_dispatch(struct session *session, const struct rpc_frame *frame) {

@@ -21,7 +21,8 @@
 struct worker {
   struct worker_options options;
   uv_loop_t loop;
-  uv_signal_t terminate, interrupt;
+  uv_signal_t terminate, interrupt, hang_up;
+  struct tls_context *tls; /* NULL: without */
   struct block_store *store;
   struct data_server *server;
   struct reporter *reporter;
@@ -35,6 +36,7 @@ static void on_reporter_closed(void *context) {
   struct worker *worker = context;
   uv_close((uv_handle_t *)&worker->terminate, NULL);
   uv_close((uv_handle_t *)&worker->interrupt, NULL);
+  uv_close((uv_handle_t *)&worker->hang_up, NULL);
 }
 
 static void on_server_closed(void *context) {
@@ -49,6 +51,19 @@ static void on_signal(uv_signal_t *handle, int number) {
   worker->stopping = true;
   log_info("stopping on signal %d", number);
   data_server_close(worker->server, on_server_closed, worker);
+}
+
+/* Certificates are renewed while it goes on. */
+static void on_hang_up(uv_signal_t *handle, int number) {
+  struct worker *worker = handle->data;
+  struct error error = {0};
+  (void)number;
+  if (!worker->tls)
+    log_info("there is nothing to read anew: this worker has no certificate");
+  else if (tls_context_reload(worker->tls, &error) == 0)
+    log_info("the certificate was read anew: it is for connections from now on");
+  else
+    log_error("the certificate is used as it was: %s", error.message);
 }
 
 /* Files are whole or are not there: no orderly end is needed. */
@@ -93,12 +108,17 @@ static void find_address(struct worker *worker) {
 
 static int open_worker(struct worker *worker, struct error *error) {
   const struct worker_options *options = &worker->options;
-  int status = block_store_open(options->data, (uint64_t)options->capacity, &worker->store, error);
+  int status = 0;
+  if (options->with_tls)
+    status = tls_context_new(&options->tls, TLS_WORKER, &worker->tls, error);
+  if (status == 0)
+    status = block_store_open(options->data, (uint64_t)options->capacity, &worker->store, error);
   if (status != 0)
     return status;
   const struct data_server_options server = {.loop = &worker->loop,
                                              .address = options->listen,
                                              .store = worker->store,
+                                             .tls = worker->tls,
                                              .may_write = may_write,
                                              .stored = on_stored,
                                              .lost = on_lost,
@@ -111,6 +131,7 @@ static int open_worker(struct worker *worker, struct error *error) {
                                             .masters = options->masters.items,
                                             .master_count = options->masters.count,
                                             .store = worker->store,
+                                            .tls = worker->tls,
                                             .address = worker->address,
                                             .fatal = on_fatal,
                                             .registered = on_registered,
@@ -137,9 +158,11 @@ int main(int argc, char **argv) {
   uv_loop_init(&worker.loop);
   uv_signal_init(&worker.loop, &worker.terminate);
   uv_signal_init(&worker.loop, &worker.interrupt);
-  worker.terminate.data = worker.interrupt.data = &worker;
+  uv_signal_init(&worker.loop, &worker.hang_up);
+  worker.terminate.data = worker.interrupt.data = worker.hang_up.data = &worker;
   uv_signal_start(&worker.terminate, on_signal, SIGTERM);
   uv_signal_start(&worker.interrupt, on_signal, SIGINT);
+  uv_signal_start(&worker.hang_up, on_hang_up, SIGHUP);
   if (open_worker(&worker, &error) != 0) {
     log_error("%s", error.message);
     _exit(EXIT_HARNESS);
@@ -149,6 +172,7 @@ int main(int argc, char **argv) {
   uv_run(&worker.loop, UV_RUN_DEFAULT);
   uv_loop_close(&worker.loop);
   block_store_close(worker.store);
+  tls_context_free(worker.tls);
   log_info("stopped");
   return 0;
 }

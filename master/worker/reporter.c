@@ -337,7 +337,8 @@ int reporter_open(const struct reporter_options *options, struct reporter **resu
   block_store_identity(options->store, &cluster, &worker);
   const int status =
       master_client_open(options->loop,
-                         &(struct master_client_options){.addresses = options->masters,
+                         &(struct master_client_options){.tls = options->tls,
+                                                         .addresses = options->masters,
                                                          .address_count = options->master_count,
                                                          .cluster = cluster,
                                                          .retry = true},

@@ -21,11 +21,13 @@
 #include "master/worker/block_store.h"
 
 struct reporter;
+struct tls_context;
 
 struct reporter_options {
   uv_loop_t *loop;
   const char *const *masters; /* "host:port" of client ports */
   size_t master_count;
+  struct tls_context *tls;   /* as in master_client_options */
   struct block_store *store; /* not owned */
   const char *address;       /* where clients reach this worker; copied */
   /* The worker cannot go on. */

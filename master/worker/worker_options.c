@@ -20,7 +20,7 @@ static int check_address(const char *flag, const char *text, struct sockaddr_sto
   return error_set(error, ERR_BAD_INPUT, "%s: %.400s", flag, cause.message);
 }
 
-static int check(const struct worker_options *options, struct error *error) {
+static int check(struct worker_options *options, struct error *error) {
   struct sockaddr_storage address;
   const char *known = getenv("ASSAY_LISTEN_INSECURE");
   if (!options->data)
@@ -36,12 +36,16 @@ static int check(const struct worker_options *options, struct error *error) {
     return ERR_BAD_INPUT;
   if (check_address("--listen", options->listen, &address, error) != 0)
     return ERR_BAD_INPUT;
-  if (is_loopback(&address) || options->listen_insecure || (known && strcmp(known, "1") == 0))
+  if (tls_files_check(&options->tls, &options->with_tls, error) != 0)
+    return ERR_BAD_INPUT;
+  if (options->with_tls || is_loopback(&address) || options->listen_insecure ||
+      (known && strcmp(known, "1") == 0))
     return 0;
   return error_set(
       error, ERR_BAD_INPUT,
-      "%s is not an address of this machine alone, and a worker trusts everybody who reaches it: "
-      "close that network to others and give --listen-insecure, or use 127.0.0.1",
+      "%s is not an address of this machine alone, and without TLS a worker trusts everybody who reaches it: give it "
+      "--tls-certificate, --tls-key and --tls-authority, or close that network to others and give "
+      "--listen-insecure, or use 127.0.0.1",
       options->listen);
 }
 
@@ -58,10 +62,17 @@ int worker_options_parse(struct worker_options *options, int argc, char **argv) 
       {"capacity", FLAG_SIZE, &options->capacity, "SIZE", "bytes of blocks it may hold (default: the disk's)",
        0, 9e18},
       {"listen-insecure", FLAG_BOOL, &options->listen_insecure, NULL,
-       "listen on other addresses than this machine's own (127.0.0.1, ::1): whoever reaches them may do anything",
+       "listen without TLS on other addresses than this machine's own (127.0.0.1, ::1): whoever reaches them may do "
+       "anything",
        0, 0},
       {"with-parent", FLAG_INT, &options->parent, "PID", "end when this process does, which started it", 1,
        4e9},
+      {"tls-certificate", FLAG_STRING, &options->tls.certificate, "FILE",
+       "this worker's certificate (PEM), for DNS:assay-worker; with it, TLS is spoken with masters and clients",
+       0, 0},
+      {"tls-key", FLAG_STRING, &options->tls.key, "FILE", "its key (PEM, without a passphrase)", 0, 0},
+      {"tls-authority", FLAG_STRING, &options->tls.authority, "FILE",
+       "the certificates (PEM) that those of masters and clients must come from", 0, 0},
   };
   const struct flag_set set = {"assay-worker", "Keeps blocks of files for the reference master's clients.",
                                NULL, flags, ARRAY_SIZE(flags)};

@@ -3,12 +3,15 @@
 #define ASSAY_WORKER_OPTIONS_H
 
 #include "base/base.h"
+#include "master/rpc/tls.h"
 
 struct worker_options {
   const char *data, *listen;
   const char *advertise; /* NULL: as `listen`, with the port that it got */
   struct flag_list masters;
-  int64_t capacity; /* bytes; 0: what the disk has */
+  int64_t capacity;     /* bytes; 0: what the disk has */
+  struct tls_files tls; /* paths, point into argv */
+  bool with_tls;        /* all of them are given */
   bool listen_insecure;
   int64_t parent; /* ends when this process, which started it, does; 0: outlives it */
 };

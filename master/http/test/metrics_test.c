@@ -218,6 +218,21 @@ Test(metrics, what_was_counted_is_told) {
   cr_assert_eq(value_of("assay_log_written_bytes_total", ""), 4096);
 }
 
+Test(metrics, what_tls_has_refused_is_told_by_its_reason) {
+  const struct tls_statistics tls = {.established = 9,
+                                     .faults = {[TLS_FAULT_ROLE] = 3, [TLS_FAULT_PLAIN] = 2}};
+  struct observation observation = healthy();
+  check_page(&observation); /* without it, nothing is told */
+  observation.tls = &tls;
+  observation.tls_expires_s = INT64_C(1796083200);
+  check_page(&observation);
+  cr_assert_eq(value_of("assay_tls_handshakes_total", ""), 9);
+  cr_assert_eq(value_of("assay_tls_failures_total", "reason=\"role\";"), 3);
+  cr_assert_eq(value_of("assay_tls_failures_total", "reason=\"plain\";"), 2);
+  cr_assert_eq(value_of("assay_tls_failures_total", "reason=\"time\";"), 0);
+  cr_assert_eq(value_of("assay_tls_certificate_expires_seconds", ""), 1796083200);
+}
+
 Test(metrics, a_duration_is_counted_in_the_bucket_that_holds_it) {
   struct durations durations = {0};
   durations_add(&durations, -5);

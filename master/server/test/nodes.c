@@ -72,7 +72,7 @@ const char *const *nodes_addresses(void) {
 
 const char **nodes_arguments(size_t node) {
   static char id[16], data[96], members[NODES_MAX][64];
-  static const char *arguments[16 + 2 * NODES_MAX];
+  static const char *arguments[24 + 2 * NODES_MAX];
   size_t count = 0;
   snprintf(id, sizeof id, "%zu", node + 1);
   snprintf(data, sizeof data, "%s/n%zu", set.directory, node + 1);
