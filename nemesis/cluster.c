@@ -88,6 +88,13 @@ static char **copy_list(const char *const *list) {
   return copy;
 }
 
+static void copy_files(struct cluster *cluster, const struct cluster_file *files) {
+  for (size_t i = 0; files && files[i].flag; i++) {
+    assert(i < CLUSTER_FILES_MAX);
+    cluster->files[i] = (struct cluster_file){xstrdup(files[i].flag), path_absolute(files[i].path)};
+  }
+}
+
 static void forget(struct cluster *cluster) {
   for (size_t i = 0; i < cluster->size; i++) {
     free(cluster->nodes[i].directory);
@@ -97,6 +104,10 @@ static void forget(struct cluster *cluster) {
   for (char **item = cluster->extra; *item; item++)
     free(*item);
   free((void *)cluster->extra);
+  for (const struct cluster_file *file = cluster->files; file->flag; file++) {
+    free((void *)(uintptr_t)file->flag);
+    free((void *)(uintptr_t)file->path);
+  }
   free(cluster->master);
   free(cluster->old_master);
   free(cluster);
@@ -131,6 +142,7 @@ int cluster_new(uv_loop_t *loop, const struct cluster_options *options, struct c
   made->master = options->master ? path_absolute(options->master) : xstrdup("assay-master");
   made->old_master = options->old_master ? path_absolute(options->old_master) : NULL;
   made->extra = copy_list(options->extra);
+  copy_files(made, options->files);
   snprintf(made->cluster_id, sizeof made->cluster_id, "%" PRIu64,
            options->cluster_id ? options->cluster_id : 1);
   int status = 0;
@@ -238,13 +250,17 @@ static size_t add_often(char **argv, size_t count) {
   return count;
 }
 
+const char *cluster_file_name(const struct cluster_file *file) {
+  return strrchr(file->path, '/') + 1;
+}
+
 /* The command line of a node: assay-master's flags. To be freed with argv_free. */
 static char **node_argv(const struct cluster_node *node) {
   const struct cluster *cluster = node->cluster;
   size_t extra = 0, count = 0;
   while (cluster->extra[extra])
     extra++;
-  char **argv = xcalloc(13 + 2 * cluster->size + extra, sizeof *argv);
+  char **argv = xcalloc(13 + 2 * cluster->size + 2 * CLUSTER_FILES_MAX + extra, sizeof *argv);
   char text[128];
   argv[count++] = xstrdup(node->old_build ? cluster->old_master : cluster->master);
   argv[count++] = xstrdup("--id");
@@ -266,6 +282,10 @@ static char **node_argv(const struct cluster_node *node) {
   }
   if (cluster->needs & CAPABILITY_BIT(CAN_SNAPSHOT))
     count = add_often(argv, count);
+  for (const struct cluster_file *file = cluster->files; file->flag; file++) {
+    argv[count++] = xstrdup(file->flag);
+    argv[count++] = node->home ? path_join(node->home, cluster_file_name(file)) : xstrdup(file->path);
+  }
   for (size_t i = 0; i < extra; i++)
     argv[count++] = xstrdup(cluster->extra[i]); /* the last of two equal flags counts */
   assert(argv[count] == NULL);

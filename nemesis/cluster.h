@@ -14,6 +14,7 @@
 
 #define ADDRESS_SIZE 32
 #define NODE_NAME_SIZE 8
+#define CLUSTER_FILES_MAX 4
 
 struct cluster;
 struct local; /* provider/local.c's own */
@@ -104,14 +105,18 @@ struct cluster {
   struct membership *membership; /* NULL: the members stay as they are */
   struct cluster_node nodes[CLUSTER_NODES_MAX];
   char *master, *old_master;
-  unsigned needs; /* as struct cluster_options */
-  char **extra;   /* NULL-terminated */
+  unsigned needs;                                   /* as struct cluster_options */
+  char **extra;                                     /* NULL-terminated */
+  struct cluster_file files[CLUSTER_FILES_MAX + 1]; /* own their texts */
   char cluster_id[24];
   void (*died)(void *context, size_t node);
   void *died_context;
   void (*hung)(void *context, size_t node);
   void *hung_context;
 };
+
+/* The last part of its path. */
+const char *cluster_file_name(const struct cluster_file *file);
 
 /* As cluster_kill and cluster_pause, for several at the same time: all are hit before the first is waited
  * for.

@@ -87,6 +87,12 @@ char **cluster_leftovers_command(const struct cluster_hosts *hosts, uint64_t clu
                                  bool remove, struct error *error);
 void cluster_command_free(char **argv);
 
+/* A small file that every master is given. */
+struct cluster_file {
+  const char *flag; /* of the master: its path follows; NULL ends a list */
+  const char *path; /* here, absolute; on another host it lies beside the node's data, for root alone */
+};
+
 struct cluster_options {
   enum provider provider;
   enum link_kind link;
@@ -99,10 +105,11 @@ struct cluster_options {
   const char *old_master; /* of an older one, for faults that go back to it; may be NULL */
   const char
       *directory; /* nodes/<name>/ is made under it: data/, log, and what a node leaves when it crashes */
-  const char *const *extra;   /* further arguments for every master, NULL-terminated; may be NULL */
-  uint64_t cluster_id;        /* --cluster-id of every master; 0: 1 */
-  struct cluster_hosts hosts; /* PROVIDER_SSH; `master` is a path there then, NULL: beside the agent */
-  bool keep;                  /* PROVIDER_SSH: what is on the hosts is for a cluster that comes back */
+  const char *const *extra;         /* further arguments for every master, NULL-terminated; may be NULL */
+  const struct cluster_file *files; /* may be NULL */
+  uint64_t cluster_id;              /* --cluster-id of every master; 0: 1 */
+  struct cluster_hosts hosts;       /* PROVIDER_SSH; `master` is a path there then, NULL: beside the agent */
+  bool keep;                        /* PROVIDER_SSH: what is on the hosts is for a cluster that comes back */
 };
 
 enum node_state { NODE_STOPPED, NODE_RUNNING, NODE_PAUSED, NODE_DIED /* ended though nobody asked it to */ };

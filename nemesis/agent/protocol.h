@@ -9,7 +9,8 @@
  *
  * What can be asked, with what, and what the answer tells:
  *
- *   hello          protocol, node, address, directory, keep, master, own_clock; the first request
+ *   hello          protocol, node, address, directory, keep, master, own_clock, files: {"name": text}
+ *                  that are put into the directory; the first request
  *                  -> protocol, version, build, host, kernel, master,
  *                     lacks: {"filter": null, "clock": "why not"}
  *   start          arguments, program (null: the master of hello) -> pid, life

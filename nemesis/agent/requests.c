@@ -90,6 +90,34 @@ static int take_over(struct agent *agent, const char *directory, struct error *e
   return status;
 }
 
+/* For root alone, never to be read by others for a moment. */
+static int write_file(const char *path, const json_t *text, struct error *error) {
+  unlink(path);
+  const int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  const ssize_t size = (ssize_t)json_string_length(text);
+  int status = 0;
+  if (file < 0 || write(file, json_string_value(text), (size_t)size) != size)
+    status = error_set_errno(error, ERR_IO, "cannot write %s", path);
+  if (file >= 0)
+    close(file);
+  return status;
+}
+
+static int write_files(const struct agent *agent, const json_t *request, struct error *error) {
+  const char *name;
+  json_t *text;
+  json_object_foreach(json_object_get(request, "files"), name, text) {
+    if (name[0] == '.' || name[0] == '\0' || strchr(name, '/') || !json_is_string(text))
+      return error_set(error, ERR_BAD_INPUT, "'%s' is not the name of a file, or not a text", name);
+    char *path = path_join(agent->left.directory, name);
+    const int status = write_file(path, text, error);
+    free(path);
+    if (status != 0)
+      return status;
+  }
+  return 0;
+}
+
 static int hello(struct agent *agent, const json_t *request, json_t *answer, struct error *error) {
   const char *directory = text_of(request, "directory"), *node = text_of(request, "node");
   if (number_of(request, "protocol") != AGENT_PROTOCOL)
@@ -110,6 +138,8 @@ static int hello(struct agent *agent, const json_t *request, json_t *answer, str
     status = leftovers_lock(error);
   if (status == 0)
     status = take_over(agent, directory, error);
+  if (status == 0)
+    status = write_files(agent, request, error);
   if (status != 0)
     return status;
   struct utsname name;

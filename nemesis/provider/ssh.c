@@ -154,14 +154,38 @@ static void note_lacks(struct ssh *ssh, const struct remote *remote, const json_
   }
 }
 
+/* {"master.key": its text}; NULL when one cannot be read. */
+static json_t *files_json(const struct cluster *cluster, struct error *error) {
+  json_t *files = json_object();
+  for (const struct cluster_file *file = cluster->files; file->flag; file++) {
+    struct bytes content = {0};
+    int status = file_read(file->path, &content, error);
+    json_t *text = json_stringn((const char *)content.data, content.size);
+    bytes_free(&content);
+    if (status == 0 && !text)
+      status = error_set(error, ERR_BAD_INPUT, "%s is no text: it cannot be sent to the hosts", file->path);
+    if (status != 0) {
+      json_decref(text);
+      json_decref(files);
+      return NULL;
+    }
+    json_object_set_new(files, cluster_file_name(file), text);
+  }
+  return files;
+}
+
 static int greet(struct cluster *cluster, const struct cluster_options *options, struct error *error) {
   struct ssh *ssh = cluster->provider;
   json_t *arguments[CLUSTER_NODES_MAX], *answers[CLUSTER_NODES_MAX] = {NULL};
+  json_t *files = files_json(cluster, error);
+  if (!files)
+    return ERR_IO;
   for (size_t i = 0; i < cluster->size; i++)
-    arguments[i] = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:s?}", "protocol", AGENT_PROTOCOL, "node",
+    arguments[i] = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:s?, s:O}", "protocol", AGENT_PROTOCOL, "node",
                              cluster->nodes[i].name, "address", cluster->nodes[i].host, "directory",
                              cluster->nodes[i].home, "own_clock", (int)options->hosts.own_clocks, "keep",
-                             (int)options->keep, "master", options->master);
+                             (int)options->keep, "master", options->master, "files", files);
+  json_decref(files);
   const int status = ask_all(cluster, "hello", arguments, answers, HELLO_PATIENCE_MS, error);
   for (size_t i = 0; i < cluster->size && status == 0; i++)
     note_lacks(ssh, &ssh->remotes[i], answers[i]);
