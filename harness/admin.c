@@ -30,13 +30,13 @@ static int connect_nodes(struct admin *admin, struct error *error) {
   const char *addresses[CLUSTER_NODES_MAX];
   struct cluster_state state;
   const bool given = admin->addresses.count > 0;
-  if (!given) {
-    int status = cluster_state_load(admin->store, &state, error);
-    if (status == 0)
-      status = cluster_state_join(&state, error);
-    if (status != 0)
-      return status;
-  }
+  int status = given ? 0 : cluster_state_load(admin->store, &state, error);
+  if (status == 0)
+    status = secure_open(&admin->tls_files, given ? NULL : state.certificates, &admin->tls, error);
+  if (status == 0 && !given)
+    status = cluster_state_join(&state, error);
+  if (status != 0)
+    return status;
   admin->count = given ? admin->addresses.count : state.count;
   if (admin->count > CLUSTER_NODES_MAX)
     return error_set(error, ERR_BAD_INPUT, "%zu nodes are more than the %d that a cluster may have",
@@ -49,7 +49,8 @@ static int connect_nodes(struct admin *admin, struct error *error) {
                                                 .address_count = admin->count,
                                                 .attempt_timeout_ns = admin->whole ? 0 : admin->timeout_ns,
                                                 .request_timeout_ns = admin->whole ? admin->timeout_ns : 0,
-                                                .retry = true};
+                                                .retry = true,
+                                                .tls = admin->tls};
   uv_loop_init(&admin->loop);
   return master_client_open(&admin->loop, &options, &admin->client, error);
 }
@@ -66,6 +67,7 @@ void admin_close(struct admin *admin) {
   master_client_close(admin->client, NULL, NULL);
   uv_run(&admin->loop, UV_RUN_DEFAULT);
   uv_loop_close(&admin->loop);
+  tls_context_free(admin->tls);
   bytes_free(&admin->message);
   bytes_free(&admin->text);
 }

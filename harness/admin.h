@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "harness/commands.h"
+#include "harness/secure.h"
 #include "master/client/client.h"
 #include "nemesis/nemesis.h"
 
@@ -28,6 +29,7 @@ struct admin {
   /* flags */
   struct flag_list addresses;
   const char *store;
+  struct tls_files tls_files;
   int64_t node; /* 0: not given */
   int64_t timeout_ns;
   bool json;
@@ -35,6 +37,7 @@ struct admin {
   bool with_hash; /* admin_ask_status makes the node compute its state's hash */
   /* after admin_open */
   uv_loop_t loop;
+  struct tls_context *tls; /* NULL: without */
   struct master_client *client;
   size_t count; /* of nodes, all there are in `addresses` or in the cluster of the store */
   char names[CLUSTER_NODES_MAX][32]; /* addresses, for people */
@@ -66,6 +69,7 @@ struct admin {
    "client port of a node; once for each (default: the cluster of --store)",                                 \
    0,                                                                                                        \
    0},                                                                                                       \
+      TLS_FLAGS(&(admin)->tls_files),                                                                        \
       {"store", FLAG_STRING, &(admin)->store, "DIR", "where assay cluster up put it (default store)", 0, 0}, \
   {                                                                                                          \
     "timeout", FLAG_DURATION, &(admin)->timeout_ns, "TIME", "how long to wait for an answer", 1e7, 86400e9   \

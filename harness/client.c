@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "harness/bugs.h"
 #include "harness/commands.h"
+#include "harness/secure.h"
 #include "harness/settings.h"
 #include "nemesis/nemesis.h"
 #include "workloads/workloads.h"
@@ -18,7 +19,8 @@ int client_command(int argc, char **argv) {
   struct client_options options = {
       .workload = "mixed", .history = "history.jsonl", .clients = 32, .shard_count = 1, .seed = 1};
   int64_t seed = 1, join = 0;
-  const char *bug = NULL, *reads = "primary";
+  const char *bug = NULL, *certificates = NULL, *reads = "primary";
+  struct tls_files tls = {0};
   const struct flag flags[] = {
       {"address", FLAG_LIST, &addresses, "HOST:PORT", "client port of a node; once for each node", 0, 0},
       {"workload", FLAG_STRING, &options.workload, "NAME",
@@ -37,6 +39,8 @@ int client_command(int argc, char **argv) {
        "operations after which a working set rotates; 0: the workload's default", 0, 1e9},
       {"request-timeout", FLAG_DURATION, &options.request_timeout_ns, "TIME",
        "after which an outcome counts as unknown (default 2s)", 1e7, 600e9},
+      TLS_FLAGS(&tls),
+      {"tls", FLAG_STRING, &certificates, "DIR", "of certificates that were made for a run", 0, 0},
       {"join", FLAG_INT, &join, "PID", "enter the sandbox of this process first (assay cluster status)", 0,
        1 << 22},
 #ifdef ASSAY_BUGS
@@ -77,5 +81,11 @@ int client_command(int argc, char **argv) {
   options.addresses = addresses.items;
   options.address_count = addresses.count;
   options.seed = (uint64_t)seed;
-  return client_run(&options);
+  if (secure_open(&tls, certificates, &options.tls, &error) != 0) {
+    fprintf(stderr, "assay client: %s\n", error.message);
+    return EXIT_HARNESS;
+  }
+  const int exit_code = client_run(&options);
+  tls_context_free(options.tls);
+  return exit_code;
 }

@@ -21,6 +21,7 @@
 #include "harness/document.h"
 #include "harness/members.h"
 #include "harness/observer.h"
+#include "harness/secure.h"
 #include "harness/settings.h"
 #include "harness/store.h"
 #include "harness/vagrant.h"
@@ -29,17 +30,19 @@
 
 #define UP_PATIENCE_MS 60000
 #define DOWN_PATIENCE_MS 30000
+#define UP_VALID_NS (30 * 24 * 3600 * NS_PER_S) /* of certificates */
 
 struct up_settings {
   int64_t nodes, workers;
   struct host_flags hosts;
   const char *provider_name, *link_name, *master, *store, *faults;
   enum link_kind link;
-  bool fresh, keep, json;
+  bool fresh, keep, json, tls;
   enum provider provider;
   char reason[600];
   char master_path[4096];
-  char *directory; /* STORE/cluster, absolute */
+  char *directory;         /* STORE/cluster, absolute */
+  char certificates[4096]; /* in there; "": without TLS */
 };
 
 /* What both sides of the sandbox's wall write and read. */
@@ -56,6 +59,7 @@ struct keeper {
   struct cluster *cluster;
   struct observer *observer;
   struct members_asker *members;
+  struct tls_context *tls; /* what that proves itself with; NULL: without */
   struct nemesis *nemesis; /* for faults by hand */
   struct control *control;
   struct workers *workers; /* NULL: none */
@@ -172,6 +176,7 @@ static void on_changed(void *context) {
                                 .sandbox = keeper->shared->sandbox,
                                 .cluster_id = keeper->cluster_id,
                                 .count = cluster_founders(keeper->cluster)};
+  memcpy(state.certificates, keeper->settings->certificates, sizeof state.certificates);
   for (size_t i = 0; i < state.count; i++) {
     snprintf(state.names[i], sizeof state.names[i], "%s", cluster_node_name(keeper->cluster, i));
     snprintf(state.addresses[i], sizeof state.addresses[i], "%s", cluster_client_address(keeper->cluster, i));
@@ -218,14 +223,16 @@ static int begin_workers(struct keeper *keeper, const char *const *addresses, st
   if (keeper->settings->workers == 0)
     return 0;
   char *directory = path_join(keeper->settings->directory, "nodes");
-  const int status = workers_start(&(struct workers_options){.loop = &keeper->loop,
-                                                             .count = (size_t)keeper->settings->workers,
-                                                             .directory = directory,
-                                                             .masters = addresses,
-                                                             .master_count = cluster_size(keeper->cluster),
-                                                             .died = on_worker_died,
-                                                             .context = keeper},
-                                   &keeper->workers, error);
+  const int status = workers_start(
+      &(struct workers_options){.loop = &keeper->loop,
+                                .count = (size_t)keeper->settings->workers,
+                                .certificates = keeper->settings->tls ? keeper->settings->certificates : NULL,
+                                .directory = directory,
+                                .masters = addresses,
+                                .master_count = cluster_size(keeper->cluster),
+                                .died = on_worker_died,
+                                .context = keeper},
+      &keeper->workers, error);
   free(directory);
   return status;
 }
@@ -244,16 +251,21 @@ static int begin_nemesis(struct keeper *keeper, struct error *error) {
 
 static int keeper_begin(struct keeper *keeper, struct error *error) {
   const struct up_settings *settings = keeper->settings;
-  const struct cluster_options options = {.provider = settings->provider,
-                                          .link = settings->link,
-                                          .needs = nemesis_needs(settings->faults, 1),
-                                          .nodes = (size_t)settings->nodes,
-                                          .master = settings->master_path[0] ? settings->master_path : NULL,
-                                          .hosts = host_flags_hosts(&settings->hosts),
-                                          .keep = true,
-                                          .directory = settings->directory,
-                                          .cluster_id = keeper->cluster_id};
-  int status = cluster_new(&keeper->loop, &options, &keeper->cluster, error);
+  struct secure_files files;
+  const struct cluster_options options = {
+      .provider = settings->provider,
+      .link = settings->link,
+      .needs = nemesis_needs(settings->faults, 1),
+      .nodes = (size_t)settings->nodes,
+      .master = settings->master_path[0] ? settings->master_path : NULL,
+      .hosts = host_flags_hosts(&settings->hosts),
+      .keep = true,
+      .directory = settings->directory,
+      .files = settings->tls ? secure_files(settings->certificates, TLS_MASTER, &files) : NULL,
+      .cluster_id = keeper->cluster_id};
+  int status = settings->tls ? secure_open(NULL, settings->certificates, &keeper->tls, error) : 0;
+  if (status == 0)
+    status = cluster_new(&keeper->loop, &options, &keeper->cluster, error);
   if (status != 0)
     return status;
   const char *addresses[CLUSTER_NODES_MAX];
@@ -264,7 +276,7 @@ static int keeper_begin(struct keeper *keeper, struct error *error) {
                                          .status = on_node_status,
                                          .changed = on_changed,
                                          .expects = expects};
-  status = members_open(&keeper->loop, keeper->cluster, NULL, NULL, &keeper->members, error);
+  status = members_open(&keeper->loop, keeper->cluster, keeper->tls, NULL, NULL, &keeper->members, error);
   if (status == 0)
     status = begin_nemesis(keeper, error);
   for (size_t i = 0; status == 0 && i < cluster_size(keeper->cluster); i++)
@@ -272,8 +284,8 @@ static int keeper_begin(struct keeper *keeper, struct error *error) {
   if (status == 0)
     status = begin_workers(keeper, addresses, error);
   if (status == 0)
-    status = observer_new(&keeper->loop, addresses, cluster_size(keeper->cluster), &events, &keeper->observer,
-                          error);
+    status = observer_new(&keeper->loop, addresses, cluster_size(keeper->cluster), keeper->tls, &events,
+                          &keeper->observer, error);
   if (status != 0) {
     members_close(keeper->members, NULL, NULL);
     nemesis_free(keeper->nemesis);
@@ -298,6 +310,7 @@ static int keep(void *context) {
   uv_timer_start(&keeper->patience, on_patience, UP_PATIENCE_MS, 0);
   uv_run(&keeper->loop, UV_RUN_DEFAULT);
   uv_loop_close(&keeper->loop);
+  tls_context_free(keeper->tls);
   return keeper->exit_code;
 }
 
@@ -371,6 +384,18 @@ static int prepare_data(const struct up_settings *settings, uint64_t *cluster_id
   return status;
 }
 
+/* New ones each time: those of yesterday have expired. */
+static int prepare_certificates(struct up_settings *settings, struct error *error) {
+  char *directory = path_join(settings->directory, "tls");
+  int status = directory_remove(directory, error);
+  if (status == 0 && settings->tls) {
+    snprintf(settings->certificates, sizeof settings->certificates, "%s", directory);
+    status = secure_make(directory, UP_VALID_NS, error);
+  }
+  free(directory);
+  return status;
+}
+
 /* What the supervisor says, up to a NUL: "up" or why not. Nothing when all of it died. */
 static void read_report(int report, char *out, size_t size) {
   size_t used = 0;
@@ -408,6 +433,8 @@ static int start(struct up_settings *settings, struct error *error) {
   free(relative);
   uint64_t cluster_id = 0;
   int report[2], status = prepare_data(settings, &cluster_id, error);
+  if (status == 0)
+    status = prepare_certificates(settings, error);
   struct shared *shared =
       mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (status == 0 && (shared == MAP_FAILED || pipe2(report, O_CLOEXEC) != 0))
@@ -449,6 +476,9 @@ static int up_command(int argc, char **argv) {
       {"master", FLAG_STRING, &s.master, "PROGRAM", "the master (default: assay-master beside assay)", 0, 0},
       {"faults", FLAG_STRING, &s.faults, "FAULTS",
        "what assay nemesis start may break: some takes disks and links that are slower (default all)", 0, 0},
+      {"tls", FLAG_BOOL, &s.tls, NULL,
+       "everybody speaks TLS, with certificates for a month in DIR/cluster/tls, which assay fs and admin find there",
+       0, 0},
       {"keep", FLAG_BOOL, &s.keep, NULL, "go on with the data of the cluster that was up before (default)", 0,
        0},
       {"fresh", FLAG_BOOL, &s.fresh, NULL, "forget the data of the cluster that was up before", 0, 0},
@@ -554,6 +584,7 @@ struct inquiry {
   struct node_status nodes[CLUSTER_NODES_MAX];
   size_t left;
   uv_loop_t loop;
+  struct tls_context *tls;
   struct master_client *client;
 };
 
@@ -576,8 +607,11 @@ static int inquire(const struct cluster_state *state, struct inquiry *inquiry, s
   for (size_t i = 0; i < state->count; i++)
     addresses[i] = state->addresses[i];
   uv_loop_init(&inquiry->loop);
-  const struct master_client_options options = {.addresses = addresses, .address_count = state->count};
-  int status = cluster_state_join(state, error);
+  int status = secure_open(NULL, state->certificates, &inquiry->tls, error);
+  if (status == 0)
+    status = cluster_state_join(state, error);
+  const struct master_client_options options = {
+      .addresses = addresses, .address_count = state->count, .tls = inquiry->tls};
   if (status == 0)
     status = master_client_open(&inquiry->loop, &options, &inquiry->client, error);
   if (status != 0)
@@ -589,6 +623,7 @@ static int inquire(const struct cluster_state *state, struct inquiry *inquiry, s
   }
   uv_run(&inquiry->loop, UV_RUN_DEFAULT);
   uv_loop_close(&inquiry->loop);
+  tls_context_free(inquiry->tls);
   return 0;
 }
 

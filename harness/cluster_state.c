@@ -53,9 +53,9 @@ int cluster_state_save(const char *store, const struct cluster_state *state, str
     json_array_append_new(nodes,
                           json_pack("{s:s, s:s}", "node", state->names[i], "address", state->addresses[i]));
   json_t *document =
-      json_pack("{s:s, s:I, s:I, s:I, s:o}", "provider", provider_name(state->provider), "supervisor",
+      json_pack("{s:s, s:I, s:I, s:I, s:s, s:o}", "provider", provider_name(state->provider), "supervisor",
                 (json_int_t)state->supervisor, "sandbox", (json_int_t)state->sandbox, "cluster_id",
-                (json_int_t)state->cluster_id, "nodes", nodes);
+                (json_int_t)state->cluster_id, "certificates", state->certificates, "nodes", nodes);
   char *path = file_of(store, "state.json");
   const int status = document_write(path, document, error);
   free(path);
@@ -99,6 +99,8 @@ int cluster_state_load(const char *store, struct cluster_state *state, struct er
     state->supervisor = (pid_t)document_integer(document, "supervisor", 0);
     state->sandbox = (pid_t)document_integer(document, "sandbox", 0);
     state->cluster_id = (uint64_t)document_integer(document, "cluster_id", 0);
+    snprintf(state->certificates, sizeof state->certificates, "%s",
+             document_string(document, "certificates", ""));
     take_nodes(json_object_get(document, "nodes"), state);
     if (state->count == 0 || state->supervisor <= 0)
       status = error_set(error, ERR_CORRUPT,

@@ -15,6 +15,7 @@ struct cluster_state {
   pid_t supervisor;
   pid_t sandbox; /* 0 with provider host */
   uint64_t cluster_id;
+  char certificates[4096]; /* directory of those to talk to it with; "": it has no TLS */
   size_t count;
   char names[CLUSTER_NODES_MAX][16];
   char addresses[CLUSTER_NODES_MAX][32];

@@ -541,6 +541,8 @@ static void start_nemesis(struct conductor *conductor) {
     add(&line, "--master-flag=--bug");
     add(&line, "--master-flag=%s", settings->bug);
   }
+  if (settings->tls)
+    add(&line, "--tls=%s/tls", conductor->plan->run);
   if (settings->cache_size >= 0)
     add(&line, "--master-flag=--cache-size=%" PRId64, settings->cache_size);
   for (size_t i = 0; i < settings->master_flags.count; i++)
@@ -561,6 +563,8 @@ static void start_client(struct conductor *conductor, size_t index) {
   const json_t *node;
   json_array_foreach(conductor->addresses, i, node)
       add(&line, "--address=%s", document_string(node, "address", ""));
+  if (settings->tls)
+    add(&line, "--tls=%s/tls", conductor->plan->run);
   add(&line, "--workload=%s", settings->workload);
   add(&line, "--history=%s/parts/%s.jsonl", conductor->plan->run, client->child.name);
   add(&line, "--seed=%" PRId64, settings->seed);

@@ -14,6 +14,7 @@
 #include "harness/document.h"
 #include "harness/fs_batch.h"
 #include "harness/fs_data.h"
+#include "harness/secure.h"
 #include "harness/settings.h"
 #include "master/client/client.h"
 
@@ -25,6 +26,7 @@ struct session {
   const char *subject; /* what messages say it is about: a path, a block, a file of operations */
   const char *store;
   struct flag_list addresses;
+  struct tls_files tls_files;
   bool json;
   int64_t if_version, length, worker, timeout_ns;
   const char *reads; /* --reads of what reads */
@@ -32,6 +34,7 @@ struct session {
   struct master_request request;
 
   uv_loop_t loop;
+  struct tls_context *tls; /* NULL: without */
   struct master_client *client;
   int exit_code;
 };
@@ -391,8 +394,9 @@ static void on_reserved(void *context, uint32_t first, const struct master_answe
 }
 
 static int connect_session(struct session *session, struct error *error) {
-  return fs_connect(&session->loop, session->store, &session->addresses, session->timeout_ns,
-                    session->reads_any, &session->client, error);
+  const struct fs_where where = {session->store, &session->addresses, &session->tls_files,
+                                 session->timeout_ns, session->reads_any};
+  return fs_connect(&session->loop, &where, &session->tls, &session->client, error);
 }
 
 static int ask(struct session *session) {
@@ -407,6 +411,7 @@ static int ask(struct session *session) {
     master_client_reserve(session->client, 1, on_reserved, session);
   uv_run(&session->loop, UV_RUN_DEFAULT);
   uv_loop_close(&session->loop);
+  tls_context_free(session->tls);
   return session->exit_code;
 }
 
@@ -442,12 +447,13 @@ static int run_batch(struct session *session) {
 /* Parses the flags that all share and those of one command, checks the number of arguments, and asks. */
 static int run(struct session *session, const char *summary, const char *positional, int wanted,
                const struct flag *own, size_t own_count, int argc, char **argv) {
-  struct flag flags[5 + MAX_OWN_FLAGS];
+  struct flag flags[8 + MAX_OWN_FLAGS];
   char program[32];
   const struct flag shared[] = {
       {"store", FLAG_STRING, &session->store, "DIR", "of the cluster that assay cluster up started", 0, 0},
       {"address", FLAG_LIST, &session->addresses, "HOST:PORT", "client port of a node; once for each node", 0,
        0},
+      TLS_FLAGS(&session->tls_files),
       {"timeout", FLAG_DURATION, &session->timeout_ns, "TIME", "give up after it (default 5s)", 1e6, 3600e9},
       {"json", FLAG_BOOL, &session->json, NULL, "one JSON object", 0, 0},
   };

@@ -7,21 +7,25 @@
 
 #define FAILED 1
 
-int fs_connect(uv_loop_t *loop, const char *store, const struct flag_list *addresses, int64_t timeout_ns,
-               bool any_node, struct master_client **client, struct error *error) {
+int fs_connect(uv_loop_t *loop, const struct fs_where *where, struct tls_context **tls,
+               struct master_client **client, struct error *error) {
   const char *found[CLUSTER_NODES_MAX];
   struct cluster_state state;
-  struct master_client_options options = {.addresses = addresses->items,
-                                          .address_count = addresses->count,
-                                          .request_timeout_ns = timeout_ns,
+  struct master_client_options options = {.addresses = where->addresses->items,
+                                          .address_count = where->addresses->count,
+                                          .request_timeout_ns = where->timeout_ns,
                                           .retry = true,
-                                          .any_node = any_node};
-  if (addresses->count == 0) {
-    int status = cluster_state_load(store, &state, error);
-    if (status == 0)
-      status = cluster_state_join(&state, error);
-    if (status != 0)
-      return status;
+                                          .any_node = where->any_node};
+  const bool given = where->addresses->count > 0;
+  int status = given ? 0 : cluster_state_load(where->store, &state, error);
+  if (status == 0)
+    status = secure_open(where->tls_files, given ? NULL : state.certificates, tls, error);
+  if (status == 0 && !given)
+    status = cluster_state_join(&state, error);
+  if (status != 0)
+    return status;
+  options.tls = *tls;
+  if (!given) {
     for (size_t i = 0; i < state.count; i++)
       found[i] = state.addresses[i];
     options.addresses = found;
@@ -38,6 +42,7 @@ void fs_data_flags(struct fs_data *data, struct flag flags[FS_DATA_FLAGS]) {
       {"store", FLAG_STRING, &data->store, "DIR", "of the cluster that assay cluster up started", 0, 0},
       {"address", FLAG_LIST, &data->addresses, "HOST:PORT", "client port of a node; once for each node", 0,
        0},
+      TLS_FLAGS(&data->tls_files),
       {"timeout", FLAG_DURATION, &data->timeout_ns, "TIME",
        "give up after so long without a primary, or a worker (default 30s)", 1e6, 3600e9},
   };
@@ -89,10 +94,10 @@ struct master_answer fs_data_ask(struct fs_data *data, struct master_request req
 }
 
 int fs_data_open(struct fs_data *data, bool mutates) {
+  const struct fs_where where = {data->store, &data->addresses, &data->tls_files, data->timeout_ns, false};
   struct error error;
   signal(SIGPIPE, SIG_IGN); /* a worker that goes is no end */
-  if (fs_connect(&data->loop, data->store, &data->addresses, data->timeout_ns, false, &data->client,
-                 &error) != 0) {
+  if (fs_connect(&data->loop, &where, &data->tls, &data->client, &error) != 0) {
     fprintf(stderr, "%s: %s\n", data->program, error.message);
     return EXIT_HARNESS;
   }
@@ -115,6 +120,7 @@ void fs_data_close(struct fs_data *data) {
   master_client_close(data->client, NULL, NULL);
   uv_run(&data->loop, UV_RUN_DEFAULT);
   uv_loop_close(&data->loop);
+  tls_context_free(data->tls);
 }
 
 int fs_data_failed(const struct fs_data *data, const char *path, const struct master_answer *answer) {

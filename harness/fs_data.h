@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "base/base.h"
+#include "harness/secure.h"
 #include "master/client/client.h"
 
 int put_command(int argc, char **argv);
@@ -15,23 +16,34 @@ int cat_command(int argc, char **argv);
 /* fs.c: what an error means, for people. */
 const char *fs_explain(enum master_error error);
 
-/* A client of the cluster at `addresses`, or of the one that assay cluster up put into `store`. The loop is
- * initialised. `any_node`: it only reads, at any node. */
-int fs_connect(uv_loop_t *loop, const char *store, const struct flag_list *addresses, int64_t timeout_ns,
-               bool any_node, struct master_client **client, struct error *error);
+/* Which cluster: the one at `addresses`, or, when there are none, that which assay cluster up put into
+ * `store`. */
+struct fs_where {
+  const char *store;
+  const struct flag_list *addresses;
+  const struct tls_files *tls_files;
+  int64_t timeout_ns;
+  bool any_node; /* only reads are asked, at any node */
+};
+
+/* A client of it. The loop is initialised. *tls, NULL when it has no TLS, is to be freed after the client. */
+int fs_connect(uv_loop_t *loop, const struct fs_where *where, struct tls_context **tls,
+               struct master_client **client, struct error *error);
 
 struct fs_data {
   const char *program; /* "assay fs put" */
   const char *store;
   struct flag_list addresses;
+  struct tls_files tls_files;
   int64_t timeout_ns; /* of one request, and of looking for a worker */
   uv_loop_t loop;
+  struct tls_context *tls; /* NULL: without */
   struct master_client *client;
   uint64_t next_op; /* 0: no client number yet */
 };
 
 /* The flags that all share; `count` of them. */
-#define FS_DATA_FLAGS 3
+#define FS_DATA_FLAGS 6
 void fs_data_flags(struct fs_data *data, struct flag flags[FS_DATA_FLAGS]);
 
 /* Connects; with `mutates` also reserves a client number. An exit code, 0 to go on; what is wrong is printed.

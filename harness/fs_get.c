@@ -103,7 +103,7 @@ static void on_ended(void *context, enum data_status status, const char *message
 static bool read_from(struct get *get, const struct part *part, const char *address) {
   struct error error;
   const struct data_target target = {
-      .loop = &get->data.loop, .address = address, .timeout_ns = get->data.timeout_ns};
+      .loop = &get->data.loop, .address = address, .timeout_ns = get->data.timeout_ns, .tls = get->data.tls};
   get->status = DATA_FAILED;
   if (data_read_begin(&target, part->block, get->got, part->length - get->got, on_piece, on_ended, get,
                       &get->stream, &error) != 0) {

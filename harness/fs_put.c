@@ -157,8 +157,10 @@ static bool begin_copies(struct put *put, uint64_t block) {
       return false;
     struct copy *copy = &put->copies[i];
     *copy = (struct copy){.put = put, .to = &put->workers[worker], .number = worker};
-    const struct data_target target = {
-        .loop = &put->data.loop, .address = copy->to->address, .timeout_ns = put->data.timeout_ns};
+    const struct data_target target = {.loop = &put->data.loop,
+                                       .address = copy->to->address,
+                                       .timeout_ns = put->data.timeout_ns,
+                                       .tls = put->data.tls};
     if (data_write_begin(&target, block, on_ready, on_ended, copy, &copy->stream, &error) != 0) {
       copy->stream = NULL;
       put->workers[worker].failed = true;

@@ -109,14 +109,14 @@ static void on_watch(uv_timer_t *timer) {
 
 /* ---- Life ---- */
 
-int members_open(uv_loop_t *loop, struct cluster *cluster,
+int members_open(uv_loop_t *loop, struct cluster *cluster, struct tls_context *tls,
                  void (*disagree)(void *context, const char *message), void *context,
                  struct members_asker **asker, struct error *error) {
   const char *addresses[CLUSTER_NODES_MAX];
   for (size_t i = 0; i < cluster_size(cluster); i++)
     addresses[i] = cluster_client_address(cluster, i);
   const struct master_client_options options = {
-      .addresses = addresses, .address_count = cluster_size(cluster), .only_given = true};
+      .addresses = addresses, .address_count = cluster_size(cluster), .only_given = true, .tls = tls};
   struct members_asker *made = xcalloc(1, sizeof *made);
   const int status = master_client_open(loop, &options, &made->client, error);
   if (status != 0) {

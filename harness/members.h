@@ -6,14 +6,15 @@
 #include <uv.h>
 
 #include "base/base.h"
+#include "master/rpc/tls.h"
 #include "nemesis/nemesis.h"
 
 struct members_asker;
 
 /* The door is the cluster's until members_close. As long as members may change, all nodes that run are asked
  * who they are, too, and `disagree` is told when two say different things of one committed entry; once; may
- * be NULL. */
-int members_open(uv_loop_t *loop, struct cluster *cluster,
+ * be NULL. `tls` as in master_client_options. */
+int members_open(uv_loop_t *loop, struct cluster *cluster, struct tls_context *tls,
                  void (*disagree)(void *context, const char *message), void *context,
                  struct members_asker **asker, struct error *error);
 

@@ -23,6 +23,7 @@
 #include "harness/document.h"
 #include "harness/members.h"
 #include "harness/observer.h"
+#include "harness/secure.h"
 #include "harness/settings.h"
 #include "harness/stacks.h"
 #include "harness/vagrant.h"
@@ -34,7 +35,7 @@ struct nemesis_settings {
   int64_t nodes, seed, cluster_id, fault_interval_ns, fault_duration_ns;
   const char *provider_name, *master, *old_master, *directory, *history, *families, *schedule;
   enum provider provider;
-  const char *link_name, *pcap;
+  const char *link_name, *pcap, *tls;
   enum link_kind link;
   struct flag_list master_flags, paces;
   struct host_flags hosts;
@@ -48,6 +49,7 @@ struct host {
   struct cluster *cluster;
   struct observer *observer;
   struct members_asker *members;
+  struct tls_context *tls; /* what the observer proves itself with; NULL: without */
   struct nemesis *nemesis;
   union {
     uv_handle_t handle;
@@ -277,6 +279,7 @@ static int make_cluster(struct host *host, struct error *error) {
   const struct nemesis_settings *settings = host->settings;
   const char *extra[ARRAY_SIZE(settings->master_flags.items) + 1] = {NULL};
   memcpy(extra, settings->master_flags.items, settings->master_flags.count * sizeof *extra);
+  struct secure_files files;
   unsigned told = 0;
   if (settings->schedule &&
       nemesis_schedule_needs(settings->schedule, (size_t)settings->nodes, &told, error) != 0)
@@ -293,6 +296,7 @@ static int make_cluster(struct host *host, struct error *error) {
       .old_master = settings->old_master,
       .directory = settings->directory,
       .extra = extra,
+      .files = settings->tls ? secure_files(settings->tls, TLS_MASTER, &files) : NULL,
       .cluster_id = settings->cluster_id ? (uint64_t)settings->cluster_id : random_seed_from_system() >> 12};
   int status = cluster_new(&host->loop, &options, &host->cluster, error);
   for (size_t i = 0; status == 0 && i < cluster_size(host->cluster); i++)
@@ -315,12 +319,14 @@ static int make_observers(struct host *host, struct error *error) {
                                           .history = settings->history};
   const struct observer_events events = {
       .context = host, .primary = on_primary, .status = on_status, .changed = on_changed, .expects = expects};
-  int status = members_open(&host->loop, host->cluster, on_disagree, host, &host->members, error);
+  int status = settings->tls ? secure_open(NULL, settings->tls, &host->tls, error) : 0;
+  if (status == 0)
+    status = members_open(&host->loop, host->cluster, host->tls, on_disagree, host, &host->members, error);
   if (status == 0)
     status = nemesis_new(&host->loop, host->cluster, &options, on_event, host, &host->nemesis, error);
   if (status == 0)
-    status =
-        observer_new(&host->loop, addresses, cluster_size(host->cluster), &events, &host->observer, error);
+    status = observer_new(&host->loop, addresses, cluster_size(host->cluster), host->tls, &events,
+                          &host->observer, error);
   return status;
 }
 
@@ -369,6 +375,7 @@ static int host_run(void *context) {
   listen_to_input(&host);
   uv_run(&host.loop, UV_RUN_DEFAULT);
   uv_loop_close(&host.loop);
+  tls_context_free(host.tls);
   bytes_free(&host.words);
   return host.exit_code;
 }
@@ -387,6 +394,8 @@ static int parse(struct nemesis_settings *s, int argc, char **argv) {
       {"old-master", FLAG_STRING, &s->old_master, "PROGRAM", "an older master, for the fault old-build", 0,
        0},
       {"master-flag", FLAG_LIST, &s->master_flags, "ARGUMENT", "a further argument for every master", 0, 0},
+      {"tls", FLAG_STRING, &s->tls, "DIR", "everybody speaks TLS, with the certificates that were made there",
+       0, 0},
       {"directory", FLAG_STRING, &s->directory, "DIR", "nodes/<name>/ is made there (default .)", 0, 0},
       {"history", FLAG_STRING, &s->history, "FILE", "what it records (default nemesis.jsonl)", 0, 0},
       {"nemesis", FLAG_STRING, &s->families, "FAULTS",

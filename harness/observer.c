@@ -167,28 +167,29 @@ static void on_tick(uv_timer_t *timer) {
   compare_again(observer);
 }
 
-static int open_client(uv_loop_t *loop, const char *const *addresses, size_t count, int64_t patience_ns,
-                       struct master_client **client, struct error *error) {
+static int open_client(uv_loop_t *loop, const char *const *addresses, size_t count, struct tls_context *tls,
+                       int64_t patience_ns, struct master_client **client, struct error *error) {
   const struct master_client_options options = {
       .addresses = addresses,
       .address_count = count,
       .request_timeout_ns = patience_ns,
       .connect_timeout_ns = SILENCE_NS,
       .attempt_timeout_ns = patience_ns,
+      .tls = tls,
   };
   return master_client_open(loop, &options, client, error);
 }
 
-int observer_new(uv_loop_t *loop, const char *const *addresses, size_t count,
+int observer_new(uv_loop_t *loop, const char *const *addresses, size_t count, struct tls_context *tls,
                  const struct observer_events *events, struct observer **made, struct error *error) {
   assert(count >= 1 && count <= CLUSTER_NODES_MAX);
   struct observer *observer = xcalloc(1, sizeof *observer);
   observer->events = *events;
   observer->count = count;
   observer->primary = -1;
-  int status = open_client(loop, addresses, count, SILENCE_NS, &observer->client, error);
+  int status = open_client(loop, addresses, count, tls, SILENCE_NS, &observer->client, error);
   if (status == 0)
-    status = open_client(loop, addresses, count, HASH_PATIENCE_NS, &observer->hasher, error);
+    status = open_client(loop, addresses, count, tls, HASH_PATIENCE_NS, &observer->hasher, error);
   if (status != 0) {
     if (observer->client)
       master_client_close(observer->client, NULL, NULL);

@@ -23,7 +23,8 @@ struct observer_events {
   bool (*expects)(void *context, size_t node);
 };
 
-int observer_new(uv_loop_t *loop, const char *const *addresses, size_t count,
+/* `tls` as in master_client_options. */
+int observer_new(uv_loop_t *loop, const char *const *addresses, size_t count, struct tls_context *tls,
                  const struct observer_events *events, struct observer **observer, struct error *error);
 
 /* Asks a hundred times a second instead of ten: while somebody waits for what nodes do. */

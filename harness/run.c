@@ -21,6 +21,7 @@
 #include "harness/diagnose.h"
 #include "harness/document.h"
 #include "harness/judge.h"
+#include "harness/secure.h"
 #include "harness/store.h"
 #include "harness/summary.h"
 #include "harness/vagrant.h"
@@ -199,10 +200,14 @@ static int run(const struct settings *settings, json_t *line, char **directory, 
   diagnose_begin(&diagnosis, settings->master_path[0] ? settings->master_path : "assay-master");
   struct conduct_plan plan = {.settings = settings, .run = *directory, .outcome = outcome};
   struct error cause = {0};
-  if (run_phase(&plan, &cause) != 0) {
+  char *certificates = path_join(*directory, "tls");
+  if ((settings->tls && secure_make(certificates, settings->time_ns, &cause) != 0) ||
+      run_phase(&plan, &cause) != 0) {
     outcome->ending = CONDUCT_FAILED;
     snprintf(outcome->message, sizeof outcome->message, "%s", cause.message);
   }
+  directory_remove(certificates, NULL); /* nobody is left who needs the keys */
+  free(certificates);
   const struct case_file file = {
       .settings = settings, .run = *directory, .command = command, .outcome = outcome};
   const int exit_code = finish(settings, &file, &diagnosis);

@@ -95,6 +95,8 @@ static int parse_flags(struct settings *s, int argc, char **argv) {
       {"cache-size", FLAG_SIZE, &s->cache_size, "SIZE",
        "memory of every master for rows that its tables on disk have too; 0: none (default: the master's)", 0,
        1e15},
+      {"tls", FLAG_BOOL, &s->tls, NULL,
+       "everybody speaks TLS, with certificates that are made for the run (docs/master.md)", 0, 0},
       {"master-flag", FLAG_LIST, &s->master_flags, "ARGUMENT", "a further argument for every master", 0, 0},
       {"floor", FLAG_INT, &s->floor, "N", "fewer ok operations than this are no test (default 100)", 0, 1e15},
       {"time-budget", FLAG_DURATION, &s->time_budget_ns, "TIME", "of the checker (default 60s)", 1e6,

@@ -49,6 +49,7 @@ struct settings {
   int64_t floor;                 /* fewer ok operations than this: vacuous */
   int64_t time_budget_ns;
   int64_t memory_budget;
+  bool tls; /* masters and everybody who talks to them: with certificates made for the run */
   bool json;
   char master_path[4096], old_master_path[4096];
 };

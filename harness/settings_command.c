@@ -114,6 +114,8 @@ char **settings_arguments(const struct settings *s) {
     add_number(&words, "floor", s->floor);
   if (s->time_budget_ns != defaults->time_budget_ns)
     add_duration(&words, "time-budget", s->time_budget_ns);
+  if (s->tls)
+    add(&words, "--tls");
   if (s->memory_budget != defaults->memory_budget)
     add_number(&words, "memory-budget", s->memory_budget);
   if (strcmp(s->name, s->workload) != 0)
@@ -197,6 +199,7 @@ json_t *settings_to_json(const struct settings *s) {
     json_object_set_new(rest, "old_master", json_string(s->old_master_path));
   json_object_set_new(rest, "cache_size", s->cache_size < 0 ? json_null() : json_integer(s->cache_size));
   json_object_set_new(rest, "master_flags", list_json(&s->master_flags));
+  json_object_set_new(rest, "tls", json_boolean(s->tls));
   json_object_set_new(rest, "hosts", list_json(&s->hosts.hosts));
   json_object_set_new(rest, "schedule", s->schedule ? json_string(s->schedule) : json_null());
   json_object_set_new(rest, "fault_every", list_json(&s->paces));

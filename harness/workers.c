@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "harness/child.h"
+#include "harness/secure.h"
 #include "harness/store.h"
 
 #define END_PATIENCE_MS 10000
@@ -86,7 +87,8 @@ void workers_stop(struct workers *workers, void (*stopped)(void *context), void 
 static int start_one(struct workers *workers, size_t number, struct error *error) {
   struct one *one = &workers->items[number];
   char flag[] = "--master", data_flag[] = "--data", parent_flag[] = "--with-parent", parent[16];
-  char *arguments[6 + 2 * MASTERS_MAX] = {workers->program, parent_flag, parent, data_flag};
+  struct secure_files files;
+  char *arguments[12 + 2 * MASTERS_MAX] = {workers->program, parent_flag, parent, data_flag};
   size_t count = 4;
   snprintf(parent, sizeof parent, "%d", (int)getpid());
   one->workers = workers;
@@ -103,6 +105,12 @@ static int start_one(struct workers *workers, size_t number, struct error *error
   for (size_t i = 0; i < workers->options.master_count && i < MASTERS_MAX; i++) {
     arguments[count++] = flag;
     arguments[count++] = (char *)(uintptr_t)workers->options.masters[i];
+  }
+  const char *certificates = workers->options.certificates;
+  for (const struct cluster_file *file = certificates ? secure_files(certificates, TLS_WORKER, &files) : NULL;
+       file && file->flag; file++) {
+    arguments[count++] = (char *)(uintptr_t)file->flag;
+    arguments[count++] = (char *)(uintptr_t)file->path;
   }
   workers->running++;
   const int started = child_start(workers->options.loop, &one->child, arguments, one->log, error);

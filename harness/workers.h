@@ -16,6 +16,7 @@ struct workers;
 
 struct workers_options {
   uv_loop_t *loop;
+  const char *certificates; /* directory of theirs (secure.h); NULL: they have no TLS */
   size_t count;
   const char *directory;      /* made if missing */
   const char *const *masters; /* client addresses */

@@ -44,7 +44,8 @@ static int open_session_client(struct client_process *process, size_t client, bo
                                                  .address_count = options->address_count,
                                                  .request_timeout_ns = options->request_timeout_ns,
                                                  .retry = true,
-                                                 .any_node = any_node};
+                                                 .any_node = any_node,
+                                                 .tls = options->tls};
   if (knows_one_node(client)) {
     client_options.addresses +=
         ((size_t)options->shard + client / 8 * 2 + client % 2) % options->address_count;
@@ -62,7 +63,8 @@ int sessions_open(struct client_process *process, struct error *error) {
   struct master_client_options client_options = {.addresses = options->addresses,
                                                  .address_count = options->address_count,
                                                  .request_timeout_ns = options->request_timeout_ns,
-                                                 .retry = true};
+                                                 .retry = true,
+                                                 .tls = options->tls};
   int result = master_client_open(&process->loop, &client_options, &process->control, error);
   process->request = request_room_new();
   process->sessions = xcalloc((size_t)options->clients, sizeof *process->sessions);

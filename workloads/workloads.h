@@ -93,6 +93,7 @@ struct client_options {
   int64_t operations_per_set;
   int64_t request_timeout_ns;
   bool reads_any; /* clients read at any node, each beginning with one of its own, not at the primary alone */
+  struct tls_context *tls; /* as master_client_options.tls */
 };
 
 /* Runs until its time is over, its operations are done, SIGTERM comes or standard input closes; then waits

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "harness/bench/system.h"
+#include "harness/secure.h"
 #include "master/client/client.h"
 
 #define REQUEST_TIMEOUT_NS (20 * NS_PER_S)
@@ -27,6 +28,7 @@ struct system_cluster {
   const bool *interrupted;
   bool reads_any;
   struct cluster *nodes;
+  struct tls_context *tls; /* NULL: without */
   size_t node_count;
   const char *addresses[CLUSTER_NODES_MAX];
   struct own_lane *lanes;
@@ -45,7 +47,8 @@ static int open_client(struct system_cluster *cluster, int64_t timeout_ns, struc
   const struct master_client_options options = {.addresses = cluster->addresses,
                                                 .address_count = cluster->node_count,
                                                 .request_timeout_ns = timeout_ns,
-                                                .retry = true};
+                                                .retry = true,
+                                                .tls = cluster->tls};
   return master_client_open(cluster->loop, &options, client, error);
 }
 
@@ -57,7 +60,8 @@ static int open_reader(struct system_cluster *cluster, size_t node, struct maste
                                                 .preferred = node % cluster->node_count,
                                                 .request_timeout_ns = REQUEST_TIMEOUT_NS,
                                                 .retry = true,
-                                                .any_node = true};
+                                                .any_node = true,
+                                                .tls = cluster->tls};
   return master_client_open(cluster->loop, &options, client, error);
 }
 
@@ -96,6 +100,7 @@ static int await_primary(struct system_cluster *cluster, struct error *error) {
 static void own_stop(struct system_cluster *cluster) {
   if (cluster->nodes)
     cluster_free(cluster->nodes);
+  tls_context_free(cluster->tls);
   free(cluster);
 }
 
@@ -106,12 +111,21 @@ static int own_start(const struct system_options *options, struct system_cluster
   cluster->interrupted = options->interrupted;
   cluster->reads_any = options->reads_any;
   cluster->node_count = options->nodes;
+  struct secure_files files;
+  char *certificates = options->tls ? path_join(options->directory, "tls") : NULL;
+  int status = certificates ? secure_make(certificates, 0, error) : 0;
+  if (status == 0 && certificates)
+    status = secure_open(NULL, certificates, &cluster->tls, error);
   const struct cluster_options nodes = {.provider = PROVIDER_HOST,
                                         .needs = options->disks ? CAPABILITY_BIT(CAN_DISK) : 0,
                                         .nodes = options->nodes,
                                         .master = options->master,
-                                        .directory = options->directory};
-  int status = cluster_new(options->loop, &nodes, &cluster->nodes, error);
+                                        .directory = options->directory,
+                                        .files = certificates ? secure_files(certificates, TLS_MASTER, &files)
+                                                              : NULL};
+  free(certificates);
+  if (status == 0)
+    status = cluster_new(options->loop, &nodes, &cluster->nodes, error);
   if (status == 0 && options->disks && cluster_lacks(cluster->nodes, CAN_DISK))
     status = error_set(error, ERR_UNSUPPORTED, "%s", cluster_lacks(cluster->nodes, CAN_DISK));
   for (size_t node = 0; status == 0 && node < options->nodes; node++) {
@@ -212,12 +226,9 @@ static void own_close(struct system_cluster *cluster) {
   cluster->lane_count = 0;
 }
 
-const struct bench_system system_assay = {.name = "assay",
-                                          .kinds = LOAD_BIT(LOAD_KINDS) - 1,
-                                          .rate = 60000,
-                                          .start = own_start,
-                                          .stop = own_stop,
-                                          .pids = own_pids,
-                                          .open = own_open,
-                                          .submit = own_submit,
-                                          .close = own_close};
+#define OWN_SYSTEM(text)                                                                                     \
+  {                                                                                                          \
+    .name = (text), .kinds = LOAD_BIT(LOAD_KINDS) - 1, .rate = 60000, .start = own_start, .stop = own_stop,  \
+    .pids = own_pids, .open = own_open, .submit = own_submit, .close = own_close                             \
+  }
+const struct bench_system system_assay = OWN_SYSTEM("assay"), system_plain = OWN_SYSTEM("plain");

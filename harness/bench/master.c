@@ -29,7 +29,7 @@
 #define DESCRIPTORS_BESIDE 256u
 #define TRIES_MAX 3 /* of one run, when a peer loses a connection */
 
-static const struct bench_system *const peers[] = {&system_etcd, &system_zookeeper};
+static const struct bench_system *const peers[] = {&system_etcd, &system_zookeeper, &system_plain};
 
 struct bench_cluster {
   const struct bench_system *system;
@@ -44,7 +44,7 @@ struct bench_cluster {
 struct bench {
   const char *cases_text, *peers_text, *master, *directory, *histogram, *reads;
   int64_t time_ns, warm_up_ns, nodes, runs, rate;
-  bool json, disks, reads_any;
+  bool json, disks, reads_any, tls;
   struct load_case cases[CASES_MAX];
   size_t case_count;
   struct bench_cluster clusters[SYSTEMS_MAX];
@@ -71,8 +71,8 @@ static int add_peer(struct bench *bench, const char *name, size_t size, struct e
     bench->clusters[bench->cluster_count++].system = peers[i];
     return 0;
   }
-  return error_set(error, ERR_BAD_INPUT, "--peers: '%.*s' is none; known are etcd and zookeeper", (int)size,
-                   name);
+  return error_set(error, ERR_BAD_INPUT, "--peers: '%.*s' is none; known are etcd, zookeeper and plain",
+                   (int)size, name);
 }
 
 static int parse_peers(struct bench *bench, struct error *error) {
@@ -94,7 +94,8 @@ static int parse(struct bench *bench, int argc, char **argv, struct error *error
        "operation:connections x outstanding, e.g. create:8x32 or list:8x32:100 (names); all: the whole table",
        0, 0},
       {"peers", FLAG_STRING, &bench->peers_text, "NAME,…",
-       "beside it, in turns: etcd, zookeeper (ci/setup peers)", 0, 0},
+       "beside it, in turns: etcd, zookeeper (ci/setup peers); with --tls also plain, the same without", 0,
+       0},
       {"rate", FLAG_INT, &bench->rate, "N",
        "open loop: N requests a second in all, each timed from when it was due, so that a stall counts for "
        "all it delays (no coordinated omission); without: closed loop",
@@ -110,6 +111,7 @@ static int parse(struct bench *bench, int argc, char **argv, struct error *error
        "where the nodes keep their data ($TMPDIR or /tmp)", 0, 0},
       {"disks", FLAG_BOOL, &bench->disks, NULL,
        "with the disks that can fail under the nodes, as in a run with faults of disks", 0, 0},
+      {"tls", FLAG_BOOL, &bench->tls, NULL, "everybody speaks TLS", 0, 0},
       {"master", FLAG_STRING, &bench->master, "FILE", "the assay-master to measure (beside assay)", 0, 0},
       {"histogram", FLAG_STRING, &bench->histogram, "FILE",
        "write all latencies as HdrHistogram's percentile text; of several rows to FILE.CASE.SYSTEM", 0, 0},
@@ -130,6 +132,9 @@ static int parse(struct bench *bench, int argc, char **argv, struct error *error
   if (status == 0 && bench->disks && bench->cluster_count > 1)
     status = error_set(error, ERR_BAD_INPUT,
                        "--disks and --peers exclude each other: peers have no disks that can fail");
+  for (size_t i = 1; status == 0 && i < bench->cluster_count; i++)
+    if (bench->clusters[i].system == &system_plain && !bench->tls)
+      status = error_set(error, ERR_BAD_INPUT, "--peers plain is for --tls: without it, all of it is plain");
   if (status != 0) {
     fprintf(stderr, "assay bench master: %s\n", error->message);
     return EXIT_USAGE;
@@ -173,7 +178,8 @@ static int begin_cluster(struct bench *bench, struct bench_cluster *cluster, str
                                              .interrupted = &bench->interrupted,
                                              .master = bench->master_path,
                                              .reads_any = bench->reads_any,
-                                             .disks = bench->disks};
+                                             .disks = bench->disks,
+                                             .tls = bench->tls && cluster->system == &system_assay};
   cluster->names = 0;
   cluster->warm = false;
   int status = directory_make(cluster->directory, error);

@@ -15,6 +15,7 @@
 #include "harness/bench.h"
 #include "harness/bench/histogram.h"
 #include "harness/commands.h"
+#include "harness/secure.h"
 #include "master/client/client.h"
 
 #define DIRECTORY_FILES 1000u
@@ -25,6 +26,8 @@
 struct scale {
   struct flag_list addresses;
   int64_t files, from, connections, outstanding, time_ns, interval_ns, tree;
+  struct tls_files tls_files;
+  struct tls_context *tls; /* NULL: without */
   uv_loop_t loop;
   uv_signal_t interrupt;
   struct master_client *clients[64];
@@ -94,7 +97,8 @@ static int open_clients(struct scale *scale, struct error *error) {
   const struct master_client_options options = {.addresses = scale->addresses.items,
                                                 .address_count = scale->addresses.count,
                                                 .request_timeout_ns = REQUEST_TIMEOUT_NS,
-                                                .retry = true};
+                                                .retry = true,
+                                                .tls = scale->tls};
   for (size_t i = 0; i < (size_t)scale->connections; i++) {
     const int status = master_client_open(&scale->loop, &options, &scale->clients[i], error);
     if (status != 0)
@@ -357,7 +361,8 @@ static void on_status(void *context, const struct node_status *status) {
 static int print_status(struct scale *scale, struct error *error) {
   const struct master_client_options options = {.addresses = scale->addresses.items,
                                                 .address_count = scale->addresses.count,
-                                                .request_timeout_ns = REQUEST_TIMEOUT_NS};
+                                                .request_timeout_ns = REQUEST_TIMEOUT_NS,
+                                                .tls = scale->tls};
   const int opened = master_client_open(&scale->loop, &options, &scale->clients[0], error);
   for (size_t i = 0; opened == 0 && i < scale->addresses.count; i++) {
     struct asked_status asked = {0};
@@ -412,6 +417,7 @@ int bench_scale_command(int argc, char **argv) {
   const struct flag flags[] = {
       {"address", FLAG_LIST, &scale->addresses, "HOST:PORT", "client port of a node; once for each node", 0,
        0},
+      TLS_FLAGS(&scale->tls_files),
       {"files", FLAG_INT, &scale->files, "N", "files to create, or that were (1000000)", 1, 1e12},
       {"from", FLAG_INT, &scale->from, "N", "number of the first file (0)", 0, 1e12},
       {"connections", FLAG_INT, &scale->connections, "N", "to create with (8)", 1, 64},
@@ -440,8 +446,11 @@ int bench_scale_command(int argc, char **argv) {
     scale->interrupt.data = scale;
     uv_signal_start(&scale->interrupt, on_signal, SIGINT);
     uv_unref((uv_handle_t *)&scale->interrupt);
-    const int status = run(scale, argv[1], &error);
+    int status = secure_open(&scale->tls_files, NULL, &scale->tls, &error);
+    if (status == 0)
+      status = run(scale, argv[1], &error);
     close_clients(scale);
+    tls_context_free(scale->tls);
     uv_loop_close(&scale->loop);
     if (status != 0)
       fprintf(stderr, "assay bench scale %s: %s\n", argv[1], error.message);

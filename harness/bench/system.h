@@ -20,6 +20,7 @@ struct system_options {
   const char *master;      /* Assay's own: the program */
   bool reads_any;          /* Assay's own: reads go to all nodes in turns, and not to the primary alone */
   bool disks;              /* Assay's own: with the disks that can fail */
+  bool tls;                /* Assay's own: everybody speaks TLS */
 };
 
 /* Strings belong to the caller until submit returns. */
@@ -60,6 +61,7 @@ struct bench_system {
   void (*close)(struct system_cluster *cluster);
 };
 
-extern const struct bench_system system_assay, system_etcd, system_zookeeper;
+/* `plain` is Assay's own as well, without TLS: for beside it with TLS. */
+extern const struct bench_system system_assay, system_plain, system_etcd, system_zookeeper;
 
 #endif

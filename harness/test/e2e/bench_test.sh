@@ -10,7 +10,7 @@ expect 64 "'creates:8x32' is none" bench --case creates:8x32
 expect 64 'needs 1 to 1024 connections' bench --case create:1025x1
 expect 64 'needs 1 to 128 requests outstanding' bench --case create:8x129
 expect 64 'needs 1 to 10000 names' bench --case list:8x32:0
-expect 64 "--peers: 'consul' is none; known are etcd and zookeeper" bench --peers etcd,consul
+expect 64 "--peers: 'consul' is none; known are etcd, zookeeper and plain" bench --peers etcd,consul
 expect 64 'etcd is named twice' bench --peers etcd,etcd
 expect 64 'exclude each other' bench --peers etcd --disks
 expect 64 '--rate' bench --rate 0
