@@ -46,6 +46,7 @@ static const struct recipe recipes[] = {
     {"follower-local-reads", "partition,kill", {"--reads=any", NULL}, NULL},
     {"read-index-early", "kill-primary", {"--reads=any", OFTEN, NULL}, NULL},
     {"read-unapplied", "partition,kill", {"--reads=any", NULL}, NULL},
+    {"stale-worker-report", NULL, {NULL}, "no history tells what workers are told"},
     {"listing-cache", "partition,kill", {NULL}, NULL},
     {"reset-cache", "partition-primary,partition-stalled", {OFTEN, NULL}, NULL},
     {"retry-twice", "partition,kill", {NULL}, NULL},

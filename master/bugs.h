@@ -18,8 +18,9 @@ enum bug {
   BUG_FOLLOWER_LOCAL_READS, /* a standby answers reads without asking its leader */
   BUG_READ_INDEX_EARLY, /* a leader tells a standby a read index without a majority, or before it knows one */
   BUG_READ_UNAPPLIED,   /* a standby does not wait until it has applied up to the read index */
-  BUG_LISTING_CACHE,    /* listings are cached, and a rename does not invalidate them */
-  BUG_RESET_CACHE,      /* uncommitted changes survive the loss of leadership in the cache */
+  BUG_STALE_WORKER_REPORT, /* a worker's report is answered without confirming leadership */
+  BUG_LISTING_CACHE,       /* listings are cached, and a rename does not invalidate them */
+  BUG_RESET_CACHE,         /* uncommitted changes survive the loss of leadership in the cache */
   /* operations */
   BUG_RETRY_TWICE,            /* first answers are remembered by the primary alone */
   BUG_DEDUPE_NOT_IN_SNAPSHOT, /* … and are no part of a snapshot */

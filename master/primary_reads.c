@@ -72,6 +72,19 @@ static void extend_lease(struct primary *primary, const struct read_round *round
     primary->defects.lease_until_ns = round->begun_wall_ns + LEASE_NS;
 }
 
+#ifdef ASSAY_BUGS
+/* The defect stale-worker-report. */
+static void answer_reports(struct primary *primary) {
+  struct pending_list reads = primary->reads, reports = {0};
+  primary->reads = (struct pending_list){0};
+  for (struct pending *read; (read = pending_pop(&reads));)
+    pending_push(read->request.code == OP_WORKER_REPORT ? &reports : &primary->reads, read);
+  answer_reads(primary, reports);
+}
+#else
+#define answer_reports(primary) (void)(primary)
+#endif
+
 static bool needs_no_confirmation(const struct primary *primary) {
   if (primary->role == ROLE_STANDBY)
     return bug_active(BUG_FOLLOWER_LOCAL_READS);
@@ -100,6 +113,8 @@ static void start_reads(struct primary *primary) {
     primary_answer_dirty_reads(primary);
   if (bug_any_active() && needs_no_confirmation(primary))
     primary_answer_unconfirmed(primary);
+  if (bug_active(BUG_STALE_WORKER_REPORT))
+    answer_reports(primary);
   if (!primary->reads.first || primary->rounds_unconfirmed >= ROUNDS_LIMIT)
     return;
   const struct pending_list reads = primary->reads;

@@ -41,10 +41,10 @@ struct sim_client {
 
   /* the request */
   bool busy, in_flight;
-  struct request request; /* its text is `text` */
-  struct request *items;  /* of its batch */
-  struct bytes text;
-  uint64_t attempt; /* counts them: what answers an earlier one matches nothing */
+  struct request request;  /* its text is `text` */
+  struct request *items;   /* of its batch */
+  struct bytes text, held; /* … of its report */
+  uint64_t attempt;        /* counts them: what answers an earlier one matches nothing */
   struct attempts attempts;
   int64_t deadline_ns;
   sim_client_answered *answered;
@@ -76,6 +76,7 @@ struct message {
   struct master_entry *entries;
   struct master_block *blocks;
   uint64_t *numbers;
+  uint64_t *held; /* of the request's report */
 };
 
 static struct message *new_message(struct sim_client *client, enum message_kind kind) {
@@ -104,6 +105,7 @@ static void free_message(struct message *message) {
   free(message->entries);
   free(message->blocks);
   free(message->numbers);
+  free(message->held);
   bytes_free(&message->text);
   free(message);
 }
@@ -220,10 +222,13 @@ static void copy_answer(struct message *message, const struct answer *answer) {
     message->blocks[i] = (struct master_block){.block = answer->blocks[i].block,
                                                .length = answer->blocks[i].length,
                                                .committed = answer->blocks[i].committed};
-  message->numbers = xcalloc(answer->number_count + 1, sizeof *message->numbers);
+  const bool reported = message->request.code == OP_WORKER_REPORT;
+  const uint64_t *numbers = reported ? answer->gone : answer->numbers;
+  message->result.number_count = reported ? answer->gone_count : answer->number_count;
+  message->numbers = xcalloc(message->result.number_count + 1, sizeof *message->numbers);
   message->result.numbers = message->numbers;
-  for (size_t i = 0; i < answer->number_count; i++)
-    message->numbers[i] = answer->numbers[i];
+  for (size_t i = 0; i < message->result.number_count; i++)
+    message->numbers[i] = numbers[i];
 }
 
 /* Answers of a process that ends go nowhere; the connection ends with it. */
@@ -356,6 +361,11 @@ static void send_request(struct sim_client *client, int64_t now_ns) {
   client->attempt++;
   struct message *message = new_message(client, MESSAGE_REQUEST);
   message->items = copy_request(&message->text, &client->request, &message->request);
+  if (client->request.held_count > 0) {
+    message->held = xmalloc(client->held.size);
+    memcpy(message->held, client->held.data, client->held.size);
+    message->request.held = message->held;
+  }
   if (client->unanswered++ == 0)
     client->quiet_since_ns = now_ns;
   client->in_flight = true;
@@ -581,6 +591,14 @@ void sim_client_reserve(struct sim_client *client, uint32_t count, sim_client_an
   begin(client, answered, context);
 }
 
+void sim_client_report(struct sim_client *client, const uint64_t *held, size_t count,
+                       sim_client_answered *answered, void *context) {
+  bytes_clear(&client->held);
+  bytes_append(&client->held, held, count * sizeof *held);
+  client->request = (struct request){.code = OP_WORKER_REPORT, .worker = 1, .held_count = count};
+  begin(client, answered, context);
+}
+
 /* -- life ----------------------------------------------------------------------------------------------- */
 
 struct sim_client *sim_client_new(struct sim_cluster *cluster, const struct sim_client_options *options) {
@@ -607,5 +625,6 @@ void sim_client_free(struct sim_client *client) {
   }
   free(client->items);
   bytes_free(&client->text);
+  bytes_free(&client->held);
   free(client);
 }

@@ -27,6 +27,10 @@ void sim_client_submit(struct sim_client *client, const struct master_request *r
 void sim_client_reserve(struct sim_client *client, uint32_t count, sim_client_answered *answered,
                         void *context);
 
+/* Reports blocks, as a worker does that nobody knows. The answer's numbers are those that do not exist. */
+void sim_client_report(struct sim_client *client, const uint64_t *held, size_t count,
+                       sim_client_answered *answered, void *context);
+
 /* The process of a node is gone. */
 void sim_client_node_died(struct sim_client *client, size_t node);
 

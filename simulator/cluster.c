@@ -231,6 +231,8 @@ static void end_life(struct sim_node *node, bool orderly) {
   bury(node);
   if (cluster->sessions)
     sessions_node_died(cluster->sessions, node->number);
+  if (cluster->reports)
+    reports_node_died(cluster->reports, node->number);
 }
 
 void sim_cluster_crash(struct sim_cluster *cluster, size_t number, bool orderly) {
@@ -384,6 +386,8 @@ struct sim_cluster *sim_cluster_new(struct sim_world *world, const struct plan *
   for (size_t i = 0; i < plan->nodes; i++)
     open_node(cluster, i);
   cluster->sessions = sessions_new(cluster);
+  if (plan->reports)
+    cluster->reports = reports_new(cluster);
   return cluster;
 }
 
@@ -391,6 +395,7 @@ void sim_cluster_free(struct sim_cluster *cluster) {
   for (size_t i = 0; i < cluster->plan->nodes; i++)
     if (cluster->nodes[i].up)
       end_life(&cluster->nodes[i], false);
+  reports_free(cluster->reports);
   sim_sessions_free(cluster->sessions);
   invariants_free(cluster->invariants);
   free(cluster);

@@ -42,6 +42,7 @@ struct sim_cluster {
   struct sim_node nodes[SIMULATOR_NODES_MAX];
   struct invariants *invariants;
   struct sessions *sessions;
+  struct reports *reports; /* NULL: none */
   bool violated;
   enum evidence evidence;
   char invariant[32], text[512];
@@ -81,6 +82,13 @@ void cluster_observe_membership(struct sim_node *node);
 /* Whether its membership is committed. */
 bool cluster_is_settled(const struct sim_cluster *cluster, size_t as_of);
 bool cluster_is_member(const struct sim_cluster *cluster, size_t as_of, size_t node, bool voter);
+
+/* -- reports.c -- */
+struct reports *reports_new(struct sim_cluster *cluster);
+void reports_free(struct reports *reports);
+/* A client was told that this block is added. */
+void reports_learn(struct reports *reports, uint64_t block);
+void reports_node_died(struct reports *reports, size_t node);
 
 /* -- sessions.c -- */
 struct sessions *sessions_new(struct sim_cluster *cluster);

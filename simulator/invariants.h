@@ -11,6 +11,7 @@
  *   acknowledged-durable  what was answered is in the end in everybody's tables
  *   membership            the members that a node goes by are those that everybody's log has at that entry
  *   tree                  the tables are a tree (primary_audit)
+ *   gone-for-good         what one report was told does not exist, no later one finds (reports.c)
  *
  * The first four are those of the Raft paper's Figure 3 (Ongaro and Ousterhout, 2014). Knows what it is told
  * and nothing else; who is told of a violation stops the world, so that only the first one counts. */

@@ -332,7 +332,7 @@ int plan_draw(uint64_t seed, const struct plan_options *options, struct plan *pl
   random_seed(&root, seed);
   struct random size = random_split(&root), master = random_split(&root), weather = random_split(&root),
                 work = random_split(&root), faults = random_split(&root);
-  struct random members = random_split(&root), readers = random_split(&root);
+  struct random members = random_split(&root), readers = random_split(&root), reports = random_split(&root);
   plan->seed = seed;
   const size_t nodes = random_chance(&size, 0.75) ? 3 : 5;
   plan->nodes = options->nodes ? options->nodes : nodes;
@@ -345,5 +345,6 @@ int plan_draw(uint64_t seed, const struct plan_options *options, struct plan *pl
   plan_draw_schedule(plan, &faults, allowed);
   plan->members = draw_members(plan, &members);
   plan->any_readers = draw_any_readers(plan, &readers, options->reads);
+  plan->reports = random_chance(&reports, 0.3);
   return 0;
 }

@@ -160,6 +160,7 @@ int plan_encode(const struct plan *plan, struct bytes *text, struct error *error
   write_members(object, plan, plan_members, ARRAY_SIZE(plan_members));
   json_object_set_new(object, "members", json_integer((json_int_t)plan->members));
   json_object_set_new(object, "any_readers", json_integer((json_int_t)plan->any_readers));
+  json_object_set_new(object, "reports", json_integer(plan->reports));
   json_object_set_new(object, "workload", json_string(plan->workload));
   json_object_set_new(object, "weather", write_weather(plan));
   json_object_set_new(object, "faults", write_faults(plan));
@@ -403,6 +404,12 @@ static void read_plan(struct plan_reader *reader, json_t *object, struct plan *p
   /* … and those from before any node answered reads have none who asks. */
   if (json_object_get(object, "any_readers"))
     plan->any_readers = (size_t)take_whole_number(reader, object, "any_readers");
+  /* … and those from before workers reported have none that does. */
+  const uint64_t reports =
+      json_object_get(object, "reports") ? take_whole_number(reader, object, "reports") : 0;
+  plan->reports = reports != 0;
+  if (reader->status == 0 && reports > 1)
+    wrong(reader, "reports", "it must be 0 or 1");
   if (reader->status == 0 && plan->any_readers > plan->clients)
     wrong(reader, "any_readers", "it must be at most the number of clients, %zu", plan->clients);
   if (reader->status == 0 && plan->nodes % 2 == 0)

@@ -240,6 +240,8 @@ static void answered(void *context, const struct master_answer *from, uint32_t f
   fold_answer(world, outcome, &answer);
   tell(session, kinds[outcome], operation);
   count(all, outcome);
+  if (all->cluster->reports && outcome == OUTCOME_OK && session->arguments.kind == OPERATION_ADD_BLOCK)
+    reports_learn(all->cluster->reports, from->block);
   generator_learn(all->generator, session->index, &session->arguments, outcome, &answer);
   if (from->outcome == MASTER_OK || from->outcome == MASTER_FAIL)
     session->answered = true;

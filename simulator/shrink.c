@@ -318,11 +318,17 @@ static bool think_less(struct plan *plan) {
   return changes;
 }
 
+static bool no_reports(struct plan *plan) {
+  const bool changes = plan->reports;
+  plan->reports = false;
+  return changes;
+}
+
 static bool (*const simplifications[])(struct plan *plan) = {
-    three_nodes,         calm_everything, calm_loss,     calm_duplication, calm_slow_frame,
-    calm_drift,          calm_disk_stall, calm_delay_ns, calm_jitter_ns,   calm_disk_ns,
-    calm_disk_jitter_ns, calm_store_ns,   no_snapshots,  large_segments,   large_caches,
-    large_writes,        no_silence,      think_less,    patient,          one_set,
+    three_nodes,     calm_everything, calm_loss,      calm_duplication, calm_slow_frame,     calm_drift,
+    calm_disk_stall, calm_delay_ns,   calm_jitter_ns, calm_disk_ns,     calm_disk_jitter_ns, calm_store_ns,
+    no_snapshots,    large_segments,  large_caches,   large_writes,     no_silence,          think_less,
+    patient,         one_set,         no_reports,
 };
 
 static bool simplify(struct shrinker *shrinker, bool (*simplification)(struct plan *plan)) {

@@ -111,6 +111,7 @@ struct plan {
   const char *workload; /* static */
   size_t clients;
   size_t any_readers; /* so many of them, the first, read at any node, and not at the primary alone */
+  bool reports;       /* workers report blocks to each node */
   int64_t think_ns;   /* mean time between an answer and the client's next operation, in a burst */
   int64_t burst_ns, silence_ns; /* mean lengths of the times when clients work and when they rest */
   int64_t request_timeout_ns, attempt_timeout_ns;

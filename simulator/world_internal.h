@@ -8,7 +8,8 @@
 
 #define NODES_MAX SIMULATOR_NODES_MAX
 #define DISK_SLOWEST_NS 3e9 /* a request of a disk that takes longer is one of a disk that has failed */
-#define CLIENTS_MAX (SIMULATOR_CLIENTS_MAX + 1) /* and one that asks for client numbers */
+/* … one that asks for client numbers, and one that reports to each node */
+#define CLIENTS_MAX (SIMULATOR_CLIENTS_MAX + 1 + SIMULATOR_NODES_MAX)
 
 /* -- clock.c -- */
 

@@ -59,7 +59,8 @@ static bool same(const struct plan *a, const struct plan *b) {
          a->think_ns == b->think_ns && a->burst_ns == b->burst_ns && a->silence_ns == b->silence_ns &&
          a->request_timeout_ns == b->request_timeout_ns && a->attempt_timeout_ns == b->attempt_timeout_ns &&
          a->operations_per_set == b->operations_per_set && a->any_readers == b->any_readers &&
-         a->operations == b->operations && same_faults(a, b) && a->omitted_count == b->omitted_count &&
+         a->reports == b->reports && a->operations == b->operations && same_faults(a, b) &&
+         a->omitted_count == b->omitted_count &&
          (a->omitted_count == 0 ||
           memcmp(a->omitted, b->omitted, a->omitted_count * sizeof *a->omitted) == 0);
 }
@@ -252,6 +253,7 @@ Test(plan, what_is_wrong_is_named) {
       {"\"omitted\": []", "\"omitted\": [[3, 2]]", "omitted: "},
       {"\"omitted\": []", "\"omitted\": [99999999]", "omitted: "},
       {"\"any_readers\": ", "\"any_readers\": 9", "any_readers: "},
+      {"\"reports\": ", "\"reports\": 2", "reports: "},
       {"\"heartbeat_ms\": ", "\"heartbeat_ms\": 9999", "heartbeat_ms: "},
       {"\"workload\": \"", "\"workload\": \"un", "workload: "},
   };
