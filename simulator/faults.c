@@ -273,10 +273,20 @@ static int pick_candidate(struct act *act) {
   return picked;
 }
 
-/* Asks the primary; NULL, or why not. */
+static bool some_log_is_rotten(const struct sim_faults *faults) {
+  for (size_t i = 0; i < SIMULATOR_NODES_MAX; i++)
+    if (faults->nodes[i].rotten)
+      return true;
+  return false;
+}
+
+/* Asks the primary; NULL, or why not. Whose log is refused gives no vote until it may be wiped: nobody takes
+ * another one's vote away then. */
 static const char *ask_for_change(struct act *act) {
   struct sim_cluster *cluster = act->faults->cluster;
   const enum simulated_fault fault = act->planned->fault;
+  if ((fault == SIMULATED_REMOVE || fault == SIMULATED_DEMOTE) && some_log_is_rotten(act->faults))
+    return "a node's log may be refused";
   size_t node = 0;
   while (!act->targets[node])
     node++;
