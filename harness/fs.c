@@ -624,6 +624,7 @@ int fs_command(int argc, char **argv) {
       {"put", "write a file from here", put_command},
       {"get", "read a file to here", get_command},
       {"cat", "print a file", cat_command},
+      {"persist", "write a file below a mount into the mounted directory", persist_command},
       {"locate", "show which workers have a file's blocks", locate_command},
       {"rm", "remove a file or a directory", rm_command},
       {"mv", "rename a file or a directory", mv_command},

@@ -81,6 +81,9 @@ static struct master_answer wait_for(struct fs_data *data, const struct waiting 
   answer.blocks = NULL;
   answer.numbers = NULL;
   answer.workers = NULL;
+  answer.mounts = NULL;
+  answer.source = NULL;
+  answer.message = NULL;
   return answer;
 }
 
@@ -131,6 +134,14 @@ int fs_data_failed(const struct fs_data *data, const char *path, const struct ma
     fprintf(stderr, "%s: %s: %s\n", data->program, path, fs_explain(answer->error));
     return FAILED;
   case MASTER_UNCHECKED:
+    if (answer->error == MASTER_ERROR_OVERLOADED) {
+      fprintf(
+          stderr,
+          "%s: %s: nothing was done: the primary has too much to do, or cannot read a mounted directory: its log "
+          "says so\n",
+          data->program, path);
+      break;
+    }
     fprintf(stderr, "%s: %s: no primary could be reached (%s); assay cluster status shows the nodes\n",
             data->program, path, master_error_name(answer->error));
     break;

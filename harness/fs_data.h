@@ -12,6 +12,11 @@
 int put_command(int argc, char **argv);
 int get_command(int argc, char **argv);
 int cat_command(int argc, char **argv);
+int persist_command(int argc, char **argv);
+
+struct fs_data;
+/* fs_get.c: writes a whole file to a descriptor. An exit code; what is wrong is printed. */
+int fs_read_file(struct fs_data *data, const char *path, int target);
 
 /* fs.c: what an error means, for people. */
 const char *fs_explain(enum master_error error);

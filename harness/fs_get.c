@@ -19,7 +19,7 @@ struct part {
 };
 
 struct get {
-  struct fs_data data;
+  struct fs_data *data;
   const char *path, *local; /* local NULL: standard output */
   int target;
   struct random random; /* whom to ask first */
@@ -34,6 +34,7 @@ struct get {
   bool cannot_write;
   int write_error;
   char last_failure[600];
+  char *source; /* where the under-store has the file; NULL: nowhere */
 };
 
 /* ---- where it is ---- */
@@ -60,7 +61,7 @@ static void keep_places(void *context, const struct master_answer *answer) {
 }
 
 static struct master_answer locate(struct get *get) {
-  return fs_data_ask(&get->data, (struct master_request){.operation = MASTER_LOCATE, .path = get->path},
+  return fs_data_ask(get->data, (struct master_request){.operation = MASTER_LOCATE, .path = get->path},
                      keep_places, get);
 }
 
@@ -103,7 +104,7 @@ static void on_ended(void *context, enum data_status status, const char *message
 static bool read_from(struct get *get, const struct part *part, const char *address) {
   struct error error;
   const struct data_target target = {
-      .loop = &get->data.loop, .address = address, .timeout_ns = get->data.timeout_ns, .tls = get->data.tls};
+      .loop = &get->data->loop, .address = address, .timeout_ns = get->data->timeout_ns, .tls = get->data->tls};
   get->status = DATA_FAILED;
   if (data_read_begin(&target, part->block, get->got, part->length - get->got, on_piece, on_ended, get,
                       &get->stream, &error) != 0) {
@@ -111,14 +112,14 @@ static bool read_from(struct get *get, const struct part *part, const char *addr
     return false;
   }
   while (get->stream)
-    uv_run(&get->data.loop, UV_RUN_ONCE);
+    uv_run(&get->data->loop, UV_RUN_ONCE);
   return get->status == DATA_DONE && get->got == part->length;
 }
 
 /* Right after another master became primary it has yet to hear of the workers: so it is asked again for a
  * while. */
 static bool read_block(struct get *get, size_t number) {
-  const int64_t until_ns = time_monotonic_ns() + get->data.timeout_ns;
+  const int64_t until_ns = time_monotonic_ns() + get->data->timeout_ns;
   const uint64_t block = get->parts[number].block;
   get->got = 0;
   snprintf(get->last_failure, sizeof get->last_failure, "no live worker has it");
@@ -136,7 +137,7 @@ static bool read_block(struct get *get, size_t number) {
     }
     if (time_monotonic_ns() > until_ns)
       return false;
-    fs_data_pause(&get->data, PAUSE_NS);
+    fs_data_pause(get->data, PAUSE_NS);
     const struct master_answer answer = locate(get);
     if (answer.outcome == MASTER_FAIL || number >= get->part_count || get->parts[number].block != block) {
       snprintf(get->last_failure, sizeof get->last_failure, "the file was removed or replaced meanwhile");
@@ -145,18 +146,87 @@ static bool read_block(struct get *get, size_t number) {
   }
 }
 
+/* ---- a file that only the under-store has ---- */
+
+static void keep_source(void *context, const struct master_answer *answer) {
+  struct get *get = context;
+  free(get->source);
+  get->source = answer->source && answer->source[0] != '\0' ? xstrdup(answer->source) : NULL;
+}
+
+static void keep_workers(void *context, const struct master_answer *answer) {
+  struct get *get = context;
+  get->addresses = xrealloc(get->addresses, (answer->worker_count + 1) * sizeof *get->addresses);
+  get->address_count = 0;
+  for (size_t i = 0; i < answer->worker_count; i++)
+    if (answer->workers[i].live)
+      snprintf(get->addresses[get->address_count++], sizeof *get->addresses, "%s",
+               answer->workers[i].address);
+}
+
+static bool read_under_from(struct get *get, uint64_t length, const char *address) {
+  struct error error;
+  const struct data_target target = {
+      .loop = &get->data->loop, .address = address, .timeout_ns = get->data->timeout_ns, .tls = get->data->tls};
+  get->status = DATA_FAILED;
+  if (data_under_read_begin(&target, get->source, get->got, length - get->got, on_piece, on_ended, get,
+                            &get->stream, &error) != 0) {
+    snprintf(get->last_failure, sizeof get->last_failure, "%.500s", error.message);
+    return false;
+  }
+  while (get->stream)
+    uv_run(&get->data->loop, UV_RUN_ONCE);
+  return get->status == DATA_DONE && get->got == length;
+}
+
+/* From any worker; which of them may read it is found by asking. */
+static bool read_under(struct get *get, uint64_t length) {
+  const int64_t until_ns = time_monotonic_ns() + get->data->timeout_ns;
+  get->got = 0;
+  for (;;) {
+    snprintf(get->last_failure, sizeof get->last_failure,
+             "no worker lives: start assay-worker with the --mount-root of the masters");
+    fs_data_ask(get->data, (struct master_request){.operation = MASTER_WORKERS}, keep_workers, get);
+    bool refused = get->address_count > 0;
+    for (size_t i = 0; i < get->address_count; i++) {
+      if (read_under_from(get, length, get->addresses[i]))
+        return true;
+      if (get->cannot_write)
+        return false;
+      refused &= get->status == DATA_REFUSED || get->status == DATA_NOT_FOUND;
+    }
+    if (refused || time_monotonic_ns() > until_ns)
+      return false;
+    fs_data_pause(get->data, PAUSE_NS);
+  }
+}
+
+static int get_under(struct get *get, uint64_t length) {
+  if (read_under(get, length))
+    return 0;
+  if (get->cannot_write)
+    fprintf(stderr, "%s: cannot write %s: %s\n", get->data->program,
+            get->local ? get->local : "standard output", strerror(get->write_error));
+  else
+    fprintf(stderr, "%s: %s cannot be read from %s in the under-store: %s\n", get->data->program, get->path,
+            get->source, get->last_failure);
+  return FAILED;
+}
+
 static int read_file(struct get *get) {
   struct master_answer answer = fs_data_ask(
-      &get->data, (struct master_request){.operation = MASTER_STAT, .path = get->path}, NULL, NULL);
+      get->data, (struct master_request){.operation = MASTER_STAT, .path = get->path}, keep_source, get);
   if (answer.outcome != MASTER_OK)
-    return fs_data_failed(&get->data, get->path, &answer);
+    return fs_data_failed(get->data, get->path, &answer);
   const bool completed = answer.completed;
   const uint64_t length = answer.length, blocks = answer.block_count;
+  if (completed && blocks == 0 && length > 0 && get->source)
+    return get_under(get, length);
   answer = locate(get);
   if (answer.outcome != MASTER_OK)
-    return fs_data_failed(&get->data, get->path, &answer);
+    return fs_data_failed(get->data, get->path, &answer);
   if (!completed || (length > 0 && blocks == 0)) {
-    fprintf(stderr, "%s: %s: %s\n", get->data.program, get->path,
+    fprintf(stderr, "%s: %s: %s\n", get->data->program, get->path,
             completed ? "nobody keeps its data: it was completed without blocks"
                       : "it is not complete: somebody is writing it, or gave up");
     return FAILED;
@@ -165,14 +235,28 @@ static int read_file(struct get *get) {
     if (read_block(get, i))
       continue;
     if (get->cannot_write)
-      fprintf(stderr, "%s: cannot write %s: %s\n", get->data.program,
+      fprintf(stderr, "%s: cannot write %s: %s\n", get->data->program,
               get->local ? get->local : "standard output", strerror(get->write_error));
     else
-      fprintf(stderr, "%s: %s: block %" PRIu64 " (%zu of %zu) cannot be read: %s\n", get->data.program,
+      fprintf(stderr, "%s: %s: block %" PRIu64 " (%zu of %zu) cannot be read: %s\n", get->data->program,
               get->path, get->parts[i].block, i + 1, get->part_count, get->last_failure);
     return FAILED;
   }
   return 0;
+}
+
+static void forget(struct get *get) {
+  free(get->parts);
+  free(get->addresses);
+  free(get->source);
+}
+
+int fs_read_file(struct fs_data *data, const char *path, int target) {
+  struct get get = {.data = data, .path = path, .local = "a temporary file", .target = target};
+  random_seed(&get.random, random_seed_from_system());
+  const int code = read_file(&get);
+  forget(&get);
+  return code;
 }
 
 /* ---- the target: whole under its name, or not there ---- */
@@ -185,12 +269,12 @@ static int get_to_file(struct get *get) {
   get->target = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   int code = 0;
   if (get->target < 0) {
-    fprintf(stderr, "%s: cannot make %s: %s\n", get->data.program, temporary, strerror(errno));
+    fprintf(stderr, "%s: cannot make %s: %s\n", get->data->program, temporary, strerror(errno));
     code = FAILED;
   } else {
     code = read_file(get);
     if ((close(get->target) != 0 || (code == 0 && rename(temporary, get->local) != 0)) && code == 0) {
-      fprintf(stderr, "%s: cannot write %s: %s\n", get->data.program, get->local, strerror(errno));
+      fprintf(stderr, "%s: cannot write %s: %s\n", get->data->program, get->local, strerror(errno));
       code = FAILED;
     }
     if (code != 0)
@@ -202,9 +286,10 @@ static int get_to_file(struct get *get) {
 
 static int run(const char *program, const char *summary, const char *positional, int wanted, int argc,
                char **argv) {
-  struct get get = {.data.program = program};
+  struct fs_data data = {.program = program};
+  struct get get = {.data = &data};
   struct flag flags[FS_DATA_FLAGS];
-  fs_data_flags(&get.data, flags);
+  fs_data_flags(&data, flags);
   const struct flag_set set = {.program = program,
                                .summary = summary,
                                .positional = positional,
@@ -222,13 +307,12 @@ static int run(const char *program, const char *summary, const char *positional,
   get.path = argv[1];
   get.local = wanted == 2 && strcmp(argv[2], "-") != 0 ? argv[2] : NULL;
   get.target = STDOUT_FILENO;
-  code = fs_data_open(&get.data, false);
+  code = fs_data_open(&data, false);
   if (code != 0)
     return code;
   code = get.local ? get_to_file(&get) : read_file(&get);
-  fs_data_close(&get.data);
-  free(get.parts);
-  free(get.addresses);
+  fs_data_close(&data);
+  forget(&get);
   return code;
 }
 

@@ -16,6 +16,7 @@ struct data_stream {
   uv_timer_t silence;
   uint64_t silence_ms;
   char *address;
+  char *path; /* in the under-store; NULL: a block */
   uint64_t block, offset, length;
   void (*ready)(void *context);                                /* of a write */
   bool (*piece)(void *context, const void *data, size_t size); /* of a read */
@@ -44,6 +45,7 @@ static void release(struct data_stream *stream) {
   rpc_arena_free(&stream->arena);
   free(stream->sum);
   free(stream->address);
+  free(stream->path);
   free(stream);
 }
 
@@ -94,6 +96,8 @@ static void send_request(struct data_stream *stream, Rpc__DataKind kind, const v
   request.block = stream->block;
   request.offset = stream->offset;
   request.length = stream->length;
+  if (stream->path && kind >= RPC__DATA_KIND__DATA_KIND_UNDER_READ)
+    request.path = (ProtobufCBinaryData){.data = (uint8_t *)stream->path, .len = strlen(stream->path)};
   request.data = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)data, .len = size};
   if (kind == RPC__DATA_KIND__DATA_KIND_WRITE_END) {
     request.length = stream->sum->length;
@@ -133,8 +137,14 @@ static void on_greeted(void *context, const Rpc__Hello *hello) {
   struct data_stream *stream = context;
   (void)hello;
   moved(stream);
-  send_request(stream, stream->sum ? RPC__DATA_KIND__DATA_KIND_WRITE_BEGIN : RPC__DATA_KIND__DATA_KIND_READ,
-               NULL, 0);
+  if (stream->path)
+    send_request(stream,
+                 stream->sum ? RPC__DATA_KIND__DATA_KIND_UNDER_WRITE_BEGIN
+                             : RPC__DATA_KIND__DATA_KIND_UNDER_READ,
+                 NULL, 0);
+  else
+    send_request(stream, stream->sum ? RPC__DATA_KIND__DATA_KIND_WRITE_BEGIN : RPC__DATA_KIND__DATA_KIND_READ,
+                 NULL, 0);
   connection_flush(stream->connection);
   if (stream->sum && !connection_is_blocked(stream->connection))
     stream->ready(stream->context);
@@ -220,6 +230,7 @@ static int begin(const struct data_target *target, struct data_stream *stream, s
   const int status = rpc_parse_address(target->address, &address, error);
   if (status != 0) {
     free(stream->sum);
+    free(stream->path);
     free(stream);
     return status;
   }
@@ -240,10 +251,12 @@ static int begin(const struct data_target *target, struct data_stream *stream, s
   return 0;
 }
 
-int data_write_begin(const struct data_target *target, uint64_t block, void (*ready)(void *context),
-                     data_ended *ended, void *context, struct data_stream **result, struct error *error) {
+static int begin_write(const struct data_target *target, uint64_t block, const char *path,
+                       void (*ready)(void *context), data_ended *ended, void *context,
+                       struct data_stream **result, struct error *error) {
   struct data_stream *stream = xcalloc(1, sizeof *stream);
   stream->block = block;
+  stream->path = path ? xstrdup(path) : NULL;
   stream->ready = ready;
   stream->ended = ended;
   stream->context = context;
@@ -252,16 +265,48 @@ int data_write_begin(const struct data_target *target, uint64_t block, void (*re
   return begin(target, stream, error);
 }
 
-int data_read_begin(const struct data_target *target, uint64_t block, uint64_t offset, uint64_t length,
-                    bool (*piece)(void *context, const void *data, size_t size), data_ended *ended,
-                    void *context, struct data_stream **result, struct error *error) {
-  struct data_stream *stream = xcalloc(1, sizeof *stream);
-  stream->block = block;
-  stream->offset = offset;
-  stream->length = length;
-  stream->piece = piece;
-  stream->ended = ended;
-  stream->context = context;
+int data_write_begin(const struct data_target *target, uint64_t block, void (*ready)(void *context),
+                     data_ended *ended, void *context, struct data_stream **stream, struct error *error) {
+  return begin_write(target, block, NULL, ready, ended, context, stream, error);
+}
+
+int data_under_write_begin(const struct data_target *target, const char *path, void (*ready)(void *context),
+                           data_ended *ended, void *context, struct data_stream **stream,
+                           struct error *error) {
+  return begin_write(target, 0, path, ready, ended, context, stream, error);
+}
+
+static int begin_read(const struct data_target *target, const struct data_stream *wanted,
+                      struct data_stream **result, struct error *error) {
+  struct data_stream *stream = xmalloc(sizeof *stream);
+  *stream = *wanted;
   *result = stream;
   return begin(target, stream, error);
+}
+
+int data_read_begin(const struct data_target *target, uint64_t block, uint64_t offset, uint64_t length,
+                    bool (*piece)(void *context, const void *data, size_t size), data_ended *ended,
+                    void *context, struct data_stream **stream, struct error *error) {
+  return begin_read(target,
+                    &(struct data_stream){.block = block,
+                                          .offset = offset,
+                                          .length = length,
+                                          .piece = piece,
+                                          .ended = ended,
+                                          .context = context},
+                    stream, error);
+}
+
+int data_under_read_begin(const struct data_target *target, const char *path, uint64_t offset,
+                          uint64_t length, bool (*piece)(void *context, const void *data, size_t size),
+                          data_ended *ended, void *context, struct data_stream **stream,
+                          struct error *error) {
+  return begin_read(target,
+                    &(struct data_stream){.path = xstrdup(path),
+                                          .offset = offset,
+                                          .length = length,
+                                          .piece = piece,
+                                          .ended = ended,
+                                          .context = context},
+                    stream, error);
 }

@@ -60,6 +60,19 @@ int data_read_begin(const struct data_target *target, uint64_t block, uint64_t o
                     bool (*piece)(void *context, const void *data, size_t size), data_ended *ended,
                     void *context, struct data_stream **stream, struct error *error);
 
+/* -- files of the under-store, by their path there; below the worker's --mount-root -- */
+
+/* As data_write_begin: the file gets its name when it is whole and durable; one that has it already, with
+ * other content, is DATA_REFUSED. */
+int data_under_write_begin(const struct data_target *target, const char *path, void (*ready)(void *context),
+                           data_ended *ended, void *context, struct data_stream **stream,
+                           struct error *error);
+
+/* As data_read_begin. */
+int data_under_read_begin(const struct data_target *target, const char *path, uint64_t offset,
+                          uint64_t length, bool (*piece)(void *context, const void *data, size_t size),
+                          data_ended *ended, void *context, struct data_stream **stream, struct error *error);
+
 /* What was written and not finished is forgotten by the worker. */
 void data_cancel(struct data_stream *stream);
 

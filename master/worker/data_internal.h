@@ -7,6 +7,7 @@
 #include "master/rpc/tls.h"
 #include "master/worker/block_file.h"
 #include "master/worker/data_server.h"
+#include "master/worker/under_file.h"
 
 #define READ_BUFFER_SIZE (64u << 10)
 
@@ -56,6 +57,10 @@ struct session {
   bool giving;
   struct block_reader *reader;
   uint64_t offset, left;
+  /* -- instead of a block, a file of the under-store -- */
+  struct bytes under_path; /* empty: a block */
+  struct under_writer *under_writer;
+  int under_file; /* being read; 0: none */
 };
 
 /* data_server.c */

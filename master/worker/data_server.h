@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "base/base.h"
+#include "master/under_roots.h"
 #include "master/worker/block_store.h"
 
 struct data_server;
@@ -20,6 +21,7 @@ struct data_server_options {
   struct block_store *store; /* not owned */
   struct tls_context *tls;   /* what clients are met with; not owned. NULL: without TLS */
   size_t session_limit;      /* 0: 256 */
+  struct under_roots roots;  /* files of the under-store that may be read and made */
   /* Whether new blocks are taken; if not, why, for people. */
   bool (*may_write)(void *context, char *why, size_t size);
   /* A block is durable. */

@@ -3,7 +3,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "master/path.h"
 #include "master/worker/data_internal.h"
 
 /* ---- answers ---- */
@@ -40,8 +42,59 @@ static void respond_error(struct session *session) {
 
 /* ---- jobs ---- */
 
+static bool is_under(const struct session *session) {
+  return session->under_path.size > 0;
+}
+
+static struct slice under_path(const struct session *session) {
+  return (struct slice){(const char *)session->under_path.data, session->under_path.size};
+}
+
+static int add_under(struct session *session) {
+  int status = 0;
+  if (!session->under_writer)
+    status = under_writer_open(&session->server->options.roots, under_path(session), &session->under_writer,
+                               &session->error);
+  return status == 0 ? under_writer_add(session->under_writer, session->data.data, session->data.size,
+                                        &session->error)
+                     : status;
+}
+
+static int finish_under(struct session *session) {
+  session->data.size = 0;
+  const int status = add_under(session);
+  if (status != 0)
+    return status;
+  struct under_writer *writer = session->under_writer;
+  session->under_writer = NULL;
+  return under_writer_finish(writer, session->length, session->sum, &session->error);
+}
+
+static int open_under(struct session *session) {
+  const int status = under_file_open(&session->server->options.roots, under_path(session), &session->length,
+                                     &session->under_file, &session->error);
+  if (status != 0)
+    session->under_file = 0;
+  if (status == 0 && (session->offset > session->length || session->left > session->length - session->offset))
+    return error_set(&session->error, ERR_BAD_INPUT, "the file has only %" PRIu64 " bytes", session->length);
+  if (session->left == 0)
+    session->left = session->length - session->offset;
+  return status;
+}
+
+static int read_under(struct session *session) {
+  session->data.size = 0;
+  const int status = session->under_file ? 0 : open_under(session);
+  const size_t size = session->left < RPC_DATA_PIECE ? (size_t)session->left : RPC_DATA_PIECE;
+  return status == 0
+             ? under_file_read(session->under_file, session->offset, size, &session->data, &session->error)
+             : status;
+}
+
 static int job_add(struct session *session) {
   int status = 0;
+  if (is_under(session))
+    return add_under(session);
   if (!session->writer)
     status = block_writer_open(session->temporary, session->block, &session->writer, &session->error);
   return status == 0
@@ -55,6 +108,8 @@ static int job_finish(struct session *session) {
   uint64_t length, sum;
   struct error error;
   char name[24];
+  if (is_under(session))
+    return finish_under(session);
   session->data.size = 0;
   int status = job_add(session);
   if (status != 0)
@@ -71,6 +126,8 @@ static int job_finish(struct session *session) {
 }
 
 static int job_read(struct session *session) {
+  if (is_under(session))
+    return read_under(session);
   session->data.size = 0;
   int status = 0;
   if (!session->reader) {
@@ -110,6 +167,10 @@ static void end_write(struct session *session) {
   if (session->writer)
     block_writer_abort(session->writer);
   session->writer = NULL;
+  if (session->under_writer)
+    under_writer_abort(session->under_writer);
+  session->under_writer = NULL;
+  bytes_clear(&session->under_path);
   block_store_unreserve(session->server->options.store, session->reserved);
   session->reserved = 0;
   free(session->temporary);
@@ -128,6 +189,10 @@ static void end_read(struct session *session) {
   if (session->reader)
     block_reader_close(session->reader);
   session->reader = NULL;
+  if (session->under_file)
+    close(session->under_file);
+  session->under_file = 0;
+  bytes_clear(&session->under_path);
   session->giving = false;
   free(session->path);
   session->path = NULL;
@@ -136,6 +201,7 @@ static void end_read(struct session *session) {
 void session_clean(struct session *session) {
   end_write(session);
   end_read(session);
+  bytes_free(&session->under_path);
 }
 
 static void finished(struct session *session) {
@@ -145,8 +211,13 @@ static void finished(struct session *session) {
     session->taking = session->refused = false;
     return;
   }
+  const bool under = is_under(session);
   end_write(session);
   session->taking = false;
+  if (under) {
+    respond(session, RPC__DATA_STATUS__DATA_STATUS_DONE, NULL);
+    return;
+  }
   block_store_added(options->store, session->block, session->length);
   options->stored(options->context, session->block);
   respond(session, RPC__DATA_STATUS__DATA_STATUS_DONE, NULL);
@@ -166,7 +237,7 @@ static void set_aside(struct session *session) {
 
 static void give_piece(struct session *session) {
   if (session->status != 0) {
-    if (session->status == ERR_CORRUPT || session->status == ERR_IO)
+    if (!is_under(session) && (session->status == ERR_CORRUPT || session->status == ERR_IO))
       set_aside(session);
     respond_error(session);
     end_read(session);
@@ -240,7 +311,7 @@ static bool take_piece(struct session *session, const Rpc__DataRequest *request)
     return false;
   if (session->refused)
     return true;
-  if (!block_store_reserve(options->store, request->data.len)) {
+  if (!is_under(session) && !block_store_reserve(options->store, request->data.len)) {
     session->status =
         error_set(&session->error, ERR_NO_SPACE,
                   "it holds %" PRIu64 " of %" PRIu64 " bytes (--capacity): remove files, or add "
@@ -249,7 +320,7 @@ static bool take_piece(struct session *session, const Rpc__DataRequest *request)
     refuse_write(session);
     return true;
   }
-  session->reserved += request->data.len;
+  session->reserved += is_under(session) ? 0 : request->data.len;
   bytes_clear(&session->data);
   bytes_append(&session->data, request->data.data, request->data.len);
   begin_job(session, JOB_ADD);
@@ -288,6 +359,33 @@ static bool begin_read(struct session *session, const Rpc__DataRequest *request)
   return true;
 }
 
+static bool take_path(struct session *session, const Rpc__DataRequest *request) {
+  if (session->taking || request->path.len == 0 || request->path.len > PATH_SIZE_LIMIT)
+    return false;
+  bytes_clear(&session->under_path);
+  bytes_append(&session->under_path, request->path.data, request->path.len);
+  return true;
+}
+
+static bool begin_under_read(struct session *session, const Rpc__DataRequest *request) {
+  if (!take_path(session, request))
+    return false;
+  session->offset = request->offset;
+  session->left = request->length;
+  session->giving = true;
+  begin_job(session, JOB_READ);
+  return true;
+}
+
+static bool begin_under_write(struct session *session, const Rpc__DataRequest *request) {
+  if (!take_path(session, request))
+    return false;
+  session->taking = true;
+  session->refused = false;
+  session->status = 0;
+  return true;
+}
+
 static bool take_request(struct session *session, const Rpc__DataRequest *request) {
   session->request_id = request->id;
   switch (request->kind) {
@@ -299,6 +397,10 @@ static bool take_request(struct session *session, const Rpc__DataRequest *reques
     return finish_write(session, request);
   case RPC__DATA_KIND__DATA_KIND_READ:
     return begin_read(session, request);
+  case RPC__DATA_KIND__DATA_KIND_UNDER_READ:
+    return begin_under_read(session, request);
+  case RPC__DATA_KIND__DATA_KIND_UNDER_WRITE_BEGIN:
+    return begin_under_write(session, request);
   default:
     return false;
   }

@@ -119,6 +119,7 @@ static int open_worker(struct worker *worker, struct error *error) {
                                              .address = options->listen,
                                              .store = worker->store,
                                              .tls = worker->tls,
+                                             .roots = options->mount_roots,
                                              .may_write = may_write,
                                              .stored = on_stored,
                                              .lost = on_lost,

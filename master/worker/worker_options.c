@@ -50,6 +50,7 @@ static int check(struct worker_options *options, struct error *error) {
 }
 
 int worker_options_parse(struct worker_options *options, int argc, char **argv) {
+  struct flag_list mount_roots = {0};
   *options = (struct worker_options){.listen = "127.0.0.1:0"};
   const struct flag flags[] = {
       {"data", FLAG_STRING, &options->data, "DIR", "where this worker keeps its blocks; made if missing", 0,
@@ -59,6 +60,10 @@ int worker_options_parse(struct worker_options *options, int argc, char **argv) 
        "where clients connect (default 127.0.0.1:0, any free port)", 0, 0},
       {"advertise", FLAG_STRING, &options->advertise, "HOST:PORT",
        "what clients are told to connect to (default: as --listen)", 0, 0},
+      {"mount-root", FLAG_LIST, &mount_roots, "DIR",
+       "directories whose files it may read, and make new ones in, for mounts: those of the masters; may be repeated "
+       "(default: none)",
+       0, 0},
       {"capacity", FLAG_SIZE, &options->capacity, "SIZE", "bytes of blocks it may hold (default: the disk's)",
        0, 9e18},
       {"listen-insecure", FLAG_BOOL, &options->listen_insecure, NULL,
@@ -81,7 +86,8 @@ int worker_options_parse(struct worker_options *options, int argc, char **argv) 
   if (exit_code >= 0)
     return exit_code;
   struct error error;
-  if (check(options, &error) == 0)
+  if (check(options, &error) == 0 &&
+      under_roots_set(&options->mount_roots, mount_roots.items, mount_roots.count, &error) == 0)
     return -1;
   fprintf(stderr, "assay-worker: %s (assay-worker --help shows all flags)\n", error.message);
   return EXIT_USAGE;

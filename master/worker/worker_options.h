@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "master/rpc/tls.h"
+#include "master/under_roots.h"
 
 struct worker_options {
   const char *data, *listen;
@@ -12,6 +13,7 @@ struct worker_options {
   int64_t capacity;     /* bytes; 0: what the disk has */
   struct tls_files tls; /* paths, point into argv */
   bool with_tls;        /* all of them are given */
+  struct under_roots mount_roots;
   bool listen_insecure;
   int64_t parent; /* ends when this process, which started it, does; 0: outlives it */
 };

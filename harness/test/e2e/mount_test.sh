@@ -65,6 +65,58 @@ expect 0 "source +$under/a\$" fs stat /m/d/a
 expect 0 '' fs rm /m/d/b
 [ -e "$under/d/b" ] || fail "removing a name touched the directory that is mounted"
 
+# -- contents, through a worker
+masters=()
+for i in 1 2 3; do masters+=(--master "127.0.0.1:${ports[2 * i - 1]}"); done
+worker() {
+  "${assay}-worker" --data "$scratch/w" "${masters[@]}" "$@" >>"$scratch/w.log" 2>&1 &
+  pids[w]=$!
+}
+end_worker() { # SIGNAL
+  kill "-$1" "${pids[w]}"
+  wait "${pids[w]}" 2>/dev/null
+  unset "pids[w]"
+}
+expect 64 'mount-root takes' "${assay}-worker" --data "$scratch/x" "${masters[@]}" --mount-root here
+expect 1 'no worker lives' "$assay" fs cat /m/d/a "${addresses[@]}" --timeout 300ms
+worker
+await_text "$scratch/w.log" 'serves blocks' "${pids[w]}"
+expect 1 'lies in no --mount-root of this worker' fs cat /m/d/a
+end_worker TERM
+worker --mount-root "$under"
+[ "$(fs cat /m/d/a)" = 12345 ] || fail "a renamed file has not the content that is mounted"
+expect 0 '' fs get /m/d/a "$scratch/copy"
+cmp -s "$under/a" "$scratch/copy" || fail "what was read is not what is mounted"
+head -c 3000000 /dev/urandom >"$scratch/content"
+expect 0 '' fs mkdir /m/new/deep --parents
+expect 0 '' fs put "$scratch/content" /m/new/deep/f --block-size 1M
+[ ! -e "$under/new" ] || fail "a file that was not persisted is in the directory that is mounted"
+expect 0 '' fs put "$scratch/content" /outside
+expect 1 'lies below no mount' fs persist /outside
+expect 1 'it is a directory' fs persist /m/d
+expect 0 "^$under/new/deep/f\$" fs persist /m/new/deep/f
+cmp -s "$scratch/content" "$under/new/deep/f" || fail "what was persisted is not what was put"
+expect 0 "source +$under/new/deep/f\$" fs stat /m/new/deep/f
+expect 0 "^$under/new/deep/f\$" fs persist /m/new/deep/f
+fs cat /m/new/deep/f | cmp -s - "$scratch/content" || fail "a persisted file is read otherwise than it was written"
+printf 'mine' >"$under/taken"
+expect 0 '' fs put "$scratch/content" /m/taken --overwrite
+expect 1 'nothing there is replaced' fs persist /m/taken
+[ "$(cat "$under/taken")" = mine ] || fail "persist replaced a file"
+cp "$scratch/content" "$under/same"
+expect 0 '' fs put "$scratch/content" /m/same --overwrite
+expect 0 "^$under/same\$" fs persist /m/same
+expect 0 '' fs put "$scratch/content" /m/whole
+fs persist /m/whole >"$scratch/persisted" 2>&1 &
+asked=$!
+end_worker KILL
+[ ! -e "$under/whole" ] || cmp -s "$scratch/content" "$under/whole" || fail "a part of a file was persisted"
+worker --mount-root "$under"
+wait $asked || fail "persist did not go on with a worker that came back: $(cat "$scratch/persisted")"
+cmp -s "$scratch/content" "$under/whole" || fail "what was persisted in the end is not what was put"
+[ -z "$(find "$under" -name '.assay*')" ] || fail "something is left: $(find "$under" -name '.assay*')"
+end_worker TERM
+
 # -- what goes away
 mkdir "$under/gone"
 expect 0 '' admin unmount /m
