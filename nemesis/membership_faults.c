@@ -126,8 +126,10 @@ static int aim_add(const struct fault *fault, const struct facts *facts, struct 
                    struct aim *aim, struct error *error) {
   (void)fault;
   aim_set(aim, "votes", random_chance(random, 0.8));
-  aim->targets[first_spare(facts)] = true;
-  return aim_spare(facts, random, aim, error);
+  const int status = aim_spare(facts, random, aim, error);
+  if (status == 0)
+    aim->targets[first_spare(facts)] = true;
+  return status;
 }
 
 static int aim_replace(const struct fault *fault, const struct facts *facts, struct random *random,

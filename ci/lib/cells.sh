@@ -55,7 +55,7 @@ plan_canaries() { # SEED
 }
 
 # Proofs that every fault takes hold and is gone after healing; scripts of their own.
-table_seconds=260
+table_seconds=280
 plan_tables() { echo "table/faults $table_seconds $legs/faults"; }
 # What takes long: many files, and many minutes.
 long_seconds=3600

@@ -108,6 +108,8 @@ static char *copy_program(const char *program, const char *directory) {
 
 void bed_open(struct bed *bed, const struct bed_options *wanted) {
   const bool masters = wanted->needs & CAPABILITY_BIT(CAN_MEMBERS);
+  /* The command that asks them takes its time, the more so in builds that look after themselves. */
+  static const char *const unhurried[] = {"--election-timeout", "3000", "--heartbeat", "200", NULL};
   char *program = test_program(masters ? "../bin/assay-master" : "assay-echo-node"),
        *history = path_join(wanted->directory, "nemesis.jsonl");
   char *old = copy_program(program, wanted->directory);
@@ -118,6 +120,7 @@ void bed_open(struct bed *bed, const struct bed_options *wanted) {
                                           .nodes = BED_NODES,
                                           .master = program,
                                           .old_master = old,
+                                          .extra = masters ? unhurried : NULL,
                                           .directory = wanted->directory};
   const struct nemesis_options options = {.families = "none", .seed = 1, .history = history};
   struct error error = {0};
