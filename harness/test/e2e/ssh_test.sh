@@ -33,9 +33,9 @@ expect_broken_off() { # WHAT TEXT: the run says so and ends 3
   expect_clean 3
 }
 
-expect_valid() { # WHAT
+expect_valid() { # WHAT FLAG…
   local output status json
-  output=$(run --time 6s --seed 3 --nemesis partition,pause,kill --fault-interval 500ms --fault-duration 700ms)
+  output=$(run --time 6s --seed 3 --nemesis partition,pause,kill --fault-interval 500ms --fault-duration 700ms "${@:2}")
   status=$?
   json=$(tail -n 1 <<<"$output")
   [ $status -eq 0 ] || fail "$1: ended $status: $(cat "$scratch/text")"
@@ -76,7 +76,7 @@ begin_cut_run
 kill -9 $(agents) $(nemesis) $(pgrep -f "^$assay run") # agents first: they must not see the others end
 wait "$runner" 2>/dev/null
 [ -n "$(at_host 1 nft list tables)" ] || fail "the rules of a dead agent should still be there"
-expect_valid "the run after everybody was killed"
+expect_valid "the run after everybody was killed" --tls
 
 # A cluster that stays finds its data again.
 timeout 60 "$assay" cluster up --store "$store" "${ssh_flags[@]}" >/dev/null 2>"$scratch/text" || fail "cluster up: $(cat "$scratch/text")"
