@@ -344,6 +344,30 @@ Test(namespace, blocks_are_added_in_order_and_committed_once) {
   cr_assert_eq(read_at(OP_BLOCKS, "/").status, STATUS_IS_DIRECTORY);
 }
 
+/* Whether a worker is told that the block exists; nothing is reclaimed meanwhile. */
+static bool is_reported(uint64_t block) {
+  struct answer answer;
+  commit();
+  namespace_read(f.tables, &(struct request){.code = OP_WORKER_REPORT, .held = &block, .held_count = 1},
+                 &answer, &f.listing);
+  cr_assert_eq(answer.status, STATUS_OK);
+  return answer.gone_count == 0;
+}
+
+Test(namespace, workers_are_told_what_is_detached_before_it_is_reclaimed) {
+  EXPECT(STATUS_OK, OP_CREATE, "/d/e/f", .parents = true);
+  EXPECT(STATUS_OK, OP_CREATE, "/d/e/g");
+  EXPECT(STATUS_OK, OP_CREATE, "/h");
+  const uint64_t deep = add_block("/d/e/f"), other = add_block("/d/e/g"), top = add_block("/h");
+  cr_assert(is_reported(deep) && is_reported(other) && is_reported(top) && !is_reported(top + 1000));
+  EXPECT(STATUS_OK, OP_RENAME, "/d/e/g", .destination = text("/g"));
+  EXPECT(STATUS_OK, OP_DELETE, "/d", .recursive = true);
+  cr_assert(!is_reported(deep));
+  cr_assert(is_reported(other));
+  EXPECT(STATUS_OK, OP_CREATE, "/h", .overwrite = true);
+  cr_assert(!is_reported(top));
+}
+
 /* The file's rows may still be there: nobody can name them. */
 Test(namespace, a_block_goes_with_its_file) {
   EXPECT(STATUS_OK, OP_CREATE, "/d/e/f", .parents = true);
