@@ -103,8 +103,10 @@ static void on_ended(void *context, enum data_status status, const char *message
 /* What is left of a block, from one worker. */
 static bool read_from(struct get *get, const struct part *part, const char *address) {
   struct error error;
-  const struct data_target target = {
-      .loop = &get->data->loop, .address = address, .timeout_ns = get->data->timeout_ns, .tls = get->data->tls};
+  const struct data_target target = {.loop = &get->data->loop,
+                                     .address = address,
+                                     .timeout_ns = get->data->timeout_ns,
+                                     .tls = get->data->tls};
   get->status = DATA_FAILED;
   if (data_read_begin(&target, part->block, get->got, part->length - get->got, on_piece, on_ended, get,
                       &get->stream, &error) != 0) {
@@ -166,8 +168,10 @@ static void keep_workers(void *context, const struct master_answer *answer) {
 
 static bool read_under_from(struct get *get, uint64_t length, const char *address) {
   struct error error;
-  const struct data_target target = {
-      .loop = &get->data->loop, .address = address, .timeout_ns = get->data->timeout_ns, .tls = get->data->tls};
+  const struct data_target target = {.loop = &get->data->loop,
+                                     .address = address,
+                                     .timeout_ns = get->data->timeout_ns,
+                                     .tls = get->data->tls};
   get->status = DATA_FAILED;
   if (data_under_read_begin(&target, get->source, get->got, length - get->got, on_piece, on_ended, get,
                             &get->stream, &error) != 0) {

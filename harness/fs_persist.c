@@ -1,8 +1,8 @@
-/* fs_persist.c: `assay fs persist`: the content of a file below a mount goes into the directory that is mounted,
- * through a worker, and the master notes that it is there.
+/* fs_persist.c: `assay fs persist`: the content of a file below a mount goes into the directory that is
+ * mounted, through a worker, and the master notes that it is there.
  *
- * The file appears in the directory when it is whole and durable. A repeat after any failure is harmless: what is
- * there with the same content counts as written. */
+ * The file appears in the directory when it is whole and durable. A repeat after any failure is harmless:
+ * what is there with the same content counts as written. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,8 +84,10 @@ static bool await_ready(struct persist *persist) {
 static bool send_to(struct persist *persist, const char *address) {
   static unsigned char piece[PIECE];
   struct error error;
-  const struct data_target target = {
-      .loop = &persist->data.loop, .address = address, .timeout_ns = persist->data.timeout_ns, .tls = persist->data.tls};
+  const struct data_target target = {.loop = &persist->data.loop,
+                                     .address = address,
+                                     .timeout_ns = persist->data.timeout_ns,
+                                     .tls = persist->data.tls};
   persist->ready = false;
   persist->status = DATA_FAILED;
   if (data_under_write_begin(&target, persist->target, on_ready, on_ended, persist, &persist->stream,
@@ -183,8 +185,9 @@ int persist_command(int argc, char **argv) {
   fs_data_flags(&persist.data, flags);
   const struct flag_set set = {
       .program = persist.data.program,
-      .summary = "Writes a completed file below a mount into the directory that is mounted, under the same path, and "
-                 "prints\nwhere it is. Nothing that is there is replaced.",
+      .summary =
+          "Writes a completed file below a mount into the directory that is mounted, under the same path, and "
+          "prints\nwhere it is. Nothing that is there is replaced.",
       .positional = "PATH",
       .flags = flags,
       .count = ARRAY_SIZE(flags)};

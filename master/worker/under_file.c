@@ -143,7 +143,8 @@ static bool is_there(const struct under_writer *writer, uint64_t length, uint64_
   struct stat status;
   struct block_sum *found = xcalloc(1, sizeof *found);
   unsigned char *piece = xmalloc(BLOCK_CHUNK);
-  const int descriptor = openat(writer->directory, writer->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  const int descriptor =
+      openat(writer->directory, writer->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   bool same = descriptor >= 0 && fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
               (uint64_t)status.st_size == length;
   for (ssize_t got; same && (got = read(descriptor, piece, BLOCK_CHUNK)) != 0;) {
@@ -163,17 +164,17 @@ static bool is_there(const struct under_writer *writer, uint64_t length, uint64_
 static int name_file(struct under_writer *writer, uint64_t length, uint64_t sum, struct error *error) {
   char from[64];
   snprintf(from, sizeof from, "/proc/self/fd/%d", writer->descriptor);
-  const int code = writer->temporary[0] ? linkat(writer->directory, writer->temporary, writer->directory,
-                                                 writer->name, 0)
-                                        : linkat(AT_FDCWD, from, writer->directory, writer->name,
-                                                 AT_SYMLINK_FOLLOW);
+  const int code = writer->temporary[0]
+                       ? linkat(writer->directory, writer->temporary, writer->directory, writer->name, 0)
+                       : linkat(AT_FDCWD, from, writer->directory, writer->name, AT_SYMLINK_FOLLOW);
   if (code == 0 || (errno == EEXIST && is_there(writer, length, sum)))
     return 0;
   if (errno == EEXIST || faccessat(writer->directory, writer->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-    return error_set(error, ERR_BAD_INPUT,
-                     "%s is there already in the under-store with other content, and nothing there is replaced: "
-                     "rename one of the two",
-                     writer->name);
+    return error_set(
+        error, ERR_BAD_INPUT,
+        "%s is there already in the under-store with other content, and nothing there is replaced: "
+        "rename one of the two",
+        writer->name);
   return failure(error, "naming", writer->name);
 }
 

@@ -9,7 +9,8 @@
 #include "base/base.h"
 #include "master/under_roots.h"
 
-/* Opens a file to read; its length. A descriptor, or -1 and an error: ERR_NOT_FOUND, ERR_BAD_INPUT, ERR_IO. */
+/* Opens a file to read; its length. A descriptor, or -1 and an error: ERR_NOT_FOUND, ERR_BAD_INPUT, ERR_IO.
+ */
 int under_file_open(const struct under_roots *roots, struct slice path, uint64_t *length, int *descriptor,
                     struct error *error);
 /* Appends `size` bytes from `offset`; fewer are ERR_IO. */

@@ -114,8 +114,8 @@ Test(under_file, nothing_outside_of_the_roots) {
   snprintf(path, sizeof path, "%s/../assay-outside", root);
   const char *const outside[] = {"/etc/passwd", path, root, "relative", ""};
   for (size_t i = 0; i < ARRAY_SIZE(outside); i++) {
-    cr_assert_eq(under_file_open(&roots, slice(outside[i]), &length, &descriptor, &error), ERR_BAD_INPUT, "%s",
-                 outside[i]);
+    cr_assert_eq(under_file_open(&roots, slice(outside[i]), &length, &descriptor, &error), ERR_BAD_INPUT,
+                 "%s", outside[i]);
     cr_assert_eq(make(outside[i], "x", sum_of("x")), ERR_BAD_INPUT);
   }
   cr_assert_neq(under_file_open(&roots, slice(below("link")), &length, &descriptor, &error), 0);
