@@ -50,8 +50,10 @@ static int64_t now_ns(const struct primary *primary) {
 
 static void unlink_load(struct directory_load *load) {
   struct directory_load **at = &load->primary->loads;
-  while (*at != load)
+  while (*at != load) {
+    assert(*at);
     at = &(*at)->next;
+  }
   *at = load->next;
 }
 

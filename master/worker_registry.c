@@ -166,6 +166,7 @@ static void forget_blocks(struct worker_registry *registry, struct worker *worke
 static void forget(struct worker_registry *registry, struct worker *worker) {
   forget_blocks(registry, worker);
   free(worker->address);
+  worker->address = NULL;
   *worker = (struct worker){0};
 }
 

@@ -91,7 +91,7 @@ static void spread(struct aim *aim, const size_t *numbers, size_t members, size_
 
 static int aim_at_members(const struct fault *fault, const struct facts *facts, struct random *random,
                           struct aim *aim, struct error *error) {
-  size_t numbers[CLUSTER_NODES_MAX];
+  size_t numbers[CLUSTER_NODES_MAX] = {0};
   const struct facts members = members_of(facts, numbers);
   if (members.nodes < fault->nodes_min)
     return error_set(error, ERR_UNAVAILABLE, "it takes %zu members and there are %zu now", fault->nodes_min,

@@ -69,6 +69,7 @@ static void set_blocks(struct server *server, Rpc__Response *response, const str
 static void set_places(struct server *server, Rpc__Response *response, const struct answer *answer) {
   uint32_t *workers = rpc_arena_take(&server->arena, answer->place_count * sizeof *workers);
   for (size_t i = 0; i < answer->place_count; i++) {
+    assert(response->blocks && answer->places[i].block < response->n_blocks);
     Rpc__Block *block = response->blocks[answer->places[i].block];
     if (block->n_workers == 0)
       block->workers = &workers[i];

@@ -231,7 +231,7 @@ static struct oracle_answer mount(struct oracle_node *root, const struct request
 static struct oracle_answer unmount(struct oracle_node *root, const struct request *request,
                                     const struct parts *path) {
   char text[64];
-  struct oracle_node *node;
+  struct oracle_node *node = root;
   take_text(text, request->path);
   if (path->count == 0)
     return fail(STATUS_INVALID);

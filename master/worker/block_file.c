@@ -234,8 +234,8 @@ static int read_sums(struct block_reader *reader, uint64_t sum, struct error *er
 }
 
 int block_reader_open(const char *path, uint64_t block, struct block_reader **result, struct error *error) {
-  uint64_t sum;
-  int file, status = open_file(path, &file, error);
+  uint64_t sum = 0;
+  int file = -1, status = open_file(path, &file, error);
   if (status != 0)
     return status;
   struct block_reader *reader = xcalloc(1, sizeof *reader);

@@ -30,7 +30,9 @@ struct outcome {
 };
 
 static bool may_write(void *context, char *why, size_t size) {
-  (void)context, (void)why, (void)size;
+  (void)context;
+  if (size > 0)
+    why[0] = '\0';
   return true;
 }
 
