@@ -13,7 +13,7 @@
 struct worker {
   uint64_t id; /* 0: the slot is free */
   uint64_t epoch;
-  char *address;
+  char *address; /* stays with the slot: what its next worker has takes its place */
   size_t address_size;
   int64_t heard_ns;
   uint64_t free_bytes, stored_bytes, blocks;
@@ -165,9 +165,7 @@ static void forget_blocks(struct worker_registry *registry, struct worker *worke
 
 static void forget(struct worker_registry *registry, struct worker *worker) {
   forget_blocks(registry, worker);
-  free(worker->address);
-  worker->address = NULL;
-  *worker = (struct worker){0};
+  *worker = (struct worker){.address = worker->address};
 }
 
 static void forget_silent(struct worker_registry *registry, int64_t now_ns) {
@@ -236,8 +234,11 @@ bool worker_registry_register(struct worker_registry *registry, uint64_t id, uin
   if (!worker)
     return false;
   forget(registry, worker);
-  *worker = (struct worker){.id = id, .epoch = epoch, .address_size = address.size, .heard_ns = now_ns};
-  worker->address = xmalloc(address.size + 1);
+  *worker = (struct worker){.id = id,
+                            .epoch = epoch,
+                            .address = xrealloc(worker->address, address.size + 1),
+                            .address_size = address.size,
+                            .heard_ns = now_ns};
   memcpy(worker->address, address.data, address.size);
   return true;
 }
