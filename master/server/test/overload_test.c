@@ -11,7 +11,9 @@
 #define CLIENTS 1024
 #define OUTSTANDING 128 /* of each */
 #define LOAD_NS (6 * NS_PER_S)
-#define MEMORY_LIMIT_KIB (512 << 10)
+/* Requests may take 256 MiB, rows in the cache 128, rows on their way to the store as much again, the buffers
+ * of sessions 256; what the allocator keeps for later comes on top. */
+#define MEMORY_LIMIT_KIB (1 << 20)
 
 static uv_loop_t loop;
 static int64_t ends_ns;
