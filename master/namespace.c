@@ -197,6 +197,11 @@ enum answer_status namespace_resolve(struct namespace *space, struct slice path,
   return status == STATUS_OK && !place->found ? STATUS_NOT_FOUND : status;
 }
 
+enum answer_status namespace_resolve_file(struct namespace *space, struct slice path, struct place *place) {
+  const enum answer_status status = namespace_resolve(space, path, place);
+  return status == STATUS_OK && !place->child.is_file ? STATUS_IS_DIRECTORY : status;
+}
+
 void namespace_make(struct namespace *space, const struct place *place, bool is_file, uint64_t op_id,
                     bool replaces) {
   namespace_change_directory(space, place->parent, replaces ? 0 : 1);
@@ -294,11 +299,9 @@ static enum answer_status do_create(struct namespace *space, const struct reques
 static enum answer_status do_complete(struct namespace *space, const struct request *request,
                                       struct outcome *outcome) {
   struct place place;
-  const enum answer_status status = namespace_resolve(space, request->path, &place);
+  const enum answer_status status = namespace_resolve_file(space, request->path, &place);
   if (status != STATUS_OK)
     return status;
-  if (!place.child.is_file)
-    return STATUS_IS_DIRECTORY;
   struct inode_record record;
   namespace_load_inode(space, place.child.child, &record);
   if (record.completed)

@@ -44,11 +44,9 @@ static void append_to_chain(struct namespace *space, struct block_chain *chain, 
 enum answer_status namespace_add_block(struct namespace *space, const struct request *request,
                                        struct outcome *outcome) {
   struct place place;
-  const enum answer_status status = namespace_resolve(space, request->path, &place);
+  const enum answer_status status = namespace_resolve_file(space, request->path, &place);
   if (status != STATUS_OK)
     return status;
-  if (!place.child.is_file)
-    return STATUS_IS_DIRECTORY;
   const uint64_t inode = place.child.child;
   struct inode_record record;
   namespace_load_inode(space, inode, &record);

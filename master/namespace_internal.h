@@ -42,6 +42,8 @@ struct place {
 enum answer_status namespace_resolve_parent(struct namespace *space, struct slice path, bool parents,
                                             struct place *place);
 enum answer_status namespace_resolve(struct namespace *space, struct slice path, struct place *place);
+/* The same for an operation on files: a directory is an error. */
+enum answer_status namespace_resolve_file(struct namespace *space, struct slice path, struct place *place);
 /* An inode that an edge names. `value` points into the row. */
 void namespace_load_inode(struct namespace *space, uint64_t inode, struct inode_record *record);
 void namespace_put_inode(struct namespace *space, uint64_t inode, const struct inode_record *record,

@@ -169,11 +169,9 @@ enum answer_status namespace_unmount(struct namespace *space, const struct reque
 
 enum answer_status namespace_persisted(struct namespace *space, const struct request *request) {
   struct place place;
-  const enum answer_status status = namespace_resolve(space, request->path, &place);
+  const enum answer_status status = namespace_resolve_file(space, request->path, &place);
   if (status != STATUS_OK)
     return status;
-  if (!place.child.is_file)
-    return STATUS_IS_DIRECTORY;
   if (place.child.creator != request->creator)
     return STATUS_NOT_FOUND;
   struct mount_record mount;
