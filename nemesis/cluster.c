@@ -447,6 +447,12 @@ int cluster_set_links(struct cluster *cluster, const bool *hears, struct error *
   return cluster->functions->set_links(cluster, hears, error);
 }
 
+int cluster_open_links(struct cluster *cluster, struct error *error) {
+  bool all[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
+  memset(all, true, sizeof all);
+  return cluster_set_links(cluster, all, error);
+}
+
 int cluster_count_rules(struct cluster *cluster, size_t *rules, uint64_t *dropped, struct error *error) {
   *rules = 0;
   *dropped = 0;

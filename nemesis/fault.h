@@ -130,6 +130,10 @@ int aim_at_all(const struct fault *fault, const struct facts *facts, struct rand
 int aim_at_follower(const struct fault *fault, const struct facts *facts, struct random *random,
                     struct aim *aim, struct error *error);
 
+/* What a fault that cuts links did: packets that the rules have dropped. */
+size_t partition_measure(struct cluster *cluster, const struct aim *aim,
+                         struct aim_number evidence[AIM_NUMBERS_MAX]);
+
 /* ---- The catalogue: a room for each family ---- */
 
 /* The faults of one family or of several kindred ones. */

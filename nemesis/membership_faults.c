@@ -216,12 +216,6 @@ static int install_wipe(struct cluster *cluster, const struct aim *aim, struct e
   return status;
 }
 
-static int open_links(struct cluster *cluster, struct error *error) {
-  bool hears[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
-  memset(hears, true, sizeof hears);
-  return cluster_set_links(cluster, hears, error);
-}
-
 /* The change is in the log of the primary, and nobody else will ever hear of it. */
 static int install_cut(struct cluster *cluster, const struct aim *aim, struct error *error) {
   const size_t voter = (size_t)aim_get(aim, "demoted_node") - 1;
@@ -249,22 +243,11 @@ static int act_cut(struct cluster *cluster, const struct facts *facts, const str
 
 static int heal_cut(struct cluster *cluster, const struct aim *aim, struct error *error) {
   (void)aim;
-  const int status = membership_is_going_home(cluster->membership) ? 0 : open_links(cluster, error);
+  const int status = membership_is_going_home(cluster->membership) ? 0 : cluster_open_links(cluster, error);
   if (status != 0)
     return status;
   membership_go_home(cluster->membership);
   return membership_await(cluster->membership, error);
-}
-
-static size_t measure_cut(struct cluster *cluster, const struct aim *aim,
-                          struct aim_number evidence[AIM_NUMBERS_MAX]) {
-  size_t rules;
-  uint64_t dropped;
-  (void)aim;
-  if (cluster_count_rules(cluster, &rules, &dropped, NULL) != 0)
-    return 0;
-  evidence[0] = (struct aim_number){"packets_dropped", (double)dropped};
-  return 1;
 }
 
 static int await(struct cluster *cluster, const struct aim *aim, struct error *error) {
@@ -326,7 +309,7 @@ static const struct fault faults[] = {
      .install = install_cut,
      .act = act_cut,
      .act_after_ns = CUT_NS / 2,
-     .measure = measure_cut,
+     .measure = partition_measure,
      .heal = heal_cut},
 };
 const struct fault_table membership_faults = {faults, ARRAY_SIZE(faults)};

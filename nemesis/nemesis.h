@@ -205,6 +205,8 @@ int cluster_resume(struct cluster *cluster, size_t node, struct error *error);
 /* hears[a * nodes + b]: packets from b reach a. Replaces what was set before; the clients' side is never cut.
  * All true takes our table away. ERR_UNSUPPORTED with PROVIDER_HOST. */
 int cluster_set_links(struct cluster *cluster, const bool *hears, struct error *error);
+/* Every node hears every other again. */
+int cluster_open_links(struct cluster *cluster, struct error *error);
 /* "veth", "netem" (veth, with a kernel that can shape it) or "tap"; NULL: the nodes have no links of ours. */
 const char *cluster_link_kind(const struct cluster *cluster);
 /* How many rules of ours the kernel lists, and how many packets they have dropped since they were set. */

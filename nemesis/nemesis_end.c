@@ -30,8 +30,6 @@ static int restore_node(struct cluster *cluster, size_t node, struct error *erro
 
 /* All that nemesis_stop promises, whatever state the faults have left behind. */
 static int restore(struct nemesis *nemesis, struct error *error) {
-  bool all[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
-  memset(all, true, sizeof all);
   int status = 0;
   for (size_t i = 0; i < cluster_size(nemesis->cluster); i++) {
     const int restored = restore_node(nemesis->cluster, i, status == 0 ? error : NULL);
@@ -41,7 +39,7 @@ static int restore(struct nemesis *nemesis, struct error *error) {
   status = status == 0 ? restarted : status;
   if (!cluster_links_clear(nemesis->cluster, NULL)) {
     log_warn("links were still cut or shaped");
-    cluster_set_links(nemesis->cluster, all, NULL);
+    cluster_open_links(nemesis->cluster, NULL);
     cluster_shape_links(nemesis->cluster, NULL, NULL, NULL);
   }
   if (status == 0 && !cluster_links_clear(nemesis->cluster, error))

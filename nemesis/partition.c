@@ -139,17 +139,15 @@ static int install(struct cluster *cluster, const struct aim *aim, struct error 
 }
 
 static int heal(struct cluster *cluster, const struct aim *aim, struct error *error) {
-  bool all[CLUSTER_NODES_MAX * CLUSTER_NODES_MAX];
   (void)aim;
-  memset(all, true, sizeof all);
-  const int status = cluster_set_links(cluster, all, error);
+  const int status = cluster_open_links(cluster, error);
   if (status != 0)
     return status;
   return cluster_links_clear(cluster, error) ? 0 : ERR_IO;
 }
 
-static size_t measure(struct cluster *cluster, const struct aim *aim,
-                      struct aim_number evidence[AIM_NUMBERS_MAX]) {
+size_t partition_measure(struct cluster *cluster, const struct aim *aim,
+                         struct aim_number evidence[AIM_NUMBERS_MAX]) {
   size_t rules;
   uint64_t dropped;
   (void)aim;
@@ -199,7 +197,7 @@ static int stall_heal(struct cluster *cluster, const struct aim *aim, struct err
 
 #define PARTITION(shape, words)                                                                              \
   .description = {"partition-" shape, "partition", words}, .needs = CAPABILITY_BIT(CAN_FILTER),              \
-  .touches = TOUCHES_LINKS, .install = install, .measure = measure, .heal = heal
+  .touches = TOUCHES_LINKS, .install = install, .measure = partition_measure, .heal = heal
 
 static const struct fault faults[] = {
     {PARTITION("primary", "the primary hears and is heard by no other node; its clients still reach it"),
@@ -216,7 +214,7 @@ static const struct fault faults[] = {
      .install = stall_install,
      .act = stall_act,
      .act_after_ns = STALL_NS,
-     .measure = measure,
+     .measure = partition_measure,
      .heal = stall_heal},
     {PARTITION("halves", "two halves that do not hear each other"), .nodes_min = 2, .aim = aim_halves},
     {PARTITION("one", "one random node against all others"), .nodes_min = 2, .aim = aim_one},
