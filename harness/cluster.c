@@ -143,6 +143,15 @@ static void on_patience(uv_timer_t *timer) {
 }
 
 /* Before the cluster is up, the command that waits is told, and all of it ends; later, the log. */
+static void on_lost(struct keeper *keeper, const char *text) {
+  log_error("%s", text);
+  if (keeper->report < 0)
+    return;
+  tell(keeper, text);
+  keeper->exit_code = EXIT_HARNESS;
+  stop(keeper);
+}
+
 static void on_died(struct keeper *keeper, const char *node) {
   char text[600];
   snprintf(text, sizeof text, "%s/nodes/%s/log", keeper->settings->directory, node);
@@ -150,12 +159,7 @@ static void on_died(struct keeper *keeper, const char *node) {
   snprintf(text, sizeof text, "master %s ended; the end of its log:\n%.400s", node,
            tail[0] ? tail : "  (nothing)");
   free(tail);
-  log_error("%s", text);
-  if (keeper->report < 0)
-    return;
-  tell(keeper, text);
-  keeper->exit_code = EXIT_HARNESS;
-  stop(keeper);
+  on_lost(keeper, text);
 }
 
 static void on_event(void *context, const char *text) {
@@ -210,13 +214,7 @@ static void on_primary(void *context, int node, uint64_t term) {
 }
 
 static void on_worker_died(void *context, const char *text) {
-  struct keeper *keeper = context;
-  log_error("%s", text);
-  if (keeper->report < 0)
-    return;
-  tell(keeper, text);
-  keeper->exit_code = EXIT_HARNESS;
-  stop(keeper);
+  on_lost(context, text);
 }
 
 static int begin_workers(struct keeper *keeper, const char *const *addresses, struct error *error) {
