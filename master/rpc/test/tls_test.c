@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "master/rpc/certificates.h"
+#include "master/rpc/test/test_certificates.h"
 
 static char scratch[64];
 
@@ -26,19 +26,9 @@ static void remove_scratch(void) {
 
 TestSuite(tls, .init = make_scratch, .fini = remove_scratch);
 
-/* An authority of this name; made once. */
+/* Of an authority of this name. */
 static struct tls_context *context_of(const char *authority, enum tls_role role) {
-  char *directory = path_join(scratch, authority);
-  struct error error = {0};
-  if (!file_exists(directory))
-    cr_assert_eq(certificates_make(directory, 3600 * NS_PER_S, &error), 0, "%s", error.message);
-  struct certificate_paths paths;
-  certificates_paths(directory, role, &paths);
-  const struct tls_files files = certificates_files(&paths);
-  struct tls_context *context;
-  cr_assert_eq(tls_context_new(&files, role, &context, &error), 0, "%s", error.message);
-  free(directory);
-  return context;
+  return test_tls_context(scratch, authority, role);
 }
 
 /* ---- two ends ---- */

@@ -9,8 +9,8 @@
 
 #include "base/base.h"
 #include "master/client/client.h"
-#include "master/rpc/certificates.h"
 #include "master/rpc/rpc.h"
+#include "master/rpc/test/test_certificates.h"
 #include "master/server/test/nodes.h"
 
 #define SECRET "/the-name-that-nobody-else-may-read"
@@ -26,24 +26,13 @@ static const struct log_sink sink = {.write = keep_line};
 
 /* ---- certificates ---- */
 
-/* Those of `name` in the nodes' directory; made when they are not there. */
+/* Those of an authority of that name, in the nodes' directory. */
 static void paths_of(const char *name, enum tls_role role, struct certificate_paths *paths) {
-  char *directory = path_join(nodes_directory(), name);
-  struct error error = {0};
-  if (!file_exists(directory))
-    cr_assert_eq(certificates_make(directory, 3600 * NS_PER_S, &error), 0, "%s", error.message);
-  certificates_paths(directory, role, paths);
-  free(directory);
+  test_certificate_paths(nodes_directory(), name, role, paths);
 }
 
 static struct tls_context *context_of(const char *name, enum tls_role role) {
-  struct certificate_paths paths;
-  paths_of(name, role, &paths);
-  const struct tls_files files = certificates_files(&paths);
-  struct tls_context *context;
-  struct error error = {0};
-  cr_assert_eq(tls_context_new(&files, role, &context, &error), 0, "%s", error.message);
-  return context;
+  return test_tls_context(nodes_directory(), name, role);
 }
 
 /* The flags of masters with these certificates, until the next call. */

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "master/client/data.h"
-#include "master/rpc/certificates.h"
+#include "master/rpc/test/test_certificates.h"
 #include "master/worker/data_server.h"
 
 #define BLOCK UINT64_C(7)
@@ -41,17 +41,7 @@ static void on_block(void *context, uint64_t block) {
 }
 
 static struct tls_context *certificate(const struct bench *bench, enum tls_role role) {
-  char *directory = path_join(bench->directory, "tls");
-  struct error error = {0};
-  if (!file_exists(directory))
-    cr_assert_eq(certificates_make(directory, 3600 * NS_PER_S, &error), 0, "%s", error.message);
-  struct certificate_paths paths;
-  certificates_paths(directory, role, &paths);
-  const struct tls_files files = certificates_files(&paths);
-  struct tls_context *context;
-  cr_assert_eq(tls_context_new(&files, role, &context, &error), 0, "%s", error.message);
-  free(directory);
-  return context;
+  return test_tls_context(bench->directory, "tls", role);
 }
 
 /* `role`: of the server's certificate; 0: it has none. */
