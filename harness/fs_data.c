@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "harness/cluster_state.h"
 
@@ -168,4 +169,61 @@ void fs_data_pause(struct fs_data *data, int64_t ns) {
   while (!over || uv_is_active((uv_handle_t *)&timer))
     uv_run(&data->loop, UV_RUN_ONCE);
   uv_run(&data->loop, UV_RUN_NOWAIT); /* the timer is closed before it goes out of scope */
+}
+
+int fs_data_parse(const struct flag_set *set, int wanted, int argc, char **argv) {
+  int given;
+  const int code = flags_parse_or_exit_code(set, argc, argv, &given);
+  if (code >= 0 || given == wanted)
+    return code;
+  fprintf(stderr, "%s takes %s, not %d arguments\n", set->program, set->positional, given);
+  return EXIT_USAGE;
+}
+
+/* ---- workers ---- */
+
+struct data_target fs_data_target(struct fs_data *data, const char *address) {
+  return (struct data_target){
+      .loop = &data->loop, .address = address, .timeout_ns = data->timeout_ns, .tls = data->tls};
+}
+
+struct live_workers {
+  char (*addresses)[128];
+  size_t count;
+};
+
+static void keep_live(void *context, const struct master_answer *answer) {
+  struct live_workers *live = context;
+  live->addresses = xrealloc(live->addresses, (answer->worker_count + 1) * sizeof *live->addresses);
+  live->count = 0;
+  for (size_t i = 0; i < answer->worker_count; i++)
+    if (answer->workers[i].live)
+      snprintf(live->addresses[live->count++], sizeof *live->addresses, "%s", answer->workers[i].address);
+}
+
+bool fs_data_try_workers(struct fs_data *data, char failure[600],
+                         enum attempt (*attempt)(void *context, const char *address), void *context) {
+  const int64_t until_ns = time_monotonic_ns() + data->timeout_ns;
+  struct live_workers live = {0};
+  enum attempt last = ATTEMPT_FAILED;
+  for (;;) {
+    snprintf(failure, 600, "no worker lives: start assay-worker with the --mount-root of the masters");
+    fs_data_ask(data, (struct master_request){.operation = MASTER_WORKERS}, keep_live, &live);
+    bool refused = live.count > 0;
+    for (size_t i = 0; i < live.count && last != ATTEMPT_DONE && last != ATTEMPT_USELESS; i++) {
+      last = attempt(context, live.addresses[i]);
+      refused &= last == ATTEMPT_REFUSED;
+    }
+    if (last == ATTEMPT_DONE || last == ATTEMPT_USELESS || refused || time_monotonic_ns() > until_ns)
+      break;
+    fs_data_pause(data, FS_DATA_PAUSE_NS);
+  }
+  free(live.addresses);
+  return last == ATTEMPT_DONE;
+}
+
+void fs_data_keep_source(void *context, const struct master_answer *answer) {
+  char **source = context;
+  free(*source);
+  *source = answer->source && answer->source[0] != '\0' ? xstrdup(answer->source) : NULL;
 }

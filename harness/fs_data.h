@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "harness/secure.h"
 #include "master/client/client.h"
+#include "master/client/data.h"
 
 int put_command(int argc, char **argv);
 int get_command(int argc, char **argv);
@@ -51,6 +52,10 @@ struct fs_data {
 #define FS_DATA_FLAGS 6
 void fs_data_flags(struct fs_data *data, struct flag flags[FS_DATA_FLAGS]);
 
+/* Reads a command line that has `wanted` arguments, those of set->positional. An exit code, or -1 to go on.
+ */
+int fs_data_parse(const struct flag_set *set, int wanted, int argc, char **argv);
+
 /* Connects; with `mutates` also reserves a client number. An exit code, 0 to go on; what is wrong is printed.
  */
 int fs_data_open(struct fs_data *data, bool mutates);
@@ -66,5 +71,25 @@ int fs_data_failed(const struct fs_data *data, const char *path, const struct ma
 
 /* Lets the loop run for so long. */
 void fs_data_pause(struct fs_data *data, int64_t ns);
+
+/* Between two rounds of looking for a worker. */
+#define FS_DATA_PAUSE_NS (200 * NS_PER_MS)
+
+/* How a worker at that address is spoken to. */
+struct data_target fs_data_target(struct fs_data *data, const char *address);
+
+enum attempt {
+  ATTEMPT_DONE,
+  ATTEMPT_FAILED,
+  ATTEMPT_REFUSED, /* this worker will not, however often it is asked */
+  ATTEMPT_USELESS, /* no worker can help */
+};
+/* Tries one live worker after the other, and all of them again after a while, until it is done, is useless,
+ * all refuse, or data->timeout_ns have passed. `failure` is set when none lives. */
+bool fs_data_try_workers(struct fs_data *data, char failure[600],
+                         enum attempt (*attempt)(void *context, const char *address), void *context);
+
+/* Keeps where the under-store has a file: *context is a char *, NULL when it has not; freed before. */
+void fs_data_keep_source(void *context, const struct master_answer *answer);
 
 #endif

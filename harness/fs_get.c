@@ -11,7 +11,6 @@
 #include "master/client/data.h"
 
 #define FAILED 1
-#define PAUSE_NS (200 * NS_PER_MS)
 
 struct part {
   uint64_t block, length;
@@ -34,7 +33,8 @@ struct get {
   bool cannot_write;
   int write_error;
   char last_failure[600];
-  char *source; /* where the under-store has the file; NULL: nowhere */
+  uint64_t length; /* of a file of the under-store */
+  char *source;    /* where the under-store has the file; NULL: nowhere */
 };
 
 /* ---- where it is ---- */
@@ -103,10 +103,7 @@ static void on_ended(void *context, enum data_status status, const char *message
 /* What is left of a block, from one worker. */
 static bool read_from(struct get *get, const struct part *part, const char *address) {
   struct error error;
-  const struct data_target target = {.loop = &get->data->loop,
-                                     .address = address,
-                                     .timeout_ns = get->data->timeout_ns,
-                                     .tls = get->data->tls};
+  const struct data_target target = fs_data_target(get->data, address);
   get->status = DATA_FAILED;
   if (data_read_begin(&target, part->block, get->got, part->length - get->got, on_piece, on_ended, get,
                       &get->stream, &error) != 0) {
@@ -139,7 +136,7 @@ static bool read_block(struct get *get, size_t number) {
     }
     if (time_monotonic_ns() > until_ns)
       return false;
-    fs_data_pause(get->data, PAUSE_NS);
+    fs_data_pause(get->data, FS_DATA_PAUSE_NS);
     const struct master_answer answer = locate(get);
     if (answer.outcome == MASTER_FAIL || number >= get->part_count || get->parts[number].block != block) {
       snprintf(get->last_failure, sizeof get->last_failure, "the file was removed or replaced meanwhile");
@@ -150,59 +147,30 @@ static bool read_block(struct get *get, size_t number) {
 
 /* ---- a file that only the under-store has ---- */
 
-static void keep_source(void *context, const struct master_answer *answer) {
+static enum attempt read_under_from(void *context, const char *address) {
   struct get *get = context;
-  free(get->source);
-  get->source = answer->source && answer->source[0] != '\0' ? xstrdup(answer->source) : NULL;
-}
-
-static void keep_workers(void *context, const struct master_answer *answer) {
-  struct get *get = context;
-  get->addresses = xrealloc(get->addresses, (answer->worker_count + 1) * sizeof *get->addresses);
-  get->address_count = 0;
-  for (size_t i = 0; i < answer->worker_count; i++)
-    if (answer->workers[i].live)
-      snprintf(get->addresses[get->address_count++], sizeof *get->addresses, "%s",
-               answer->workers[i].address);
-}
-
-static bool read_under_from(struct get *get, uint64_t length, const char *address) {
   struct error error;
-  const struct data_target target = {.loop = &get->data->loop,
-                                     .address = address,
-                                     .timeout_ns = get->data->timeout_ns,
-                                     .tls = get->data->tls};
+  const struct data_target target = fs_data_target(get->data, address);
   get->status = DATA_FAILED;
-  if (data_under_read_begin(&target, get->source, get->got, length - get->got, on_piece, on_ended, get,
+  if (data_under_read_begin(&target, get->source, get->got, get->length - get->got, on_piece, on_ended, get,
                             &get->stream, &error) != 0) {
     snprintf(get->last_failure, sizeof get->last_failure, "%.500s", error.message);
-    return false;
+    return ATTEMPT_FAILED;
   }
   while (get->stream)
     uv_run(&get->data->loop, UV_RUN_ONCE);
-  return get->status == DATA_DONE && get->got == length;
+  if (get->cannot_write)
+    return ATTEMPT_USELESS;
+  if (get->status == DATA_REFUSED || get->status == DATA_NOT_FOUND)
+    return ATTEMPT_REFUSED;
+  return get->status == DATA_DONE && get->got == get->length ? ATTEMPT_DONE : ATTEMPT_FAILED;
 }
 
 /* From any worker; which of them may read it is found by asking. */
 static bool read_under(struct get *get, uint64_t length) {
-  const int64_t until_ns = time_monotonic_ns() + get->data->timeout_ns;
   get->got = 0;
-  for (;;) {
-    snprintf(get->last_failure, sizeof get->last_failure,
-             "no worker lives: start assay-worker with the --mount-root of the masters");
-    fs_data_ask(get->data, (struct master_request){.operation = MASTER_WORKERS}, keep_workers, get);
-    bool refused = get->address_count > 0;
-    for (size_t i = 0; i < get->address_count; i++) {
-      if (read_under_from(get, length, get->addresses[i]))
-        return true;
-      if (get->cannot_write)
-        return false;
-      refused &= get->status == DATA_REFUSED || get->status == DATA_NOT_FOUND;
-    }
-    if (refused || time_monotonic_ns() > until_ns)
-      return false;
-    fs_data_pause(get->data, PAUSE_NS);
-  }
+  get->length = length;
+  return fs_data_try_workers(get->data, get->last_failure, read_under_from, get);
 }
 
 static int get_under(struct get *get, uint64_t length) {
@@ -218,8 +186,9 @@ static int get_under(struct get *get, uint64_t length) {
 }
 
 static int read_file(struct get *get) {
-  struct master_answer answer = fs_data_ask(
-      get->data, (struct master_request){.operation = MASTER_STAT, .path = get->path}, keep_source, get);
+  struct master_answer answer =
+      fs_data_ask(get->data, (struct master_request){.operation = MASTER_STAT, .path = get->path},
+                  fs_data_keep_source, &get->source);
   if (answer.outcome != MASTER_OK)
     return fs_data_failed(get->data, get->path, &answer);
   const bool completed = answer.completed;
@@ -299,14 +268,9 @@ static int run(const char *program, const char *summary, const char *positional,
                                .positional = positional,
                                .flags = flags,
                                .count = ARRAY_SIZE(flags)};
-  int given;
-  int code = flags_parse_or_exit_code(&set, argc, argv, &given);
+  int code = fs_data_parse(&set, wanted, argc, argv);
   if (code >= 0)
     return code;
-  if (given != wanted) {
-    fprintf(stderr, "%s takes %s, not %d arguments\n", program, positional, given);
-    return EXIT_USAGE;
-  }
   random_seed(&get.random, random_seed_from_system());
   get.path = argv[1];
   get.local = wanted == 2 && strcmp(argv[2], "-") != 0 ? argv[2] : NULL;

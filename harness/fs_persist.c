@@ -14,7 +14,6 @@
 
 #define FAILED 1
 #define PIECE (256u << 10)
-#define PAUSE_NS (200 * NS_PER_MS)
 
 struct persist {
   struct fs_data data;
@@ -22,8 +21,6 @@ struct persist {
   char *target; /* in the under-store */
   char *source; /* where it is there already; NULL: nowhere */
   FILE *content;
-  char (*addresses)[128];
-  size_t address_count;
   struct data_stream *stream;
   bool ready;
   enum data_status status;
@@ -42,22 +39,6 @@ static void keep_target(void *context, const struct master_answer *answer) {
     bytes_append_u8(&text, 0);
     persist->target = (char *)text.data;
   }
-}
-
-static void keep_source(void *context, const struct master_answer *answer) {
-  struct persist *persist = context;
-  if (answer->source && answer->source[0] != '\0')
-    persist->source = xstrdup(answer->source);
-}
-
-static void keep_workers(void *context, const struct master_answer *answer) {
-  struct persist *persist = context;
-  persist->addresses = xrealloc(persist->addresses, (answer->worker_count + 1) * sizeof *persist->addresses);
-  persist->address_count = 0;
-  for (size_t i = 0; i < answer->worker_count; i++)
-    if (answer->workers[i].live)
-      snprintf(persist->addresses[persist->address_count++], sizeof *persist->addresses, "%s",
-               answer->workers[i].address);
 }
 
 /* ---- one worker ---- */
@@ -81,20 +62,18 @@ static bool await_ready(struct persist *persist) {
   return persist->stream != NULL;
 }
 
-static bool send_to(struct persist *persist, const char *address) {
+static enum attempt send_to(void *context, const char *address) {
+  struct persist *persist = context;
   static unsigned char piece[PIECE];
   struct error error;
-  const struct data_target target = {.loop = &persist->data.loop,
-                                     .address = address,
-                                     .timeout_ns = persist->data.timeout_ns,
-                                     .tls = persist->data.tls};
+  const struct data_target target = fs_data_target(&persist->data, address);
   persist->ready = false;
   persist->status = DATA_FAILED;
   if (data_under_write_begin(&target, persist->target, on_ready, on_ended, persist, &persist->stream,
                              &error) != 0) {
     persist->stream = NULL;
     snprintf(persist->last_failure, sizeof persist->last_failure, "%.500s", error.message);
-    return false;
+    return ATTEMPT_FAILED;
   }
   rewind(persist->content);
   for (size_t size; await_ready(persist) && (size = fread(piece, 1, sizeof piece, persist->content)) > 0;) {
@@ -105,32 +84,15 @@ static bool send_to(struct persist *persist, const char *address) {
     data_cancel(persist->stream);
     persist->stream = NULL;
     snprintf(persist->last_failure, sizeof persist->last_failure, "the temporary file cannot be read");
-    return false;
+    return ATTEMPT_FAILED;
   }
   if (persist->stream)
     data_write_finish(persist->stream);
   while (persist->stream)
     uv_run(&persist->data.loop, UV_RUN_ONCE);
-  return persist->status == DATA_DONE;
-}
-
-/* Any worker will do that sees the directory. */
-static bool send_content(struct persist *persist) {
-  const int64_t until_ns = time_monotonic_ns() + persist->data.timeout_ns;
-  for (;;) {
-    snprintf(persist->last_failure, sizeof persist->last_failure,
-             "no worker lives: start assay-worker with the --mount-root of the masters");
-    fs_data_ask(&persist->data, (struct master_request){.operation = MASTER_WORKERS}, keep_workers, persist);
-    bool refused = persist->address_count > 0;
-    for (size_t i = 0; i < persist->address_count; i++) {
-      if (send_to(persist, persist->addresses[i]))
-        return true;
-      refused &= persist->status == DATA_REFUSED;
-    }
-    if (refused || time_monotonic_ns() > until_ns)
-      return false;
-    fs_data_pause(&persist->data, PAUSE_NS);
-  }
+  if (persist->status == DATA_REFUSED)
+    return ATTEMPT_REFUSED;
+  return persist->status == DATA_DONE ? ATTEMPT_DONE : ATTEMPT_FAILED;
 }
 
 /* ---- the file ---- */
@@ -142,8 +104,9 @@ static int complain(const struct persist *persist, const char *why) {
 
 static int persist_file(struct persist *persist) {
   struct fs_data *data = &persist->data;
-  const struct master_answer file = fs_data_ask(
-      data, (struct master_request){.operation = MASTER_STAT, .path = persist->path}, keep_source, persist);
+  const struct master_answer file =
+      fs_data_ask(data, (struct master_request){.operation = MASTER_STAT, .path = persist->path},
+                  fs_data_keep_source, &persist->source);
   if (file.outcome != MASTER_OK)
     return fs_data_failed(data, persist->path, &file);
   if (!file.is_file)
@@ -161,7 +124,7 @@ static int persist_file(struct persist *persist) {
   const int code = fs_read_file(data, persist->path, fileno(persist->content));
   if (code != 0)
     return code;
-  if (!send_content(persist)) {
+  if (!fs_data_try_workers(data, persist->last_failure, send_to, persist)) { /* any that sees the directory */
     fprintf(stderr, "%s: %s cannot be written as %s of the under-store: %s\n", data->program, persist->path,
             persist->target, persist->last_failure);
     return FAILED;
@@ -191,14 +154,9 @@ int persist_command(int argc, char **argv) {
       .positional = "PATH",
       .flags = flags,
       .count = ARRAY_SIZE(flags)};
-  int given;
-  int code = flags_parse_or_exit_code(&set, argc, argv, &given);
+  int code = fs_data_parse(&set, 1, argc, argv);
   if (code >= 0)
     return code;
-  if (given != 1) {
-    fprintf(stderr, "assay fs persist takes PATH, not %d arguments\n", given);
-    return EXIT_USAGE;
-  }
   persist.path = argv[1];
   persist.content = tmpfile();
   if (!persist.content) {
@@ -213,6 +171,5 @@ int persist_command(int argc, char **argv) {
   fclose(persist.content);
   free(persist.target);
   free(persist.source);
-  free(persist.addresses);
   return code;
 }

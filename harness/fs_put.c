@@ -18,7 +18,6 @@
 #define REPLICAS_MAX 8
 #define WORKERS_MAX 256
 #define PIECE (256u << 10)
-#define PAUSE_NS (200 * NS_PER_MS)
 
 struct candidate {
   uint64_t id;
@@ -82,7 +81,7 @@ static bool find_workers(struct put *put) {
                put->worker_count, put->replicas);
       return false;
     }
-    fs_data_pause(&put->data, PAUSE_NS);
+    fs_data_pause(&put->data, FS_DATA_PAUSE_NS);
   }
   struct random random;
   random_seed(&random, random_seed_from_system());
@@ -157,10 +156,7 @@ static bool begin_copies(struct put *put, uint64_t block) {
       return false;
     struct copy *copy = &put->copies[i];
     *copy = (struct copy){.put = put, .to = &put->workers[worker], .number = worker};
-    const struct data_target target = {.loop = &put->data.loop,
-                                       .address = copy->to->address,
-                                       .timeout_ns = put->data.timeout_ns,
-                                       .tls = put->data.tls};
+    const struct data_target target = fs_data_target(&put->data, copy->to->address);
     if (data_write_begin(&target, block, on_ready, on_ended, copy, &copy->stream, &error) != 0) {
       copy->stream = NULL;
       put->workers[worker].failed = true;
@@ -212,7 +208,7 @@ static bool place_block(struct put *put, uint64_t block, uint64_t offset, uint64
     if (!first && time_monotonic_ns() > until_ns)
       return false;
     first = false;
-    fs_data_pause(&put->data, PAUSE_NS);
+    fs_data_pause(&put->data, FS_DATA_PAUSE_NS);
   }
 }
 
@@ -411,14 +407,9 @@ int put_command(int argc, char **argv) {
                                .positional = "LOCAL PATH",
                                .flags = flags,
                                .count = ARRAY_SIZE(flags)};
-  int given;
-  int code = flags_parse_or_exit_code(&set, argc, argv, &given);
+  int code = fs_data_parse(&set, 2, argc, argv);
   if (code >= 0)
     return code;
-  if (given != 2) {
-    fprintf(stderr, "assay fs put takes LOCAL PATH, not %d arguments\n", given);
-    return EXIT_USAGE;
-  }
   put.local = argv[1];
   put.path = argv[2];
   code = open_source(&put);
